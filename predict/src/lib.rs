@@ -1,0 +1,6 @@
+//! What PREDICT means, wherever it runs: bindings and signatures, which column feeds which input, the SQL surface, and the
+//! plan nodes that score. No server, no store and no ONNX Runtime live here.
+
+pub mod binding;
+pub mod runtime;
+pub mod signature;

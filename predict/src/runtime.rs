@@ -1,0 +1,44 @@
+//! The door between a scoring plan and whatever runs models on this machine: `PredictExec` asks the host for a model once
+//! and hands it bounded feeds; the host does the loading, the caching and the threads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use whimbrel_proto::Error;
+
+use crate::binding::Binding;
+
+/// Rows to score at once: one array per [`crate::binding::InputElement`], each of that element's Arrow type and all of one
+/// length. A NULL in a float column means NaN; in any other column it is an error of the model's feed.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    pub columns: Vec<ArrayRef>,
+    pub rows: usize,
+    /// The engine job that asks, for progress counters.
+    pub job_id: Arc<str>,
+}
+
+/// A loaded model. Scoring runs on the host's own threads, never on the caller's; dropping the future gives up the work that
+/// has not begun.
+pub trait Model: Send + Sync + fmt::Debug {
+    /// One value per row of the feed, of the binding's `returns` type.
+    fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>>;
+    /// The most rows that one feed should have.
+    fn batch_rows(&self) -> usize;
+    /// How many feeds one caller should keep under way at once, so that the scoring threads never wait for it.
+    fn feeds_ahead(&self) -> usize;
+}
+
+/// Gives models by binding; one load per digest, however many tasks ask at once.
+#[async_trait]
+pub trait ModelHost: Send + Sync + fmt::Debug {
+    /// The loaded model of this binding.
+    async fn open(&self, binding: &Binding) -> Result<Arc<dyn Model>, Error>;
+}
+
+/// The host as an extension of a task's `SessionConfig` (extensions are looked up by a sized type).
+#[derive(Clone, Debug)]
+pub struct ModelHostRef(pub Arc<dyn ModelHost>);

@@ -1,0 +1,13 @@
+//! The pool's wire contract: the generated gRPC messages, the ids that cross process borders, and the one error type with
+//! its one mapping to and from `tonic::Status`.
+
+pub mod error;
+pub mod ids;
+
+/// Generated from `proto/whimbrel/v1`.
+#[allow(clippy::all, clippy::pedantic, missing_docs, unused_qualifications, unreachable_pub)]
+pub mod v1 {
+    tonic::include_proto!("whimbrel.v1");
+}
+
+pub use error::{Error, ErrorCode, Retry};
