@@ -5,7 +5,7 @@ pub mod error;
 pub mod ids;
 
 /// Generated from `proto/whimbrel/v1`.
-#[allow(clippy::all, clippy::pedantic, missing_docs, unused_qualifications, unreachable_pub)]
+#[expect(clippy::allow_attributes, clippy::large_futures, unused_qualifications, unreachable_pub, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("whimbrel.v1");
 }
