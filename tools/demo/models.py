@@ -8,7 +8,6 @@
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 import warnings
@@ -23,7 +22,6 @@ import trips
 
 OPSET = {"": 15, "ai.onnx.ml": 3}
 IR_VERSION = 8
-VERSION = 1
 
 
 def training_data(rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,22 +157,14 @@ def write(out: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the folder to make; gets NAME.onnx files")
-    arguments = parser.parse_args()
-    stamp = arguments.out / "done.json"
-    made = {"version": VERSION}
-    if stamp.exists() and json.loads(stamp.read_text()) == made:
-        print(f"models: {arguments.out} is there")
-        return 0
-    print(f"models: making them in {arguments.out} ...", flush=True)
+    out = parser.parse_args().out
     begun = time.monotonic()
-    unfinished = arguments.out.with_name(arguments.out.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write(unfinished)
-    (unfinished / "done.json").write_text(json.dumps(made))
-    shutil.rmtree(arguments.out, ignore_errors=True)
-    unfinished.rename(arguments.out)
-    print(f"models: {len(list(arguments.out.glob('*.onnx')))} files in {time.monotonic() - begun:.1f} s")
+    print(f"models: training and writing them in {out} ...", flush=True)
+    sources = [Path(source) for source in (__file__, graphs.__file__, trips.__file__)]
+    if trips.make_folder(out, sources, {}, write):
+        print(f"models: made, {len(list(out.glob('*.onnx')))} files in {time.monotonic() - begun:.1f} s")
+    else:
+        print("models: there already")
     return 0
 
 

@@ -6,7 +6,9 @@ nothing.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -19,7 +21,6 @@ import pyarrow.parquet
 
 SEED = 20240601
 BLOCK_ROWS = 131_072
-VERSION = 1
 
 FEATURES = [
     "vendor_id",
@@ -120,6 +121,26 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def make_folder(out: Path, sources: list[Path], parameters: dict, fill) -> bool:
+    """Fills `out` by `fill(folder)` unless it was made by the same sources with the same parameters; false if it was.
+
+    The work happens in a folder beside it, so that a half-made one is never taken for a whole one.
+    """
+    made = {"sources": hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest(), **parameters}
+    stamp = out / "done.json"
+    if stamp.exists() and json.loads(stamp.read_text()) == made:
+        os.utime(stamp)  # for make, which goes by the time
+        return False
+    unfinished = out.with_name(out.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    fill(unfinished)
+    (unfinished / "done.json").write_text(json.dumps(made))
+    shutil.rmtree(out, ignore_errors=True)
+    unfinished.rename(out)
+    return True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, required=True)
@@ -127,25 +148,16 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=4, help="files per format")
     parser.add_argument("--formats", default="csv,parquet")
     arguments = parser.parse_args()
-    formats = arguments.formats.split(",")
-    if not set(formats) <= {"csv", "parquet"} or arguments.rows < 0 or arguments.files < 1:
+    rows, files, formats, out = arguments.rows, arguments.files, arguments.formats.split(","), arguments.out
+    if not set(formats) <= {"csv", "parquet"} or rows < 0 or files < 1:
         parser.error("formats are csv and parquet, rows at least 0, files at least 1")
-    made = {"version": VERSION, "rows": arguments.rows, "files": arguments.files, "formats": formats}
-    stamp = arguments.out / "done.json"
-    if stamp.exists() and json.loads(stamp.read_text()) == made:
-        print(f"trips: {arguments.out} is there ({arguments.rows:,} rows)")
-        return 0
-    print(f"trips: making {arguments.rows:,} rows in {arguments.out} ...", flush=True)
     begun = time.monotonic()
-    unfinished = arguments.out.with_name(arguments.out.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write(unfinished, arguments.rows, arguments.files, formats)
-    (unfinished / "done.json").write_text(json.dumps(made))
-    shutil.rmtree(arguments.out, ignore_errors=True)
-    unfinished.rename(arguments.out)
-    seconds = time.monotonic() - begun
-    print(f"trips: {arguments.rows:,} rows, {folder_bytes(arguments.out) / 1e6:.0f} MB in {seconds:.1f} s")
+    print(f"trips: {rows:,} rows in {out} ...", flush=True)
+    parameters = {"rows": rows, "files": files, "formats": formats}
+    if make_folder(out, [Path(__file__)], parameters, lambda folder: write(folder, rows, files, formats)):
+        print(f"trips: made, {folder_bytes(out) / 1e6:.0f} MB in {time.monotonic() - begun:.1f} s")
+    else:
+        print("trips: there already")
     return 0
 
 

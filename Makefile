@@ -1,0 +1,73 @@
+# Every command works from a clean clone and, run again, only does what is still missing.
+# What it makes lies in .dev/ (Python, models, data), in Cargo's target folder and in the user's cache (ONNX Runtime).
+
+PYTHON ?= python3
+CARGO ?= cargo
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export ORT_DISABLE_TELEMETRY = 1
+
+DEV := .dev
+VENV_PYTHON := $(DEV)/venv/bin/python
+WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
+BENCH_ROWS ?= 1000000,10000000
+TESTS ?=
+
+.PHONY: help demo test lint bench golden setup build clean clean-all library
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    score a million taxi trips on a pool inside one process'
+	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
+	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
+	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
+	@echo 'make golden  write the golden files anew; review the diff'
+	@echo 'make setup   only what the others need: build, Python packages, models, data, ONNX Runtime'
+	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
+
+demo: setup $(DEV)/data/trips-1m/done.json
+	@$(WHIMBREL) demo --trips $(DEV)/data/trips-1m --model $(DEV)/models/fare.onnx --out $(DEV)/demo
+
+test: setup
+	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
+
+golden: setup
+	@WHIMBREL_GOLDEN=write PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
+
+lint:
+	@echo 'lint: tools'
+	@$(PYTHON) tools/test_lint.py
+	@$(PYTHON) tools/lint.py
+	@echo 'lint: formatting'
+	@$(CARGO) fmt --all --check
+	@echo 'lint: clippy'
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+bench: setup
+	@$(VENV_PYTHON) bench/run.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(BENCH_ROWS)
+
+setup: build library $(DEV)/models/done.json $(DEV)/data/trips-10k/done.json
+
+build:
+	@echo 'build: cargo build (the first one compiles the engine)'
+	@$(CARGO) build --workspace --locked
+
+library: build
+	@$(WHIMBREL) setup
+
+$(DEV)/venv/done: tools/requirements.txt tools/make_venv
+	@tools/make_venv $(PYTHON) $(DEV)/venv
+
+$(DEV)/models/done.json: $(DEV)/venv/done tools/demo/models.py tools/demo/graphs.py tools/demo/trips.py
+	@$(VENV_PYTHON) tools/demo/models.py --out $(@D)
+
+$(DEV)/data/trips-10k/done.json: $(DEV)/venv/done tools/demo/trips.py
+	@$(VENV_PYTHON) tools/demo/trips.py --rows 10000 --files 8 --out $(@D)
+
+$(DEV)/data/trips-1m/done.json: $(DEV)/venv/done tools/demo/trips.py
+	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 8 --out $(@D)
+
+clean:
+	rm -rf $(DEV) .whimbrel
+
+clean-all: clean
+	$(CARGO) clean
