@@ -1,1 +1,4 @@
 //! stub
+
+pub mod clock;
+pub mod store;

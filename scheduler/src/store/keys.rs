@@ -1,0 +1,31 @@
+//! Every key of the state store: what it holds, whether it outlives the process, who may write it, and in which order.
+//!
+//! | key | holds | durable | written by | how |
+//! |---|---|---|---|---|
+//! | `table/<name>` | one catalog entry ([`crate::catalog`]'s record) | yes | `Catalog::add`, `drop` | create if absent; replace and drop only at the revision that was read |
+//! | `model/<alias>` | one binding ([`crate::models`]'s record) | yes | `Registry::bind`, `unbind` | same; a re-bind writes generation + 1 of the record it read |
+//!
+//! Write orders:
+//! - A binding is written after its model's content is on stable storage under its digest, never before: a crash in between
+//!   leaves content that no binding names, which costs space and nothing else. Unbinding removes the record only; running
+//!   queries may still fetch the content.
+//! - A record is committed before the in-memory snapshot shows it, so a restart never forgets what a query has seen.
+//!
+//! Plans, heartbeats, results and file lists never come here.
+
+use whimbrel_proto::ids::{Alias, TableName};
+
+/// All catalog entries.
+pub const TABLES: &str = "table/";
+/// All bindings.
+pub const MODELS: &str = "model/";
+
+/// The key of one catalog entry.
+pub fn table(name: &TableName) -> String {
+    format!("{TABLES}{name}")
+}
+
+/// The key of one binding.
+pub fn model(alias: &Alias) -> String {
+    format!("{MODELS}{alias}")
+}
