@@ -2,5 +2,9 @@
 //! plan nodes that score. No server, no store and no ONNX Runtime live here.
 
 pub mod binding;
+pub mod error;
+pub mod exec;
 pub mod runtime;
 pub mod signature;
+#[doc(hidden)]
+pub mod testing;

@@ -1,0 +1,380 @@
+//! The scoring of one partition: reads ahead of its reader by a few feeds at most, keeps the order of the rows, and stops
+//! when it is dropped.
+//!
+//! The model is opened when the first row that needs it arrives. A feed that is not yet full is sent when the input has
+//! nothing more for now and the model nothing to do; so small batches are put together while the model is busy, and never
+//! wait while it is idle.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::error::Result;
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, Stream, StreamExt};
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::binding::Binding;
+use crate::error::external;
+use crate::exec::feeds::{Bounds, Group, Segment};
+use crate::exec::inputs::{Inputs, chosen, refuse_nulls};
+use crate::exec::{BATCH_BYTES, BATCH_ROWS, PredictExec};
+use crate::runtime::{Feed, Model, ModelHost, ModelHostRef};
+
+/// However many feeds a model asks for, a reader that stops after ten rows must not have scored a hundred thousand.
+const MAX_FEEDS_AHEAD: usize = 8;
+
+/// Starts the scoring of one partition.
+pub(super) fn score(exec: &PredictExec, partition: usize, context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    let host = context.session_config().get_extension::<ModelHostRef>().ok_or_else(|| {
+        let what = format!("PREDICT('{}') was planned where no models are run", exec.binding.alias);
+        external(Error::new(ErrorCode::Bug, what))
+    })?;
+    let job = Job {
+        binding: Arc::clone(&exec.binding),
+        inputs: Arc::clone(&exec.inputs),
+        mask: exec.mask.clone(),
+        schema: exec.schema(),
+        job_id: job_id(context).into(),
+        metrics: Metrics::new(&exec.metrics, partition),
+    };
+    Ok(Box::pin(ScoreStream {
+        input: exec.input.execute(partition, Arc::clone(context))?,
+        host: Arc::clone(&host.0),
+        job: Arc::new(job),
+        baseline: BaselineMetrics::new(&exec.metrics, partition),
+        model: ModelState::Closed,
+        allowed: 1,
+        rest: None,
+        segments: VecDeque::new(),
+        group: Group::default(),
+        under_way: FuturesOrdered::new(),
+        ready: VecDeque::new(),
+        stage: Stage::Reading,
+    }))
+}
+
+/// Ballista names tasks `TID <job>/<stage>.<attempt>/<task>.<attempt>`; outside it the session stands for the job.
+fn job_id(context: &TaskContext) -> String {
+    context
+        .task_id()
+        .as_deref()
+        .and_then(|task| task.strip_prefix("TID "))
+        .and_then(|task| task.split_once('/'))
+        .map_or_else(|| context.session_id(), |(job, _)| job.to_owned())
+}
+
+#[derive(Debug)]
+struct Metrics {
+    rows_scored: Count,
+    feeds: Count,
+    score_time: Time,
+    load_time: Time,
+}
+
+impl Metrics {
+    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        Self {
+            rows_scored: MetricBuilder::new(set).counter("rows_scored", partition),
+            feeds: MetricBuilder::new(set).counter("feeds", partition),
+            score_time: MetricBuilder::new(set).subset_time("score_time", partition),
+            load_time: MetricBuilder::new(set).subset_time("load_time", partition),
+        }
+    }
+}
+
+/// What every feed of the partition needs.
+#[derive(Debug)]
+struct Job {
+    binding: Arc<Binding>,
+    inputs: Arc<Inputs>,
+    mask: Option<Arc<dyn PhysicalExpr>>,
+    schema: SchemaRef,
+    job_id: Arc<str>,
+    metrics: Metrics,
+}
+
+impl Job {
+    async fn open(self: Arc<Self>, host: Arc<dyn ModelHost>) -> Result<Arc<dyn Model>> {
+        let _timer = self.metrics.load_time.timer();
+        host.open(&self.binding).await.map_err(external)
+    }
+
+    /// Scores the group's rows and lays the values beside them.
+    async fn score(self: Arc<Self>, model: Option<Arc<dyn Model>>, group: Group) -> Result<Vec<RecordBatch>> {
+        let returns = &self.binding.returns;
+        let Some(model) = model.filter(|_| group.scored() > 0) else {
+            return Ok(group.attach(None, returns, &self.schema)?);
+        };
+        let feed = Feed {
+            columns: group.columns()?,
+            rows: group.scored(),
+            job_id: Arc::clone(&self.job_id),
+        };
+        let values = {
+            let _timer = self.metrics.score_time.timer();
+            model.score(feed).await.map_err(external)?
+        };
+        self.check(&values, group.scored())?;
+        self.metrics.feeds.add(1);
+        self.metrics.rows_scored.add(group.scored());
+        Ok(group.attach(Some(&values), returns, &self.schema)?)
+    }
+
+    /// A value beside the wrong row would be a silent error, so the answer must have the shape that was promised.
+    fn check(&self, values: &ArrayRef, rows: usize) -> Result<()> {
+        let Binding { alias, digest, returns, .. } = self.binding.as_ref();
+        let wrong = if values.len() != rows {
+            format!("{} values for {rows} rows", values.len())
+        } else if values.data_type() != returns {
+            format!("{} where {returns} was promised", values.data_type())
+        } else {
+            return Ok(());
+        };
+        let what = format!("model '{alias}' ({}) answered with {wrong}", digest.short());
+        Err(external(
+            Error::new(ErrorCode::Model, what).with_hint("PREDICT needs a model whose first output is one value per row"),
+        ))
+    }
+}
+
+enum ModelState {
+    Closed,
+    Opening(BoxFuture<'static, Result<Arc<dyn Model>>>),
+    Open { model: Arc<dyn Model>, bounds: Bounds, ahead: usize },
+}
+
+/// Rows read but not yet cut into segments.
+struct Rest {
+    batch: RecordBatch,
+    chosen: Option<BooleanArray>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Reading,
+    InputEnded,
+    Failed,
+}
+
+/// Why no more feeds could be started.
+enum Filled {
+    /// As many feeds as may be are under way.
+    Enough,
+    /// The input, or the model's load, is awaited.
+    Waiting,
+    /// Everything has been fed.
+    Ended,
+}
+
+struct ScoreStream {
+    input: SendableRecordBatchStream,
+    host: Arc<dyn ModelHost>,
+    job: Arc<Job>,
+    baseline: BaselineMetrics,
+    model: ModelState,
+    /// Grows from one with every answer: a reader that wants a few rows only has little scored for nothing.
+    allowed: usize,
+    rest: Option<Rest>,
+    segments: VecDeque<Segment>,
+    group: Group,
+    under_way: FuturesOrdered<BoxFuture<'static, Result<Vec<RecordBatch>>>>,
+    ready: VecDeque<RecordBatch>,
+    stage: Stage,
+}
+
+impl ScoreStream {
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(batch)));
+            }
+            if self.stage == Stage::Failed {
+                return Poll::Ready(None);
+            }
+            let filled = match self.fill(cx) {
+                Ok(filled) => filled,
+                Err(error) => return self.fail(error),
+            };
+            match self.under_way.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(batches))) => {
+                    self.allowed += 1;
+                    self.ready.extend(batches);
+                }
+                Poll::Ready(Some(Err(error))) => return self.fail(error),
+                Poll::Ready(None) => match filled {
+                    Filled::Ended => return Poll::Ready(None),
+                    Filled::Enough | Filled::Waiting => return Poll::Pending,
+                },
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn fail<T>(&mut self, error: datafusion::error::DataFusionError) -> Poll<Option<Result<T>>> {
+        self.stage = Stage::Failed;
+        self.under_way.clear();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Starts feeds until as many are under way as may be, or there is nothing to feed.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<Filled> {
+        loop {
+            if self.under_way.len() >= self.ahead() {
+                return Ok(Filled::Enough);
+            }
+            if let Some(segment) = self.segments.pop_front() {
+                self.collect(segment);
+            } else if let Some(rest) = self.rest.take() {
+                if !self.cut(rest, cx)? {
+                    return Ok(Filled::Waiting);
+                }
+            } else if self.stage == Stage::InputEnded {
+                if self.group.is_empty() {
+                    return Ok(Filled::Ended);
+                }
+                self.send();
+            } else if !self.read(cx)? {
+                return Ok(Filled::Waiting);
+            }
+        }
+    }
+
+    fn ahead(&self) -> usize {
+        match &self.model {
+            ModelState::Open { ahead, .. } => self.allowed.min(*ahead),
+            ModelState::Closed | ModelState::Opening(_) => 1,
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        match &self.model {
+            ModelState::Open { bounds, .. } => *bounds,
+            ModelState::Closed | ModelState::Opening(_) => Bounds { rows: BATCH_ROWS, bytes: BATCH_BYTES },
+        }
+    }
+
+    /// Puts the segment into the next feed, and sends feeds that are full.
+    fn collect(&mut self, segment: Segment) {
+        let bounds = self.bounds();
+        if !self.group.is_empty() && !self.group.fits(&segment, bounds) {
+            self.segments.push_front(segment);
+            return self.send();
+        }
+        self.group.push(segment);
+        if self.group.is_full(bounds) {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        let model = match &self.model {
+            ModelState::Open { model, .. } => Some(Arc::clone(model)),
+            ModelState::Closed | ModelState::Opening(_) => None,
+        };
+        let group = mem::take(&mut self.group);
+        self.under_way.push_back(Box::pin(Arc::clone(&self.job).score(model, group)));
+    }
+
+    /// Reads one batch; false where the input has none for now.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        match self.input.poll_next_unpin(cx) {
+            Poll::Ready(Some(batch)) => {
+                let batch = batch?;
+                let _timer = self.baseline.elapsed_compute().timer();
+                let chosen = chosen(self.job.mask.as_ref(), &batch)?;
+                self.rest = (batch.num_rows() > 0).then_some(Rest { batch, chosen });
+                Ok(true)
+            }
+            Poll::Ready(None) => {
+                self.stage = Stage::InputEnded;
+                Ok(true)
+            }
+            Poll::Pending => {
+                if self.under_way.is_empty() && !self.group.is_empty() {
+                    self.send();
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Makes segments of the next rows, as many as one feed takes; false while the model they need is being opened.
+    fn cut(&mut self, rest: Rest, cx: &mut Context<'_>) -> Result<bool> {
+        if rest.chosen.as_ref().is_some_and(|chosen| chosen.true_count() == 0) {
+            self.segments.push_back(Segment::unscored(rest.batch));
+            return Ok(true);
+        }
+        if self.poll_model(cx)?.is_pending() {
+            self.rest = Some(rest);
+            return Ok(false);
+        }
+        let _timer = self.baseline.elapsed_compute().timer();
+        let bounds = self.bounds();
+        let Rest { batch, chosen } = rest;
+        let rows = batch.num_rows().min(bounds.rows);
+        let left = batch.num_rows() - rows;
+        self.rest = (left > 0).then(|| Rest {
+            batch: batch.slice(rows, left),
+            chosen: chosen.as_ref().map(|chosen| chosen.slice(rows, left)),
+        });
+        let batch = batch.slice(0, rows);
+        let chosen = chosen.map(|chosen| chosen.slice(0, rows));
+        if chosen.as_ref().is_some_and(|chosen| chosen.true_count() == 0) {
+            self.segments.push_back(Segment::unscored(batch));
+            return Ok(true);
+        }
+        let args = self.job.inputs.evaluate(&batch, chosen.as_ref())?;
+        refuse_nulls(&self.job.binding, &args)?;
+        self.segments.extend(Segment::new(batch, chosen, args).cut(bounds));
+        Ok(true)
+    }
+
+    fn poll_model(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>> {
+        loop {
+            match &mut self.model {
+                ModelState::Open { .. } => return Ok(Poll::Ready(())),
+                ModelState::Closed => {
+                    let opening = Arc::clone(&self.job).open(Arc::clone(&self.host));
+                    self.model = ModelState::Opening(Box::pin(opening));
+                }
+                ModelState::Opening(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Pending => return Ok(Poll::Pending),
+                    Poll::Ready(model) => {
+                        let model = model?;
+                        self.model = ModelState::Open {
+                            bounds: Bounds {
+                                rows: model.batch_rows().clamp(1, BATCH_ROWS),
+                                bytes: BATCH_BYTES,
+                            },
+                            ahead: model.feeds_ahead().clamp(1, MAX_FEEDS_AHEAD),
+                            model,
+                        };
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Stream for ScoreStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.poll_batch(cx);
+        self.baseline.record_poll(polled)
+    }
+}
+
+impl RecordBatchStream for ScoreStream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.job.schema)
+    }
+}
