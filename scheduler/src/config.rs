@@ -1,0 +1,214 @@
+//! The scheduler's settings. The doc comments are the user documentation; keys are flat so that a file, `WHIMBREL_*` and
+//! flags name them alike.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use whimbrel_proto::{Error, ErrorCode};
+
+/// Settings of `whimbrel scheduler`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address that both ports listen on. Keep 127.0.0.1 for one machine; 0.0.0.0 opens the pool to the network.
+    pub bind: IpAddr,
+    /// The client port: Flight SQL, gRPC and health. 0 picks a free one and prints it.
+    pub port: u16,
+    /// The cluster port: executors only. Keep it inside a private network, for whoever reaches it can run any plan. 0 picks a
+    /// free one and prints it.
+    pub cluster_port: u16,
+    /// The host name or address that clients and executors reach this scheduler by; empty means `bind`.
+    pub advertise: String,
+    /// Where bindings and tables are kept: a folder, or `memory` to forget them at the end.
+    pub state: String,
+    /// The folder for model content; empty means `models` in the state folder.
+    pub storage: String,
+    /// The bearer token that clients must present; empty lets everyone in who reaches the client port.
+    pub client_token: String,
+    /// A file that holds the bearer token, so that it is in no command line and no environment; `client_token` wins.
+    pub client_token_file: Option<PathBuf>,
+    /// An executor whose engine heartbeat is missing for this long is given up and its tasks run elsewhere. A broken
+    /// connection is noticed much earlier, see `report_timeout`.
+    #[serde(with = "human")]
+    pub heartbeat_timeout: Duration,
+    /// An executor whose reports are missing for this long is given up. Short notices a lost machine sooner; long forgives
+    /// a machine that stalls.
+    #[serde(with = "human")]
+    pub report_timeout: Duration,
+    /// How long a query waits for an executor when the pool has none, before it fails and says so.
+    #[serde(with = "human")]
+    pub executor_wait: Duration,
+    /// How long the rows of a finished query can be fetched. They lie on the executors' disks for that time.
+    #[serde(with = "human")]
+    pub result_ttl: Duration,
+    /// A session that no call has used for this long is forgotten, with its settings and temporary views.
+    #[serde(with = "human")]
+    pub session_ttl: Duration,
+    /// On SIGTERM: how long running queries may take to finish, and finished ones may take to be fetched.
+    #[serde(with = "human")]
+    pub drain_grace: Duration,
+    /// How many partitions a query is cut into per slot of the pool. More balances better and gives first rows earlier; fewer
+    /// has less overhead per partition.
+    pub partitions_per_slot: usize,
+    /// The most partitions a query is cut into, however large the pool is.
+    pub max_partitions: usize,
+    /// The largest gRPC message in bytes, to and from clients and executors. A plan with very many files needs more.
+    pub max_message_bytes: usize,
+    /// The longest SQL text in bytes.
+    pub max_sql_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 50050,
+            cluster_port: 50051,
+            advertise: String::new(),
+            state: "./.whimbrel".to_owned(),
+            storage: String::new(),
+            client_token: String::new(),
+            client_token_file: None,
+            heartbeat_timeout: Duration::from_secs(60),
+            report_timeout: Duration::from_secs(5),
+            executor_wait: Duration::from_secs(30),
+            result_ttl: Duration::from_secs(15 * 60),
+            session_ttl: Duration::from_secs(30 * 60),
+            drain_grace: Duration::from_secs(60),
+            partitions_per_slot: 4,
+            max_partitions: 2048,
+            max_message_bytes: 64 * 1024 * 1024,
+            max_sql_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// Where the pool's small facts live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateHome {
+    /// Forgotten at the end.
+    Memory,
+    /// A `redb` file in this folder.
+    Folder(PathBuf),
+}
+
+impl Config {
+    /// Checks what serde cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.state_home()?;
+        let bad = |key: &str, rule: &str| Err(Error::new(ErrorCode::Invalid, format!("{key} must be {rule}")));
+        if self.partitions_per_slot == 0 {
+            return bad("partitions_per_slot", "at least 1");
+        }
+        if self.max_partitions < MIN_PARTITIONS {
+            return bad("max_partitions", "at least 4");
+        }
+        if self.max_message_bytes < 1024 * 1024 {
+            return bad("max_message_bytes", "at least 1048576");
+        }
+        if self.report_timeout < Duration::from_secs(2) {
+            return bad("report_timeout", "at least 2s, for executors report every second");
+        }
+        if self.heartbeat_timeout < Duration::from_secs(1) || self.result_ttl < Duration::from_secs(1) {
+            return bad("heartbeat_timeout and result_ttl", "at least 1s");
+        }
+        Ok(())
+    }
+
+    /// `state`, understood.
+    pub fn state_home(&self) -> Result<StateHome, Error> {
+        match self.state.as_str() {
+            "" => Err(Error::new(ErrorCode::Invalid, "state is empty")
+                .with_hint("name a folder, or 'memory' to forget everything at the end")),
+            "memory" => Ok(StateHome::Memory),
+            uri if uri.contains("://") => {
+                Err(Error::new(ErrorCode::Invalid, format!("state '{uri}' is not supported"))
+                    .with_hint("name a folder, or 'memory' to forget everything at the end"))
+            }
+            folder => Ok(StateHome::Folder(PathBuf::from(folder))),
+        }
+    }
+
+    /// The folder for model content; `None` means one that ends with the process.
+    pub fn storage_home(&self) -> Result<Option<PathBuf>, Error> {
+        if self.storage.contains("://") {
+            return Err(Error::new(ErrorCode::Invalid, format!("storage '{}' is not supported", self.storage))
+                .with_hint("name a local folder"));
+        }
+        Ok(match (self.storage.is_empty(), self.state_home()?) {
+            (false, _) => Some(PathBuf::from(&self.storage)),
+            (true, StateHome::Folder(folder)) => Some(folder.join("models")),
+            (true, StateHome::Memory) => None,
+        })
+    }
+
+    /// The bearer token that clients must present, if any.
+    pub fn token(&self) -> Result<Option<String>, Error> {
+        if !self.client_token.is_empty() {
+            return Ok(Some(self.client_token.clone()));
+        }
+        let Some(path) = &self.client_token_file else { return Ok(None) };
+        let unreadable = |why: String| {
+            Error::new(ErrorCode::Invalid, format!("cannot read client_token_file '{}': {why}", path.display()))
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+        let token = text.trim();
+        if token.is_empty() { Err(unreadable("it is empty".to_owned())) } else { Ok(Some(token.to_owned())) }
+    }
+}
+
+/// Fewer would leave a small pool idle while the last partition runs.
+pub(crate) const MIN_PARTITIONS: usize = 4;
+
+/// Durations as people write them: "30s", "15m", or a plain number of seconds.
+mod human {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Seconds(u64),
+        Text(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = match Given::deserialize(deserializer)? {
+            Given::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
+            Given::Text(text) => text,
+        };
+        if let Ok(seconds) = text.parse() {
+            return Ok(Duration::from_secs(seconds));
+        }
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format!("'{text}' is not a time such as '30s' or '5m': {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_survive_toml_and_unknown_keys_are_refused() {
+        let text = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+        assert!(toml::from_str::<Config>("prot = 1").unwrap_err().to_string().contains("prot"));
+        assert_eq!(toml::from_str::<Config>("result_ttl = '2m'").unwrap().result_ttl, Duration::from_secs(120));
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_kept_is_refused_by_name() {
+        let config = Config { state: "etcd://a:2379".to_owned(), ..Config::default() };
+        assert!(config.validate().unwrap_err().message().contains("etcd://a:2379"));
+        let memory = Config { state: "memory".to_owned(), ..Config::default() };
+        assert_eq!(memory.storage_home().unwrap(), None);
+    }
+}
