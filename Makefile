@@ -12,7 +12,7 @@ WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
 BENCH_ROWS ?= 1000000,10000000
 TESTS ?=
 
-.PHONY: help demo test lint bench golden setup build clean clean-all library
+.PHONY: help demo test lint bench golden setup build models library clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -21,11 +21,11 @@ help:
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make golden  write the golden files anew; review the diff'
-	@echo 'make setup   only what the others need: build, Python packages, models, data, ONNX Runtime'
+	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
 
-demo: setup $(DEV)/data/trips-1m/done.json
-	@$(WHIMBREL) demo --trips $(DEV)/data/trips-1m --model $(DEV)/models/fare.onnx --out $(DEV)/demo
+demo: setup $(DEV)/demo/fare.onnx
+	@$(WHIMBREL) demo --dir $(DEV)/demo
 
 test: setup
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
@@ -45,7 +45,9 @@ lint:
 bench: setup
 	@$(VENV_PYTHON) bench/run.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(BENCH_ROWS)
 
-setup: build library $(DEV)/models/done.json $(DEV)/data/trips-10k/done.json
+setup: build library models
+
+models: $(DEV)/models/done.json
 
 build:
 	@echo 'build: cargo build (the first one compiles the engine)'
@@ -60,11 +62,11 @@ $(DEV)/venv/done: tools/requirements.txt tools/make_venv
 $(DEV)/models/done.json: $(DEV)/venv/done tools/demo/models.py tools/demo/graphs.py tools/demo/trips.py
 	@$(VENV_PYTHON) tools/demo/models.py --out $(@D)
 
-$(DEV)/data/trips-10k/done.json: $(DEV)/venv/done tools/demo/trips.py
-	@$(VENV_PYTHON) tools/demo/trips.py --rows 10000 --files 8 --out $(@D)
+$(DEV)/demo/done.json: $(DEV)/venv/done tools/demo/trips.py
+	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 1 --out $(@D)
 
-$(DEV)/data/trips-1m/done.json: $(DEV)/venv/done tools/demo/trips.py
-	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 8 --out $(@D)
+$(DEV)/demo/fare.onnx: $(DEV)/models/done.json $(DEV)/demo/done.json
+	@cp $(DEV)/models/fare.onnx $@
 
 clean:
 	rm -rf $(DEV) .whimbrel

@@ -1,0 +1,235 @@
+"""The pools that the bench measures, as real processes: an embedded one, and a scheduler with two executors.
+
+Every process is started and ended by its own id, and ends with the bench whatever happens.
+"""
+
+import json
+import os
+import pty
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+START_DEADLINE = 60
+QUERY_DEADLINE = 1800
+STOP_DEADLINE = 30
+
+
+@dataclass
+class Finished:
+    """A command that ended well."""
+
+    seconds: float
+    peak_mib: float
+    output: str
+
+
+def run(arguments: list[str], folder: Path) -> Finished:
+    """Runs a command to its end and measures it; an error ends the bench with the command's own words."""
+    log = folder / "command.log"
+    with log.open("w+") as words:
+        begun = time.monotonic()
+        process = subprocess.Popen(arguments, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=words, stderr=words)
+        timer = threading.Timer(QUERY_DEADLINE, process.kill)
+        timer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begun
+        timer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+    output = log.read_text()
+    if process.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(arguments)} ended with {process.returncode}\n{output}")
+    return Finished(seconds, usage.ru_maxrss / 1024, output)
+
+
+def environment() -> dict[str, str]:
+    """The caller's, without what would lead commands to another pool."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WHIMBREL_")}
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a living process had since `forget_peak`."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def stop(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        print(f"bench: process {process.pid} did not stop in {STOP_DEADLINE} s; killing it", flush=True)
+        process.kill()
+        process.wait()
+
+
+class Daemon:
+    """A scheduler or an executor that has said, by a line of JSON, that it is ready."""
+
+    def __init__(self, name: str, arguments: list[str], folder: Path):
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                arguments, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        lines: queue.Queue = queue.Queue()
+        threading.Thread(target=lambda: [lines.put(line) for line in self.process.stdout], daemon=True).start()
+        deadline = time.monotonic() + START_DEADLINE
+        self.ready = None
+        while self.ready is None:
+            try:
+                line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                stop(self.process)
+                raise SystemExit(f"bench: {name} did not say that it is ready\n{self.log.read_text()}") from None
+            if line.startswith("{"):
+                self.ready = json.loads(line)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Cluster:
+    """One scheduler and two executors that share the cores."""
+
+    name = "two executors"
+
+    def __init__(self, whimbrel: str, folder: Path):
+        self.folder, self.whimbrel = folder, whimbrel
+        self.daemons: list[Daemon] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        free = ["--port", "0", "--cluster-port", "0"]
+        try:
+            scheduler = self.start("scheduler", ["scheduler", "--json", *free, "--state", "memory", "--storage", "models"])
+            self.pool = ["--pool", "http://" + scheduler.ready["client_address"]]
+            slots = str(max(1, (os.cpu_count() or 1) // 2))
+            for number in (1, 2):
+                joined = ["--scheduler", scheduler.ready["cluster_address"], "--work-dir", f"work-{number}", "--slots", slots]
+                self.start(f"executor {number}", ["executor", "--json", *free, *joined])
+            self.wait_for_executors()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, name: str, arguments: list[str]) -> Daemon:
+        self.daemons.append(Daemon(name, [self.whimbrel, *arguments], self.folder))
+        return self.daemons[-1]
+
+    def wait_for_executors(self) -> None:
+        deadline = time.monotonic() + START_DEADLINE
+        while time.monotonic() < deadline:
+            status = run([self.whimbrel, *self.pool, "pool", "status", "--json"], self.folder).output
+            if status.count('"active"') == 2:
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"bench: two executors did not join\n{status}")
+
+    def whimbrel_command(self, *arguments: str) -> Finished:
+        return run([self.whimbrel, *self.pool, *arguments], self.folder)
+
+    def processes(self) -> dict[str, int]:
+        return {daemon.name: daemon.pid for daemon in self.daemons}
+
+    def close(self) -> None:
+        for daemon in reversed(self.daemons):
+            stop(daemon.process)
+
+
+class Alone:
+    """No pool to begin with: each command starts its own and ends it."""
+
+    name = "a pool from nothing"
+
+    def __init__(self, whimbrel: str, folder: Path):
+        self.folder, self.whimbrel = folder, whimbrel
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def whimbrel_command(self, *arguments: str) -> Finished:
+        return run([self.whimbrel, *arguments], self.folder)
+
+
+class Embedded:
+    """A pool inside one process: an interactive `whimbrel sql` owns it, the commands in the same folder connect to it."""
+
+    name = "embedded pool"
+
+    def __init__(self, whimbrel: str, folder: Path):
+        self.folder, self.whimbrel = folder, whimbrel
+        folder.mkdir(parents=True, exist_ok=True)
+        self.terminal, inner = pty.openpty()
+        self.owner = subprocess.Popen([whimbrel, "sql"], cwd=folder, env=environment(), stdin=inner, stdout=inner, stderr=inner)
+        os.close(inner)
+        threading.Thread(target=self.read_terminal, daemon=True).start()
+        # Not before the owner says where its pool is: the first command of a folder would become the owner itself.
+        address = folder / ".whimbrel/owner.json"
+        deadline = time.monotonic() + START_DEADLINE
+        while not address.exists() and self.owner.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not address.exists():
+            self.close()
+            raise SystemExit("bench: the embedded pool did not start")
+
+    def read_terminal(self) -> None:
+        """What the owner prints is thrown away, or it would block."""
+        try:
+            while os.read(self.terminal, 65536):
+                pass
+        except OSError:
+            return
+
+    def whimbrel_command(self, *arguments: str) -> Finished:
+        return run([self.whimbrel, *arguments], self.folder)
+
+    def processes(self) -> dict[str, int]:
+        return {"pool": self.owner.pid}
+
+    def close(self) -> None:
+        stop(self.owner)
+        os.close(self.terminal)
+
+
+class Floor:
+    """The Python process of `floor.py`, with one model loaded."""
+
+    name = "floor"
+
+    def __init__(self, python: str, model: Path, folder: Path):
+        script = Path(__file__).with_name("floor.py")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [python, str(script), str(model)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.answer()
+
+    def answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("bench: the floor's process ended; its words stand above")
+        return json.loads(line)
+
+    def score(self, data: Path, format_name: str, out: Path, with_id: bool) -> dict:
+        request = {"data": str(data), "format": format_name, "out": str(out), "with_id": with_id}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def peak_mib(self) -> float:
+        return peak_mib(self.process.pid)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            stop(self.process)
