@@ -28,9 +28,11 @@ demo: setup $(DEV)/demo/fare.onnx
 	@$(WHIMBREL) demo --dir $(DEV)/demo
 
 test: setup
+	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL) --check
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
 golden: setup
+	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)
 	@WHIMBREL_GOLDEN=write PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
 lint:
@@ -53,8 +55,9 @@ build:
 	@echo 'build: cargo build (the first one compiles the engine)'
 	@$(CARGO) build --workspace --locked
 
-library: build
-	@$(WHIMBREL) setup
+# With the environment's Python first: it has pip, which fetches the library, where the system's may not.
+library: build $(DEV)/venv/done
+	@PATH="$(CURDIR)/$(DEV)/venv/bin:$$PATH" $(WHIMBREL) setup
 
 $(DEV)/venv/done: tools/requirements.txt tools/make_venv
 	@tools/make_venv $(PYTHON) $(DEV)/venv
