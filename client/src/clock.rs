@@ -1,0 +1,35 @@
+//! The one place of this crate that asks the system for the time and for randomness.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+/// Measures how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts at zero.
+    #[expect(clippy::disallowed_methods, reason = "the crate's one clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// 256 bits that nobody can guess, as hex.
+#[expect(clippy::disallowed_methods, reason = "the crate's one source of randomness")]
+pub fn random_token() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+/// A name no other process or call uses.
+#[expect(clippy::disallowed_methods, reason = "the crate's one source of randomness")]
+pub fn unique_name() -> String {
+    Uuid::now_v7().simple().to_string()
+}
