@@ -1,8 +1,12 @@
 //! One connection to a pool's client port, shared by every call, and the token that each call presents.
 
 use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -68,7 +72,11 @@ pub struct Client {
     address: PoolAddress,
     token: Token,
     channel: Channel,
+    background: Arc<Mutex<JoinSet<()>>>,
 }
+
+/// A pool that does not answer must not keep its user waiting.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Connects to a pool's client port.
@@ -76,12 +84,31 @@ impl Client {
         let channel = dial(&address.uri(), CONNECT_TIMEOUT)
             .await
             .map_err(|reason| Error::Unreachable { address: address.clone(), reason })?;
-        Ok(Self { address, token, channel })
+        Ok(Self { address, token, channel, background: Arc::default() })
     }
 
     /// The pool it is connected to.
     pub fn address(&self) -> &PoolAddress {
         &self.address
+    }
+
+    /// Waits until the pool knows of the queries that were dropped before their end. A program that goes on need not call
+    /// it; one that ends should.
+    pub async fn settle(&self) {
+        let mut left = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async { while left.join_next().await.is_some() {} };
+        if tokio::time::timeout(SETTLE_DEADLINE, all).await.is_err() {
+            tracing::debug!(pool = %self.address, "the pool did not answer to a cancel in time");
+        }
+    }
+
+    /// Does work that nobody waits for, where there is a runtime to do it.
+    pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = Handle::try_current() {
+            let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+            while background.try_join_next().is_some() {}
+            background.spawn_on(work, &runtime);
+        }
     }
 
     pub(crate) fn service(&self) -> Service {

@@ -1,2 +1,9 @@
-//! stub
-fn main(){}
+//! The `whimbrel` command.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

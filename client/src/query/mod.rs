@@ -187,11 +187,9 @@ impl QueryStream {
     /// Where nobody can wait for the answer; a process on its way out closes its connections, which says the same.
     fn cancel_in_background(&mut self) {
         self.ended = true;
-        if let Some(id) = self.query_id.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
+        if let Some(id) = self.query_id.take() {
             let client = self.client.clone();
-            runtime.spawn(async move {
+            self.client.in_background(async move {
                 if let Err(error) = client.cancel_query(&id).await {
                     tracing::debug!(query_id = %id, %error, "could not cancel a query that is no longer read");
                 }

@@ -1,0 +1,261 @@
+//! The command line as typed. Its doc comments are what `--help` prints.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Scores whole datasets with trained models, on a pool of workers or inside this process.
+#[derive(Debug, Parser)]
+#[command(name = "whimbrel", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The pool's client port, http://host:port; WHIMBREL_POOL says the same. Without either the command runs a pool of its
+    /// own, whose state is in ./.whimbrel (or WHIMBREL_STATE)
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(crate) pool: Option<String>,
+    /// A file with the pool's token; WHIMBREL_TOKEN_FILE names one too, WHIMBREL_TOKEN holds the token itself
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print JSON, one value a line; errors too
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch the ONNX Runtime library into the user's cache
+    Setup,
+    /// Score a million sample trips with a sample model
+    Demo(DemoArgs),
+    /// Run a scheduler until SIGTERM
+    Scheduler(SchedulerArgs),
+    /// Run an executor until SIGTERM
+    Executor(ExecutorArgs),
+    /// Bind models to the names that SQL calls them by
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Name the datasets that SQL reads
+    #[command(subcommand)]
+    Table(TableCommand),
+    /// Run SQL and print or write its rows; interactive without QUERY
+    Sql(SqlArgs),
+    /// Look at the pool itself
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell to print for
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The folder with the sample trips, in folders 'parquet' and 'csv'
+    #[arg(long, value_name = "DIR", default_value = ".dev/data/trips-1m")]
+    pub(crate) trips: PathBuf,
+    /// The sample model
+    #[arg(long, value_name = "FILE", default_value = ".dev/models/fare.onnx")]
+    pub(crate) model: PathBuf,
+    /// The folder for the predictions
+    #[arg(long, value_name = "DIR", default_value = ".dev/demo")]
+    pub(crate) out: PathBuf,
+}
+
+/// What both daemons take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DaemonArgs {
+    /// A TOML file of settings; WHIMBREL_* variables come over it, flags over those
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the settings that hold, as TOML without secrets, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// How log lines are written, to standard error; WHIMBREL_LOG chooses which (info, debug, whimbrel_scheduler=debug, ...)
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bind: Option<String>,
+    /// The client port; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// The cluster port; 0 picks a free one
+    #[arg(long, value_name = "PORT")]
+    pub(crate) cluster_port: Option<u16>,
+    /// The host name or address that others reach this process by
+    #[arg(long, value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One readable line each
+    #[default]
+    Text,
+    /// One JSON object each
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SchedulerArgs {
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// The folder for bindings and tables, or 'memory' to forget them at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<String>,
+    /// The folder for model content [default: 'models' in the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) storage: Option<String>,
+    /// A file with the token that clients must present
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExecutorArgs {
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    /// The scheduler's cluster port
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) scheduler: Option<String>,
+    /// The folder for results and models [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// How many tasks run at once [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Bind a name to a model
+    Bind(BindArgs),
+    /// List the bindings
+    List,
+    /// Show one binding with its inputs and outputs
+    Show {
+        /// The name in SQL
+        alias: String,
+    },
+    /// Remove a binding
+    Unbind {
+        /// The name in SQL
+        alias: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BindArgs {
+    /// The name that SQL calls the model by
+    pub(crate) alias: String,
+    /// Where the model is: a path, or a URI that the scheduler can read
+    #[arg(long)]
+    pub(crate) uri: String,
+    /// The type that PREDICT returns, such as float or bigint [default: the model's own]
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) returns: Option<String>,
+    /// What runs the model [default: found by looking at it]
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// Which column feeds which input, where the names differ
+    #[arg(long, value_name = "INPUT=COLUMN", value_delimiter = ',', value_parser = parse_pair)]
+    pub(crate) map: Vec<(String, String)>,
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((input, column)) if !input.trim().is_empty() && !column.trim().is_empty() => {
+            Ok((input.trim().to_owned(), column.trim().to_owned()))
+        }
+        Some(_) | None => Err("write input=column".to_owned()),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TableCommand {
+    /// Name a dataset
+    Add(AddTableArgs),
+    /// List the tables
+    List,
+    /// Show one table with its columns
+    Show {
+        /// The table's name
+        name: String,
+    },
+    /// Forget a table; its files stay
+    Drop {
+        /// The table's name
+        name: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddTableArgs {
+    /// The table's name in SQL
+    pub(crate) name: String,
+    /// Where its files are: a file, a folder or a pattern, that scheduler and executors can read
+    #[arg(long)]
+    pub(crate) uri: String,
+    /// csv, parquet or json [default: by the files' ending]
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// The CSV files have no line of column names
+    #[arg(long)]
+    pub(crate) no_header: bool,
+    /// What separates CSV fields [default: ,]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) delimiter: Option<String>,
+    /// Take the place of a table of that name
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SqlArgs {
+    /// The statement to run; several are separated by ';'
+    #[arg(conflicts_with = "file")]
+    pub(crate) query: Option<String>,
+    /// Run the statements of a file; '-' is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How rows are written [default: by the ending of -o; else a table on a terminal, CSV elsewhere]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write the rows of the last statement to a file; those of the others are not shown
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns, to read
+    Table,
+    /// Comma-separated values with a header line
+    Csv,
+    /// One JSON object a line
+    Json,
+    /// Arrow IPC
+    Arrow,
+    /// Apache Parquet
+    Parquet,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Show the executors, their models, and the running queries
+    Status,
+}

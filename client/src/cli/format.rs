@@ -1,0 +1,58 @@
+//! Numbers and times as people read them.
+
+use std::time::Duration;
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Rows a second.
+pub(crate) fn rate(rows: u64, took: Duration) -> u64 {
+    let millis = took.as_millis().max(1);
+    u64::try_from(u128::from(rows) * 1000 / millis).unwrap_or(u64::MAX)
+}
+
+/// With as many digits as matter.
+pub(crate) fn duration(took: Duration) -> String {
+    match took.as_millis() {
+        millis @ ..1000 => format!("{millis} ms"),
+        millis @ 1000..60_000 => format!("{}.{:02} s", millis / 1000, millis % 1000 / 10),
+        millis => format!("{} min {} s", millis / 60_000, millis % 60_000 / 1000),
+    }
+}
+
+/// `1536` as `1.5 KiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| number >> shift > 0) {
+        Some((unit, shift)) => {
+            let tenths = u128::from(number) * 10 >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{number} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1023, 1536, 5 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "5.0 MiB"]);
+        let shown = [12, 1234, 61_000].map(|millis| duration(Duration::from_millis(millis)));
+        assert_eq!(shown, ["12 ms", "1.23 s", "1 min 1 s"]);
+        assert_eq!(rate(1_000_000, Duration::from_millis(500)), 2_000_000);
+        assert_eq!(rate(5, Duration::ZERO), 5000);
+    }
+}

@@ -1,0 +1,142 @@
+//! `whimbrel model`: bind, list, show, unbind.
+
+use serde_json::{Value, json};
+use whimbrel::Client;
+use whimbrel_proto::v1::{BindModelRequest, Binding, InputColumn, TensorSpec};
+
+use crate::cli::args::{BindArgs, ModelCommand};
+use crate::cli::console::{Console, aligned};
+use crate::cli::context::{Context, End};
+use crate::cli::failure::Failure;
+use crate::cli::format;
+use crate::cli::table::absolute_uri;
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), Failure> {
+    let console = context.console;
+    context
+        .with_pool(End::OnAnySignal, async |client| match &command {
+            ModelCommand::Bind(args) => bind(console, &client, args).await,
+            ModelCommand::List => list(console, &client).await,
+            ModelCommand::Show { alias } => show(console, &client.get_model(alias).await?),
+            ModelCommand::Unbind { alias } => {
+                client.unbind_model(alias).await?;
+                console.note(&format!("{alias} is no longer bound"));
+                Ok(())
+            }
+        })
+        .await
+}
+
+async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), Failure> {
+    let column = |(input, column): &(String, String)| InputColumn { input: input.clone(), column: column.clone() };
+    let binding = client
+        .bind_model(BindModelRequest {
+            alias: args.alias.clone(),
+            uri: absolute_uri(&args.uri)?,
+            returns: args.returns.clone().unwrap_or_default(),
+            runtime: args.runtime.clone().unwrap_or_default(),
+            columns: args.map.iter().map(column).collect(),
+        })
+        .await?;
+    if console.json {
+        return console.print_json(&as_json(&binding));
+    }
+    console.note(&format!(
+        "{} is bound to {} ({}), returns {}",
+        binding.alias,
+        short(&binding.digest),
+        binding.runtime,
+        binding.returns
+    ));
+    Ok(())
+}
+
+/// Lists the bindings.
+pub(crate) async fn list(console: Console, client: &Client) -> Result<(), Failure> {
+    let bindings = client.list_models().await?;
+    if console.json {
+        return bindings.iter().try_for_each(|binding| console.print_json(&as_json(binding)));
+    }
+    let row = |binding: &Binding| {
+        vec![
+            binding.alias.clone(),
+            short(&binding.digest).to_owned(),
+            binding.runtime.clone(),
+            binding.returns.clone(),
+            format::bytes(binding.size_bytes),
+            binding.uri.clone(),
+        ]
+    };
+    let rows: Vec<_> = bindings.iter().map(row).collect();
+    console.print(&aligned(&["alias", "digest", "runtime", "returns", "size", "uri"], &rows))
+}
+
+fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
+    if console.json {
+        return console.print_json(&as_json(binding));
+    }
+    let facts = [
+        ("alias", binding.alias.clone()),
+        ("uri", binding.uri.clone()),
+        ("digest", binding.digest.clone()),
+        ("generation", binding.generation.to_string()),
+        ("runtime", binding.runtime.clone()),
+        ("returns", binding.returns.clone()),
+        ("size", format::bytes(binding.size_bytes)),
+    ];
+    for (name, value) in facts {
+        console.print(&format!("{name:<12}{value}"))?;
+    }
+    if !binding.feature_names.is_empty() {
+        console.print(&format!("{:<12}{}", "features", binding.feature_names.join(", ")))?;
+    }
+    for InputColumn { input, column } in &binding.columns {
+        console.print(&format!("{:<12}{input} <- {column}", "map"))?;
+    }
+    let signature = binding.signature.as_ref();
+    let tensors = |what: &str, specs: &[TensorSpec]| {
+        specs.iter().try_for_each(|spec| console.print(&format!("{what:<12}{} {}{}", spec.name, spec.element, shape(spec))))
+    };
+    tensors("input", signature.map_or(&[], |signature| &signature.inputs))?;
+    tensors("output", signature.map_or(&[], |signature| &signature.outputs))
+}
+
+/// A dimension that a model leaves open is a `?`.
+fn shape(spec: &TensorSpec) -> String {
+    let dimensions = spec.shape.iter().map(|size| if *size < 0 { "?".to_owned() } else { size.to_string() });
+    format!("[{}]", dimensions.collect::<Vec<_>>().join(","))
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn as_json(binding: &Binding) -> Value {
+    let Binding {
+        alias,
+        uri,
+        digest,
+        generation,
+        runtime,
+        signature,
+        returns,
+        feature_names,
+        columns,
+        size_bytes,
+        bound_at_ms,
+    } = binding;
+    let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
+        let tensor = |spec: &TensorSpec| json!({"name": spec.name, "element": spec.element, "shape": spec.shape});
+        specs.iter().map(tensor).collect()
+    };
+    let column = |pair: &InputColumn| json!({"input": pair.input, "column": pair.column});
+    json!({
+        "alias": alias, "uri": uri, "digest": digest, "generation": generation, "runtime": runtime, "returns": returns,
+        "inputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.inputs)),
+        "outputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.outputs)),
+        "feature_names": feature_names,
+        "columns": columns.iter().map(column).collect::<Vec<_>>(),
+        "size_bytes": size_bytes, "bound_at_ms": bound_at_ms,
+    })
+}
