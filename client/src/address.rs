@@ -28,11 +28,15 @@ impl FromStr for PoolAddress {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |what: &str| Err(Error::new(ErrorCode::Invalid, format!("'{text}' {what}")).with_hint(RULE));
+        let refuse = |what: &str| {
+            Err(Error::new(ErrorCode::Invalid, format!("'{text}' {what}")).with_hint(RULE))
+        };
         let authority = match text.split_once("://") {
             None => text,
             Some(("http" | "grpc" | "grpc+tcp", rest)) => rest,
-            Some(("https" | "grpc+tls", _)) => return refuse("asks for TLS, which this client does not speak"),
+            Some(("https" | "grpc+tls", _)) => {
+                return refuse("asks for TLS, which this client does not speak");
+            }
             Some(_) => return refuse("is not a pool address"),
         };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -40,7 +44,10 @@ impl FromStr for PoolAddress {
             return refuse("names no port");
         };
         let bracketed = host.starts_with('[') && host.ends_with(']');
-        if host.is_empty() || host.contains(['/', '@', ' ', '?', '#']) || (host.contains(':') && !bracketed) {
+        if host.is_empty()
+            || host.contains(['/', '@', ' ', '?', '#'])
+            || (host.contains(':') && !bracketed)
+        {
             return refuse("is not a pool address");
         }
         match port.parse::<u16>() {
@@ -68,17 +75,43 @@ mod tests {
 
     #[test]
     fn what_users_write_becomes_one_form() {
-        for text in ["http://host:50050", "host:50050", "grpc://host:50050/", "grpc+tcp://host:50050"] {
-            assert_eq!(text.parse::<PoolAddress>().unwrap().to_string(), "http://host:50050", "{text}");
+        for text in [
+            "http://host:50050",
+            "host:50050",
+            "grpc://host:50050/",
+            "grpc+tcp://host:50050",
+        ] {
+            assert_eq!(
+                text.parse::<PoolAddress>().unwrap().to_string(),
+                "http://host:50050",
+                "{text}"
+            );
         }
-        assert_eq!("[::1]:5".parse::<PoolAddress>().unwrap().authority(), "[::1]:5");
+        assert_eq!(
+            "[::1]:5".parse::<PoolAddress>().unwrap().authority(),
+            "[::1]:5"
+        );
     }
 
     #[test]
     fn what_is_no_address_is_refused_with_the_rule() {
-        for bad in ["", "host", "http://host", "host:0", "host:99999", "ftp://host:1", "https://host:1", "http://u@h:1", "::1:5"] {
+        for bad in [
+            "",
+            "host",
+            "http://host",
+            "host:0",
+            "host:99999",
+            "ftp://host:1",
+            "https://host:1",
+            "http://u@h:1",
+            "::1:5",
+        ] {
             let error = bad.parse::<PoolAddress>().unwrap_err();
-            assert_eq!((error.code(), error.hint()), (ErrorCode::Invalid, Some(RULE)), "{bad}");
+            assert_eq!(
+                (error.code(), error.hint()),
+                (ErrorCode::Invalid, Some(RULE)),
+                "{bad}"
+            );
         }
     }
 }

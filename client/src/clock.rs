@@ -23,13 +23,19 @@ impl Stopwatch {
 }
 
 /// 256 bits that nobody can guess, as hex.
-#[expect(clippy::disallowed_methods, reason = "the crate's one source of randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's one source of randomness"
+)]
 pub fn random_token() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
 /// A name no other process or call uses.
-#[expect(clippy::disallowed_methods, reason = "the crate's one source of randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's one source of randomness"
+)]
 pub fn unique_name() -> String {
     Uuid::now_v7().simple().to_string()
 }

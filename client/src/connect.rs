@@ -42,10 +42,14 @@ impl Token {
 
     /// The token's text as the scheduler's configuration has it; surrounding white space is no part of it.
     pub fn new(text: &str) -> Result<Self> {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {}", text.trim()).parse().map_err(|_| {
-            whimbrel_proto::Error::new(ErrorCode::Invalid, "the token holds characters that cannot be sent")
+        let mut value: MetadataValue<Ascii> =
+            format!("Bearer {}", text.trim()).parse().map_err(|_| {
+                whimbrel_proto::Error::new(
+                    ErrorCode::Invalid,
+                    "the token holds characters that cannot be sent",
+                )
                 .with_hint("a token is visible ASCII characters on one line")
-        })?;
+            })?;
         value.set_sensitive(true);
         Ok(Self(Some(value)))
     }
@@ -53,14 +57,20 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Token(***)" } else { "Token(none)" })
+        f.write_str(if self.0.is_some() {
+            "Token(***)"
+        } else {
+            "Token(none)"
+        })
     }
 }
 
 impl Interceptor for Token {
     fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
+            request
+                .metadata_mut()
+                .insert("authorization", value.clone());
         }
         Ok(request)
     }
@@ -83,8 +93,16 @@ impl Client {
     pub async fn connect(address: PoolAddress, token: Token) -> Result<Self> {
         let channel = dial(&address.uri(), CONNECT_TIMEOUT)
             .await
-            .map_err(|reason| Error::Unreachable { address: address.clone(), reason })?;
-        Ok(Self { address, token, channel, background: Arc::default() })
+            .map_err(|reason| Error::Unreachable {
+                address: address.clone(),
+                reason,
+            })?;
+        Ok(Self {
+            address,
+            token,
+            channel,
+            background: Arc::default(),
+        })
     }
 
     /// The pool it is connected to.
@@ -95,7 +113,12 @@ impl Client {
     /// Waits until the pool knows of the queries that were dropped before their end. A program that goes on need not call
     /// it; one that ends should.
     pub async fn settle(&self) {
-        let mut left = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut left = std::mem::take(
+            &mut *self
+                .background
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let all = async { while left.join_next().await.is_some() {} };
         if tokio::time::timeout(SETTLE_DEADLINE, all).await.is_err() {
             tracing::debug!(pool = %self.address, "the pool did not answer to a cancel in time");
@@ -105,7 +128,10 @@ impl Client {
     /// Does work that nobody waits for, where there is a runtime to do it.
     pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(runtime) = Handle::try_current() {
-            let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut background = self
+                .background
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             while background.try_join_next().is_some() {}
             background.spawn_on(work, &runtime);
         }
@@ -123,7 +149,10 @@ impl Client {
     pub(crate) fn failed(&self, status: Status) -> Error {
         if broke_on_the_way(&status) {
             let reason = root_cause(&status);
-            return Error::Unreachable { address: self.address.clone(), reason };
+            return Error::Unreachable {
+                address: self.address.clone(),
+                reason,
+            };
         }
         Error::Pool(status.into())
     }

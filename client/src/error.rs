@@ -57,8 +57,12 @@ impl Error {
     pub fn to_user(&self) -> whimbrel_proto::Error {
         let hint = match self {
             Self::Pool(error) => return error.clone(),
-            Self::Unreachable { .. } => "check the address, and that 'whimbrel scheduler' runs there",
-            Self::RowsLost { .. } => "an executor was lost after the query ended; run the query again",
+            Self::Unreachable { .. } => {
+                "check the address, and that 'whimbrel scheduler' runs there"
+            }
+            Self::RowsLost { .. } => {
+                "an executor was lost after the query ended; run the query again"
+            }
             Self::Protocol { .. } => "check that the client and the pool are of one version",
         };
         whimbrel_proto::Error::new(self.code(), self.to_string()).with_hint(hint)

@@ -11,31 +11,59 @@ use crate::error::{Error, Result};
 impl Client {
     /// Binds an alias to a model; the alias's next generation where it is bound already.
     pub async fn bind_model(&self, request: BindModelRequest) -> Result<Binding> {
-        let answer = ModelServiceClient::new(self.service()).bind_model(request).await;
-        opened(answer.map_err(|status| self.failed(status))?.into_inner().binding)
+        let answer = ModelServiceClient::new(self.service())
+            .bind_model(request)
+            .await;
+        opened(
+            answer
+                .map_err(|status| self.failed(status))?
+                .into_inner()
+                .binding,
+        )
     }
 
     /// Every binding of the pool.
     pub async fn list_models(&self) -> Result<Vec<Binding>> {
-        let answer = ModelServiceClient::new(self.service()).list_models(ListModelsRequest {}).await;
-        Ok(answer.map_err(|status| self.failed(status))?.into_inner().bindings)
+        let answer = ModelServiceClient::new(self.service())
+            .list_models(ListModelsRequest {})
+            .await;
+        Ok(answer
+            .map_err(|status| self.failed(status))?
+            .into_inner()
+            .bindings)
     }
 
     /// One binding.
     pub async fn get_model(&self, alias: &str) -> Result<Binding> {
-        let request = GetModelRequest { alias: alias.to_owned() };
-        let answer = ModelServiceClient::new(self.service()).get_model(request).await;
-        opened(answer.map_err(|status| self.failed(status))?.into_inner().binding)
+        let request = GetModelRequest {
+            alias: alias.to_owned(),
+        };
+        let answer = ModelServiceClient::new(self.service())
+            .get_model(request)
+            .await;
+        opened(
+            answer
+                .map_err(|status| self.failed(status))?
+                .into_inner()
+                .binding,
+        )
     }
 
     /// Removes a binding; running queries keep theirs.
     pub async fn unbind_model(&self, alias: &str) -> Result<()> {
-        let request = UnbindModelRequest { alias: alias.to_owned() };
-        let answer = ModelServiceClient::new(self.service()).unbind_model(request).await;
+        let request = UnbindModelRequest {
+            alias: alias.to_owned(),
+        };
+        let answer = ModelServiceClient::new(self.service())
+            .unbind_model(request)
+            .await;
         answer.map(drop).map_err(|status| self.failed(status))
     }
 }
 
 fn opened(binding: Option<Binding>) -> Result<Binding> {
-    binding.ok_or_else(|| Error::Protocol { what: "an answer", reason: "it holds no binding".to_owned() })
+    binding.ok_or_else(|| Error::Protocol {
+        what: "an answer",
+        reason: "it holds no binding".to_owned(),
+    })
 }

@@ -7,7 +7,12 @@ use clap_complete::Shell;
 
 /// Scores whole datasets with trained models, on a pool of workers or inside this process.
 #[derive(Debug, Parser)]
-#[command(name = "whimbrel", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "whimbrel",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -20,10 +25,20 @@ pub(crate) struct Args {
 pub(crate) struct Global {
     /// The pool's client port, http://host:port; WHIMBREL_POOL says the same. Without either the command runs a pool of its
     /// own, whose state is in ./.whimbrel (or WHIMBREL_STATE)
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
     pub(crate) pool: Option<String>,
     /// A file with the pool's token; WHIMBREL_TOKEN_FILE names one too, WHIMBREL_TOKEN holds the token itself
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
     pub(crate) token_file: Option<PathBuf>,
     /// Print JSON, one value a line; errors too
     #[arg(long, global = true, help_heading = "Global options")]
@@ -35,8 +50,6 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fetch the ONNX Runtime library into the user's cache
-    Setup,
     /// Score a million sample trips with a sample model
     Demo(DemoArgs),
     /// Run a scheduler until SIGTERM

@@ -33,7 +33,9 @@ impl Console {
     /// A line of the result.
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| cannot_write("standard output", &error))
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .map_err(|error| cannot_write("standard output", &error))
     }
 
     /// A JSON value of the result, on one line.
@@ -71,25 +73,37 @@ pub(crate) fn cannot_write(what: &str, error: &io::Error) -> Failure {
         return Failure::NobodyReads;
     }
     Failure::Failed(
-        Error::new(ErrorCode::Exhausted, format!("cannot write {what}: {error}"))
-            .with_hint("check the free space and the permissions there"),
+        Error::new(
+            ErrorCode::Exhausted,
+            format!("cannot write {what}: {error}"),
+        )
+        .with_hint("check the free space and the permissions there"),
     )
 }
 
 /// Texts in columns, each as wide as its widest.
 pub(crate) fn aligned(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
         cells.chain([header[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let titles: Vec<String> = header.iter().map(|title| title.to_uppercase()).collect();
     let mut lines = vec![line(&mut titles.iter().map(String::as_str))];
-    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
     lines.join("\n")
 }
 
@@ -99,7 +113,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["fare".to_owned(), "onnx".to_owned()], vec!["a_long_one".to_owned(), String::new()]];
-        assert_eq!(aligned(&["alias", "runtime"], &rows), "ALIAS       RUNTIME\nfare        onnx\na_long_one");
+        let rows = [
+            vec!["fare".to_owned(), "onnx".to_owned()],
+            vec!["a_long_one".to_owned(), String::new()],
+        ];
+        assert_eq!(
+            aligned(&["alias", "runtime"], &rows),
+            "ALIAS       RUNTIME\nfare        onnx\na_long_one"
+        );
     }
 }

@@ -12,6 +12,7 @@ use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 
 /// Variables that are no settings of a daemon.
+#[cfg(feature = "embedded")]
 pub(crate) const OWN_VARIABLES: [&str; 5] = ["pool", "token", "token_file", "log", "state"];
 
 /// What every command works with.
@@ -24,12 +25,20 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: Global, environment: Environment) -> Self {
-        Self { console: Console::new(global.json, global.quiet), environment, global }
+        Self {
+            console: Console::new(global.json, global.quiet),
+            environment,
+            global,
+        }
     }
 
     /// The pool that the user names, if any.
     fn named_pool(&self) -> Result<Option<PoolAddress>, Failure> {
-        let named = self.global.pool.as_deref().or_else(|| self.environment.get("WHIMBREL_POOL"));
+        let named = self
+            .global
+            .pool
+            .as_deref()
+            .or_else(|| self.environment.get("WHIMBREL_POOL"));
         named.map(str::parse).transpose().map_err(Failure::Usage)
     }
 
@@ -38,7 +47,10 @@ impl Context {
         let file = self.global.token_file.as_deref();
         let file = file.or_else(|| match self.environment.get("WHIMBREL_TOKEN") {
             Some(_) => None,
-            None => self.environment.get("WHIMBREL_TOKEN_FILE").map(std::path::Path::new),
+            None => self
+                .environment
+                .get("WHIMBREL_TOKEN_FILE")
+                .map(std::path::Path::new),
         });
         let text = match (file, self.environment.get("WHIMBREL_TOKEN")) {
             (Some(path), _) => std::fs::read_to_string(path).map_err(|error| {
@@ -75,7 +87,10 @@ impl Context {
         _end: End,
         _work: impl AsyncFnOnce(Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        Err(Failure::usage("no pool is named, and this build has none inside", "name one with --pool or WHIMBREL_POOL"))
+        Err(Failure::usage(
+            "no pool is named, and this build has none inside",
+            "name one with --pool or WHIMBREL_POOL",
+        ))
     }
 
     #[cfg(feature = "embedded")]
@@ -121,14 +136,26 @@ impl End {
     /// Does work until it is done or a signal ends it.
     pub(crate) async fn or<T>(self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let kinds: &[SignalKind] = match self {
-            Self::OnAnySignal => &[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()],
+            Self::OnAnySignal => &[
+                SignalKind::interrupt(),
+                SignalKind::terminate(),
+                SignalKind::hangup(),
+            ],
             Self::OnTermination => &[SignalKind::terminate(), SignalKind::hangup()],
             Self::OnInterrupt => &[SignalKind::interrupt()],
         };
-        let signals = kinds.iter().map(|kind| signal(*kind)).collect::<Result<Vec<Signal>, _>>();
-        let mut signals = signals
-            .map_err(|error| Error::new(ErrorCode::Bug, format!("cannot listen for signals: {error}")))?;
-        let any = futures::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv())));
+        let signals = kinds
+            .iter()
+            .map(|kind| signal(*kind))
+            .collect::<Result<Vec<Signal>, _>>();
+        let mut signals = signals.map_err(|error| {
+            Error::new(
+                ErrorCode::Bug,
+                format!("cannot listen for signals: {error}"),
+            )
+        })?;
+        let any =
+            futures::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv())));
         tokio::select! {
             done = work => Ok(done),
             _ = any => Err(Failure::interrupted()),

@@ -19,15 +19,36 @@ const LOOK: &str = "SELECT trip_distance, duration_min, fare_amount, PREDICT('fa
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: &DemoArgs) -> Result<(), Failure> {
-    let formats: Vec<&str> = ["parquet", "csv"].into_iter().filter(|format| args.trips.join(format).is_dir()).collect();
+    let formats: Vec<&str> = ["parquet", "csv"]
+        .into_iter()
+        .filter(|format| args.trips.join(format).is_dir())
+        .collect();
     if formats.is_empty() || !args.model.is_file() {
-        let missing = if formats.is_empty() { &args.trips } else { &args.model };
+        let missing = if formats.is_empty() {
+            &args.trips
+        } else {
+            &args.model
+        };
         let what = format!("the demo's {} is not there", missing.display());
-        return Err(Failure::usage(what, "'make demo' makes the sample trips and the sample model, and runs the demo"));
+        return Err(Failure::usage(
+            what,
+            "'make demo' makes the sample trips and the sample model, and runs the demo",
+        ));
     }
-    let unwritable = |error| crate::cli::console::cannot_write(&args.out.display().to_string(), &error);
+    let unwritable =
+        |error| crate::cli::console::cannot_write(&args.out.display().to_string(), &error);
     std::fs::create_dir_all(&args.out).map_err(unwritable)?;
-    context.with_pool(End::OnAnySignal, async |client| Demo { console: context.console, client, args }.run(&formats).await).await
+    context
+        .with_pool(End::OnAnySignal, async |client| {
+            Demo {
+                console: context.console,
+                client,
+                args,
+            }
+            .run(&formats)
+            .await
+        })
+        .await
 }
 
 struct Demo<'a> {
@@ -39,7 +60,11 @@ struct Demo<'a> {
 impl Demo<'_> {
     async fn run(&self, formats: &[&str]) -> Result<(), Failure> {
         for format in formats {
-            let table = if Some(format) == formats.first() { "trips".to_owned() } else { format!("trips_{format}") };
+            let table = if Some(format) == formats.first() {
+                "trips".to_owned()
+            } else {
+                format!("trips_{format}")
+            };
             self.add_table(&table, format).await?;
         }
         self.bind_model().await?;
@@ -47,7 +72,8 @@ impl Demo<'_> {
         let out = self.args.out.join("fares.parquet");
         let summary = self.score(&out).await?;
         self.console.print(&format!("   {summary}"))?;
-        self.look("The plan of it", &format!("EXPLAIN {SCORE}")).await?;
+        self.look("The plan of it", &format!("EXPLAIN {SCORE}"))
+            .await?;
         self.console.print(&format!(
             "\n{} trips scored, {} rows/s. Go on with: whimbrel sql",
             format::count(summary.rows),
@@ -57,7 +83,10 @@ impl Demo<'_> {
 
     async fn add_table(&self, name: &str, format: &str) -> Result<(), Failure> {
         let folder = self.args.trips.join(format);
-        self.step(&format!("whimbrel table add {name} --uri {}", folder.display()))?;
+        self.step(&format!(
+            "whimbrel table add {name} --uri {}",
+            folder.display()
+        ))?;
         let request = AddTableRequest {
             name: name.to_owned(),
             uri: folder_uri(&folder)?,
@@ -66,11 +95,15 @@ impl Demo<'_> {
             ..AddTableRequest::default()
         };
         let table = self.client.add_table(request).await?;
-        self.console.print(&format!("   {} columns", table.columns.len()))
+        self.console
+            .print(&format!("   {} columns", table.columns.len()))
     }
 
     async fn bind_model(&self) -> Result<(), Failure> {
-        self.step(&format!("whimbrel model bind fare --uri {}", self.args.model.display()))?;
+        self.step(&format!(
+            "whimbrel model bind fare --uri {}",
+            self.args.model.display()
+        ))?;
         let request = BindModelRequest {
             alias: "fare".to_owned(),
             uri: absolute_uri(&self.args.model.to_string_lossy())?,
@@ -78,24 +111,43 @@ impl Demo<'_> {
         };
         let binding = self.client.bind_model(request).await?;
         let size = format::bytes(binding.size_bytes);
-        self.console.print(&format!("   {} model of {size}, returns {}", binding.runtime, binding.returns))
+        self.console.print(&format!(
+            "   {} model of {size}, returns {}",
+            binding.runtime, binding.returns
+        ))
     }
 
     async fn look(&self, title: &str, sql: &str) -> Result<(), Failure> {
         self.console.print(&format!("\n{title}"))?;
         self.step(&format!("whimbrel sql \"{sql}\""))?;
-        let target = Target { format: Format::Table, place: Place::Stdout };
+        let target = Target {
+            format: Format::Table,
+            place: Place::Stdout,
+        };
         self.execute(sql, &target).await.map(drop)
     }
 
     async fn score(&self, out: &Path) -> Result<Summary, Failure> {
         self.console.print("\nAll of them, to Parquet")?;
         self.step(&format!("whimbrel sql \"{SCORE}\" -o {}", out.display()))?;
-        self.execute(SCORE, &Target { format: Format::Parquet, place: Place::File(out.to_owned()) }).await
+        self.execute(
+            SCORE,
+            &Target {
+                format: Format::Parquet,
+                place: Place::File(out.to_owned()),
+            },
+        )
+        .await
     }
 
     async fn execute(&self, sql: &str, target: &Target) -> Result<Summary, Failure> {
-        execute(Run { console: self.console, client: &self.client, sql, target }).await
+        execute(Run {
+            console: self.console,
+            client: &self.client,
+            sql,
+            target,
+        })
+        .await
     }
 
     fn step(&self, command: &str) -> Result<(), Failure> {

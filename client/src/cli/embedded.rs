@@ -29,8 +29,17 @@ pub(crate) fn options(environment: &Environment) -> Result<Options, Failure> {
     }
     let scheduler_keys = config::keys::<whimbrel_scheduler::Config>();
     let executor_keys = config::keys::<whimbrel_executor::Config>();
-    let known: Vec<&str> = OWN_VARIABLES.iter().chain(scheduler_keys).chain(executor_keys).copied().collect();
-    let sources = Sources { environment: environment.clone(), known_elsewhere: &known, ..Sources::default() };
+    let known: Vec<&str> = OWN_VARIABLES
+        .iter()
+        .chain(scheduler_keys)
+        .chain(executor_keys)
+        .copied()
+        .collect();
+    let sources = Sources {
+        environment: environment.clone(),
+        known_elsewhere: &known,
+        ..Sources::default()
+    };
     Ok(Options {
         home: Home::Folder(PathBuf::from(folder)),
         executors: 1,
@@ -57,7 +66,9 @@ pub(crate) async fn let_others_finish(console: Console, pool: &mut Pool, client:
                 break;
             }
             if !std::mem::replace(&mut told, true) {
-                console.note(&format!("waiting for {running} queries of other commands on this pool; Ctrl-C ends them"));
+                console.note(&format!(
+                    "waiting for {running} queries of other commands on this pool; Ctrl-C ends them"
+                ));
             }
         }
         if told {
@@ -70,5 +81,9 @@ pub(crate) async fn let_others_finish(console: Console, pool: &mut Pool, client:
 }
 
 fn running_queries(status: &GetPoolStatusResponse) -> usize {
-    status.queries.iter().filter(|query| matches!(query.state.as_str(), "planning" | "running")).count()
+    status
+        .queries
+        .iter()
+        .filter(|query| matches!(query.state.as_str(), "planning" | "running"))
+        .count()
 }

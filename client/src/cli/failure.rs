@@ -65,7 +65,11 @@ impl From<whimbrel::Error> for Failure {
 /// clap explains itself over several lines; a user of Whimbrel gets one.
 pub(crate) fn usage_of(error: &clap::Error) -> Failure {
     let text = error.to_string();
-    let explained: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")).collect();
+    let explained: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:"))
+        .collect();
     let (tips, what): (Vec<&str>, Vec<&str>) = explained
         .into_iter()
         .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
@@ -93,8 +97,14 @@ mod tests {
     #[test]
     fn a_wrong_command_line_is_one_line_that_says_what_is_right() {
         let cases = [
-            ("whimbrel modle list", "unrecognized subcommand 'modle'; a similar subcommand exists: 'model'"),
-            ("whimbrel sql --polo x", "unexpected argument '--polo' found; a similar argument exists: '--pool'"),
+            (
+                "whimbrel modle list",
+                "unrecognized subcommand 'modle'; a similar subcommand exists: 'model'",
+            ),
+            (
+                "whimbrel sql --polo x",
+                "unexpected argument '--polo' found; a similar argument exists: '--pool'",
+            ),
             (
                 "whimbrel model bind tip",
                 "the following required arguments were not provided: --uri <URI>; --help shows what there is",
@@ -127,7 +137,10 @@ mod tests {
             (Failure::Unreachable(error()), 3),
         ];
         for (failure, code) in codes {
-            assert_eq!(format!("{:?}", failure.exit_code()), format!("{:?}", ExitCode::from(code)));
+            assert_eq!(
+                format!("{:?}", failure.exit_code()),
+                format!("{:?}", ExitCode::from(code))
+            );
         }
     }
 }

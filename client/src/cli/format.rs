@@ -48,8 +48,14 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 1023, 1536, 5 << 20].map(bytes), ["0 B", "1023 B", "1.5 KiB", "5.0 MiB"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0, 1023, 1536, 5 << 20].map(bytes),
+            ["0 B", "1023 B", "1.5 KiB", "5.0 MiB"]
+        );
         let shown = [12, 1234, 61_000].map(|millis| duration(Duration::from_millis(millis)));
         assert_eq!(shown, ["12 ms", "1.23 s", "1 min 1 s"]);
         assert_eq!(rate(1_000_000, Duration::from_millis(500)), 2_000_000);

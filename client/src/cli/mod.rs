@@ -13,7 +13,6 @@ mod format;
 mod model;
 mod output;
 mod pool;
-mod setup;
 mod sql;
 mod table;
 mod telemetry;
@@ -38,7 +37,10 @@ pub(crate) fn run() -> ExitCode {
         Err(asked) if !asked.use_stderr() => {
             return match asked.print() {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => ended(Console::new(false, false), Err(console::cannot_write("standard output", &error))),
+                Err(error) => ended(
+                    Console::new(false, false),
+                    Err(console::cannot_write("standard output", &error)),
+                ),
             };
         }
         Err(wrong) => {
@@ -76,9 +78,10 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "whimbrel", &mut script);
-            context.console.print(String::from_utf8_lossy(&script).trim_end())
+            context
+                .console
+                .print(String::from_utf8_lossy(&script).trim_end())
         }
-        Command::Setup => setup::run(context),
         Command::Demo(args) => client_runtime(context, demo::run(context, &args)),
         Command::Model(command) => client_runtime(context, model::run(context, command)),
         Command::Table(command) => client_runtime(context, table::run(context, command)),
@@ -88,9 +91,13 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 /// Client commands decode what they fetch: a thread for that beside the one that waits.
-fn client_runtime(context: &Context, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn client_runtime(
+    context: &Context,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
     telemetry::for_commands(&context.environment)?;
-    let runtime = telemetry::runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2))?;
+    let runtime =
+        telemetry::runtime(tokio::runtime::Builder::new_multi_thread().worker_threads(2))?;
     let result = runtime.block_on(work);
     // What is left then waits for answers that nobody needs.
     runtime.shutdown_timeout(Duration::from_millis(500));

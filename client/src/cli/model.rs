@@ -29,7 +29,10 @@ pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), 
 }
 
 async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), Failure> {
-    let column = |(input, column): &(String, String)| InputColumn { input: input.clone(), column: column.clone() };
+    let column = |(input, column): &(String, String)| InputColumn {
+        input: input.clone(),
+        column: column.clone(),
+    };
     let binding = client
         .bind_model(BindModelRequest {
             alias: args.alias.clone(),
@@ -56,7 +59,9 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
 pub(crate) async fn list(console: Console, client: &Client) -> Result<(), Failure> {
     let bindings = client.list_models().await?;
     if console.json {
-        return bindings.iter().try_for_each(|binding| console.print_json(&as_json(binding)));
+        return bindings
+            .iter()
+            .try_for_each(|binding| console.print_json(&as_json(binding)));
     }
     let row = |binding: &Binding| {
         vec![
@@ -69,7 +74,10 @@ pub(crate) async fn list(console: Console, client: &Client) -> Result<(), Failur
         ]
     };
     let rows: Vec<_> = bindings.iter().map(row).collect();
-    console.print(&aligned(&["alias", "digest", "runtime", "returns", "size", "uri"], &rows))
+    console.print(&aligned(
+        &["alias", "digest", "runtime", "returns", "size", "uri"],
+        &rows,
+    ))
 }
 
 fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
@@ -89,22 +97,45 @@ fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
         console.print(&format!("{name:<12}{value}"))?;
     }
     if !binding.feature_names.is_empty() {
-        console.print(&format!("{:<12}{}", "features", binding.feature_names.join(", ")))?;
+        console.print(&format!(
+            "{:<12}{}",
+            "features",
+            binding.feature_names.join(", ")
+        ))?;
     }
     for InputColumn { input, column } in &binding.columns {
         console.print(&format!("{:<12}{input} <- {column}", "map"))?;
     }
     let signature = binding.signature.as_ref();
     let tensors = |what: &str, specs: &[TensorSpec]| {
-        specs.iter().try_for_each(|spec| console.print(&format!("{what:<12}{} {}{}", spec.name, spec.element, shape(spec))))
+        specs.iter().try_for_each(|spec| {
+            console.print(&format!(
+                "{what:<12}{} {}{}",
+                spec.name,
+                spec.element,
+                shape(spec)
+            ))
+        })
     };
-    tensors("input", signature.map_or(&[], |signature| &signature.inputs))?;
-    tensors("output", signature.map_or(&[], |signature| &signature.outputs))
+    tensors(
+        "input",
+        signature.map_or(&[], |signature| &signature.inputs),
+    )?;
+    tensors(
+        "output",
+        signature.map_or(&[], |signature| &signature.outputs),
+    )
 }
 
 /// A dimension that a model leaves open is a `?`.
 fn shape(spec: &TensorSpec) -> String {
-    let dimensions = spec.shape.iter().map(|size| if *size < 0 { "?".to_owned() } else { size.to_string() });
+    let dimensions = spec.shape.iter().map(|size| {
+        if *size < 0 {
+            "?".to_owned()
+        } else {
+            size.to_string()
+        }
+    });
     format!("[{}]", dimensions.collect::<Vec<_>>().join(","))
 }
 

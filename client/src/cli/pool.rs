@@ -13,19 +13,37 @@ use crate::cli::format;
 pub(crate) async fn run(context: &Context, command: PoolCommand) -> Result<(), Failure> {
     let PoolCommand::Status = command;
     let console = context.console;
-    context.with_pool(End::OnAnySignal, async |client| show(console, &client.pool_status().await?)).await
+    context
+        .with_pool(End::OnAnySignal, async |client| {
+            show(console, &client.pool_status().await?)
+        })
+        .await
 }
 
 fn show(console: Console, status: &GetPoolStatusResponse) -> Result<(), Failure> {
     if console.json {
         return console.print_json(&as_json(status));
     }
-    console.print(&format!("scheduler {} (version {})", status.scheduler_address, status.version))?;
+    console.print(&format!(
+        "scheduler {} (version {})",
+        status.scheduler_address, status.version
+    ))?;
     if status.executors.is_empty() {
         console.print("no executor has joined")?;
     } else {
         let rows: Vec<_> = status.executors.iter().map(executor_row).collect();
-        console.print(&aligned(&["executor", "address", "state", "slots", "free", "models", "rows scored"], &rows))?;
+        console.print(&aligned(
+            &[
+                "executor",
+                "address",
+                "state",
+                "slots",
+                "free",
+                "models",
+                "rows scored",
+            ],
+            &rows,
+        ))?;
     }
     if !status.queries.is_empty() {
         let rows: Vec<_> = status.queries.iter().map(query_row).collect();
@@ -55,11 +73,22 @@ fn query_row(query: &QueryStatus) -> Vec<String> {
         Some((end, _)) => format!("{}…", &sql[..end]),
         None => sql,
     };
-    vec![query.query_id.clone(), query.state.clone(), format!("{}/{}", query.tasks_done, query.tasks_total), shown]
+    vec![
+        query.query_id.clone(),
+        query.state.clone(),
+        format!("{}/{}", query.tasks_done, query.tasks_total),
+        shown,
+    ]
 }
 
 fn as_json(status: &GetPoolStatusResponse) -> Value {
-    let GetPoolStatusResponse { version, scheduler_address, started_at_ms, executors, queries } = status;
+    let GetPoolStatusResponse {
+        version,
+        scheduler_address,
+        started_at_ms,
+        executors,
+        queries,
+    } = status;
     json!({
         "version": version,
         "scheduler_address": scheduler_address,
@@ -70,9 +99,22 @@ fn as_json(status: &GetPoolStatusResponse) -> Value {
 }
 
 fn executor_json(executor: &ExecutorStatus) -> Value {
-    let ExecutorStatus { executor_id, address, slots, free_slots, state, last_seen_ms, models } = executor;
+    let ExecutorStatus {
+        executor_id,
+        address,
+        slots,
+        free_slots,
+        state,
+        last_seen_ms,
+        models,
+    } = executor;
     let model = |model: &LoadedModel| {
-        let LoadedModel { digest, bytes, loads, rows_scored } = model;
+        let LoadedModel {
+            digest,
+            bytes,
+            loads,
+            rows_scored,
+        } = model;
         json!({"digest": digest, "bytes": bytes, "loads": loads, "rows_scored": rows_scored})
     };
     json!({
@@ -82,6 +124,12 @@ fn executor_json(executor: &ExecutorStatus) -> Value {
 }
 
 fn query_json(query: &QueryStatus) -> Value {
-    let QueryStatus { query_id, state, sql, tasks_total, tasks_done } = query;
+    let QueryStatus {
+        query_id,
+        state,
+        sql,
+        tasks_total,
+        tasks_done,
+    } = query;
     json!({"query_id": query_id, "state": state, "sql": sql, "tasks_total": tasks_total, "tasks_done": tasks_done})
 }

@@ -21,7 +21,9 @@ pub(crate) async fn run(context: &Context, command: TableCommand) -> Result<(), 
             TableCommand::Show { name } => show(console, &client, name).await,
             TableCommand::Drop { name } => {
                 client.drop_table(name).await?;
-                console.note(&format!("{name} is no longer a table; its files are where they were"));
+                console.note(&format!(
+                    "{name} is no longer a table; its files are where they were"
+                ));
                 Ok(())
             }
         })
@@ -42,7 +44,12 @@ async fn add(console: Console, client: &Client, args: &AddTableArgs) -> Result<(
     if console.json {
         return console.print_json(&as_json(&table));
     }
-    console.note(&format!("{} has {} columns ({})", table.name, table.columns.len(), table.format));
+    console.note(&format!(
+        "{} has {} columns ({})",
+        table.name,
+        table.columns.len(),
+        table.format
+    ));
     Ok(())
 }
 
@@ -50,10 +57,17 @@ async fn add(console: Console, client: &Client, args: &AddTableArgs) -> Result<(
 pub(crate) async fn list(console: Console, client: &Client) -> Result<(), Failure> {
     let tables = client.list_tables().await?;
     if console.json {
-        return tables.iter().try_for_each(|table| console.print_json(&as_json(table)));
+        return tables
+            .iter()
+            .try_for_each(|table| console.print_json(&as_json(table)));
     }
     let row = |table: &Table| {
-        vec![table.name.clone(), table.format.clone(), table.columns.len().to_string(), table.uri.clone()]
+        vec![
+            table.name.clone(),
+            table.format.clone(),
+            table.columns.len().to_string(),
+            table.uri.clone(),
+        ]
     };
     let rows: Vec<_> = tables.iter().map(row).collect();
     console.print(&aligned(&["table", "format", "columns", "uri"], &rows))
@@ -67,13 +81,26 @@ pub(crate) async fn show(console: Console, client: &Client, name: &str) -> Resul
     }
     console.note(&format!("{} ({}): {}", table.name, table.format, table.uri));
     let null = |column: &Column| if column.nullable { "yes" } else { "no" };
-    let row = |column: &Column| vec![column.name.clone(), column.data_type.clone(), null(column).to_owned()];
+    let row = |column: &Column| {
+        vec![
+            column.name.clone(),
+            column.data_type.clone(),
+            null(column).to_owned(),
+        ]
+    };
     let rows: Vec<_> = table.columns.iter().map(row).collect();
     console.print(&aligned(&["column", "type", "nullable"], &rows))
 }
 
 fn as_json(table: &Table) -> Value {
-    let Table { name, uri, format, header, delimiter, columns } = table;
+    let Table {
+        name,
+        uri,
+        format,
+        header,
+        delimiter,
+        columns,
+    } = table;
     let column = |column: &Column| json!({"name": column.name, "type": column.data_type, "nullable": column.nullable});
     let columns: Vec<Value> = columns.iter().map(column).collect();
     json!({"name": name, "uri": uri, "format": format, "header": header, "delimiter": delimiter, "columns": columns})
@@ -89,9 +116,18 @@ pub(crate) fn absolute_uri(uri: &str) -> Result<String, Failure> {
     }
     let folder = uri.ends_with('/');
     let absolute = std::path::absolute(Path::new(uri));
-    let absolute = absolute.map_err(|error| Failure::usage(format!("'{uri}' is no path: {error}"), "give a path or a URI"))?;
+    let absolute = absolute.map_err(|error| {
+        Failure::usage(
+            format!("'{uri}' is no path: {error}"),
+            "give a path or a URI",
+        )
+    })?;
     let text = absolute.to_string_lossy().into_owned();
-    Ok(if folder && !text.ends_with('/') { text + "/" } else { text })
+    Ok(if folder && !text.ends_with('/') {
+        text + "/"
+    } else {
+        text
+    })
 }
 
 #[cfg(test)]
@@ -100,10 +136,16 @@ mod tests {
 
     #[test]
     fn a_path_becomes_absolute_and_a_uri_stays() {
-        assert_eq!(absolute_uri("s3://lake/trips/*.csv").unwrap(), "s3://lake/trips/*.csv");
+        assert_eq!(
+            absolute_uri("s3://lake/trips/*.csv").unwrap(),
+            "s3://lake/trips/*.csv"
+        );
         assert_eq!(absolute_uri("/data/trips/").unwrap(), "/data/trips/");
         let here = std::env::current_dir().unwrap();
-        assert_eq!(absolute_uri("a/*.csv").unwrap(), here.join("a/*.csv").to_str().unwrap());
+        assert_eq!(
+            absolute_uri("a/*.csv").unwrap(),
+            here.join("a/*.csv").to_str().unwrap()
+        );
         assert!(absolute_uri(" ").is_err());
     }
 }

@@ -17,8 +17,11 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, keys: &[&str]) -> Result<Ta
             std::io::ErrorKind::NotFound => ErrorCode::NotFound,
             _ => ErrorCode::Invalid,
         };
-        Error::new(code, format!("cannot read the configuration {}: {error}", shown(path)))
-            .with_hint("--config takes a TOML file; without it the defaults hold")
+        Error::new(
+            code,
+            format!("cannot read the configuration {}: {error}", shown(path)),
+        )
+        .with_hint("--config takes a TOML file; without it the defaults hold")
     })?;
     check::<T>(path, &text, keys)
 }
@@ -26,14 +29,22 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, keys: &[&str]) -> Result<Ta
 fn check<T: DeserializeOwned>(path: &Path, text: &str, keys: &[&str]) -> Result<Table, Error> {
     let refuse = |span: Option<Range<usize>>, reason: &str| {
         let place = place(path, text, span.map(|span| span.start));
-        Error::new(ErrorCode::Invalid, format!("{place}: {}", first_line(reason)))
+        Error::new(
+            ErrorCode::Invalid,
+            format!("{place}: {}", first_line(reason)),
+        )
     };
     let document = DeTable::parse(text).map_err(|error| {
-        refuse(error.span(), error.message()).with_hint("a configuration is TOML: one 'key = value' on each line")
+        refuse(error.span(), error.message())
+            .with_hint("a configuration is TOML: one 'key = value' on each line")
     })?;
     for key in document.get_ref().keys() {
         if !keys.contains(&key.get_ref().as_ref()) {
-            return Err(unknown_key(&place(path, text, Some(key.span().start)), key.get_ref(), keys));
+            return Err(unknown_key(
+                &place(path, text, Some(key.span().start)),
+                key.get_ref(),
+                keys,
+            ));
         }
     }
     if let Err(error) = toml::from_str::<T>(text) {

@@ -43,10 +43,14 @@ where
     for (key, value) in &sources.flags {
         merged.insert(key.clone(), value.clone());
         parse::<T>(&merged).map_err(|reason| {
-            Error::new(ErrorCode::Invalid, format!("--{}: {reason}", key.replace('_', "-")))
+            Error::new(
+                ErrorCode::Invalid,
+                format!("--{}: {reason}", key.replace('_', "-")),
+            )
         })?;
     }
-    parse(&merged).map_err(|reason| Error::new(ErrorCode::Invalid, format!("configuration: {reason}")))
+    parse(&merged)
+        .map_err(|reason| Error::new(ErrorCode::Invalid, format!("configuration: {reason}")))
 }
 
 /// Every key that a configuration has, as a file spells them.
@@ -56,7 +60,12 @@ pub fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
 
 /// The configuration as the file that would give it, without its secrets.
 pub fn print<T: Serialize>(config: &T) -> Result<String, Error> {
-    let broken = |reason: String| Error::new(ErrorCode::Bug, format!("the configuration cannot be printed: {reason}"));
+    let broken = |reason: String| {
+        Error::new(
+            ErrorCode::Bug,
+            format!("the configuration cannot be printed: {reason}"),
+        )
+    };
     let mut table = Table::try_from(config).map_err(|error| broken(error.to_string()))?;
     for (key, value) in &mut table {
         if is_secret(key) && value.as_str() != Some("") {
@@ -68,7 +77,9 @@ pub fn print<T: Serialize>(config: &T) -> Result<String, Error> {
 
 /// A key whose value must not reach a terminal or a log; one that only names a file may.
 fn is_secret(key: &str) -> bool {
-    ["token", "secret", "password"].iter().any(|word| key.ends_with(word))
+    ["token", "secret", "password"]
+        .iter()
+        .any(|word| key.ends_with(word))
 }
 
 fn parse<T: DeserializeOwned>(table: &Table) -> Result<T, String> {
@@ -81,7 +92,10 @@ fn first_line(text: &str) -> String {
 
 /// The error for a key that does not exist.
 fn unknown_key(place: &str, key: &str, keys: &[&str]) -> Error {
-    let error = Error::new(ErrorCode::Invalid, format!("{place}: no setting is called '{key}'"));
+    let error = Error::new(
+        ErrorCode::Invalid,
+        format!("{place}: no setting is called '{key}'"),
+    );
     match nearest(&key.to_lowercase(), keys.iter().copied()) {
         Some(near) => error.with_hint(format!("did you mean '{near}'?")),
         None => error.with_hint("'--print-config' shows every setting"),

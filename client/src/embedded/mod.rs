@@ -50,7 +50,13 @@ impl Pool {
         let token = crate::clock::random_token();
         let parts = Parts::start(&options, &folders, &token).await?;
         let address = parts.client_address().parse()?;
-        let mut pool = Self { address, token, parts, folders, claim };
+        let mut pool = Self {
+            address,
+            token,
+            parts,
+            folders,
+            claim,
+        };
         if let Some(claim) = &mut pool.claim {
             let owner = Owner {
                 address: pool.address.authority().to_owned(),
@@ -87,7 +93,13 @@ impl Pool {
 
     /// Ends the pool: when this returns, no thread, port, lock or work file of it is left.
     pub async fn stop(self) {
-        let Self { address: _, token: _, parts, folders, mut claim } = self;
+        let Self {
+            address: _,
+            token: _,
+            parts,
+            folders,
+            mut claim,
+        } = self;
         if let Some(claim) = &mut claim {
             claim.withdraw();
         }

@@ -72,7 +72,9 @@ async fn own(options: Options, claim: Option<Claim>) -> Result<Opened, Error> {
 async fn connect_to_owner(folder: &Path) -> Option<Client> {
     let owner = Owner::read(folder)?;
     let ask = async {
-        let client = Client::connect(owner.address.parse().ok()?, Token::new(&owner.token).ok()?).await.ok()?;
+        let client = Client::connect(owner.address.parse().ok()?, Token::new(&owner.token).ok()?)
+            .await
+            .ok()?;
         client.pool_status().await.ok()?;
         Some(client)
     };
@@ -84,6 +86,9 @@ pub(super) fn held_by_another(folder: &Path) -> whimbrel_proto::Error {
         Some(owner) => format!("process {}, which does not answer", owner.pid),
         None => "a process that is starting or stopping".to_owned(),
     };
-    whimbrel_proto::Error::new(ErrorCode::Unavailable, format!("the pool in {} is held by {who}", folder.display()))
-        .with_hint("end that process, or name another folder with WHIMBREL_STATE")
+    whimbrel_proto::Error::new(
+        ErrorCode::Unavailable,
+        format!("the pool in {} is held by {who}", folder.display()),
+    )
+    .with_hint("end that process, or name another folder with WHIMBREL_STATE")
 }

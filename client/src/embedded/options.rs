@@ -51,21 +51,34 @@ impl Folders {
     /// Clears what an earlier pool of the folder left behind when it was killed.
     pub(super) fn prepare(home: &Home) -> Result<Self, Error> {
         let folders = match home {
-            Home::Temporary => Self { root: std::env::temp_dir().join(format!("whimbrel-{}", unique_name())), keep: false },
-            Home::Folder(folder) => Self { root: folder.clone(), keep: true },
+            Home::Temporary => Self {
+                root: std::env::temp_dir().join(format!("whimbrel-{}", unique_name())),
+                keep: false,
+            },
+            Home::Folder(folder) => Self {
+                root: folder.clone(),
+                keep: true,
+            },
         };
         folders.clear_work();
         let work = folders.work();
         std::fs::create_dir_all(&work).map_err(|error| {
-            Error::new(ErrorCode::Unavailable, format!("cannot work in {}: {error}", work.display()))
-                .with_hint("name a writable folder with WHIMBREL_STATE, or a running pool with --pool")
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("cannot work in {}: {error}", work.display()),
+            )
+            .with_hint("name a writable folder with WHIMBREL_STATE, or a running pool with --pool")
         })?;
         Ok(folders)
     }
 
     /// The scheduler's `state` setting.
     pub(super) fn state(&self) -> String {
-        if self.keep { self.root.to_string_lossy().into_owned() } else { "memory".to_owned() }
+        if self.keep {
+            self.root.to_string_lossy().into_owned()
+        } else {
+            "memory".to_owned()
+        }
     }
 
     /// The scheduler's `storage` setting.
@@ -89,7 +102,11 @@ impl Folders {
 
 impl Drop for Folders {
     fn drop(&mut self) {
-        if self.keep { self.clear_work() } else { remove(&self.root) }
+        if self.keep {
+            self.clear_work()
+        } else {
+            remove(&self.root)
+        }
     }
 }
 
@@ -97,6 +114,8 @@ fn remove(folder: &Path) {
     match std::fs::remove_dir_all(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(folder = %folder.display(), %error, "could not remove a work folder"),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "could not remove a work folder")
+        }
     }
 }

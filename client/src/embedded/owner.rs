@@ -52,10 +52,19 @@ impl Claim {
     pub(super) fn try_take(folder: &Path) -> Result<Option<Self>, Error> {
         create_private_folder(folder).map_err(|error| cannot_use(folder, &error))?;
         let path = folder.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
         let lock = lock.map_err(|error| cannot_use(&path, &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(Self { folder: folder.to_owned(), announced: false, _lock: lock })),
+            Ok(()) => Ok(Some(Self {
+                folder: folder.to_owned(),
+                announced: false,
+                _lock: lock,
+            })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(cannot_use(&path, &error)),
         }
@@ -91,13 +100,20 @@ fn owner_file(folder: &Path) -> PathBuf {
 
 fn create_private_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
 fn write_private(path: &Path, owner: &Owner) -> io::Result<()> {
     let temporary = path.with_extension(unique_name());
     let write = || {
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&serde_json::to_vec(owner)?)?;
         std::fs::rename(&temporary, path)
     };
@@ -108,8 +124,14 @@ fn write_private(path: &Path, owner: &Owner) -> io::Result<()> {
 }
 
 fn cannot_use(path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::Unavailable, format!("cannot keep the pool's state in {}: {error}", path.display()))
-        .with_hint("name a writable folder with WHIMBREL_STATE, or a running pool with --pool")
+    Error::new(
+        ErrorCode::Unavailable,
+        format!(
+            "cannot keep the pool's state in {}: {error}",
+            path.display()
+        ),
+    )
+    .with_hint("name a writable folder with WHIMBREL_STATE, or a running pool with --pool")
 }
 
 #[cfg(test)]
@@ -133,7 +155,11 @@ mod tests {
     }
 
     fn owner(address: &str) -> Owner {
-        Owner { address: address.into(), pid: 1, token: "t".into() }
+        Owner {
+            address: address.into(),
+            pid: 1,
+            token: "t".into(),
+        }
     }
 
     #[test]
@@ -152,10 +178,16 @@ mod tests {
         claim.announce(&owner("127.0.0.1:1")).unwrap();
         assert_eq!(Owner::read(&folder.0), Some(owner("127.0.0.1:1")));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&owner_file(&folder.0)), mode(&folder.0)), (0o600, 0o700));
+        assert_eq!(
+            (mode(&owner_file(&folder.0)), mode(&folder.0)),
+            (0o600, 0o700)
+        );
         drop(claim);
         assert_eq!(Owner::read(&folder.0), None);
-        let left: Vec<_> = std::fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> = std::fs::read_dir(&folder.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(left, ["lock"]);
     }
 
@@ -177,7 +209,13 @@ mod tests {
         let _claim = Claim::try_take(&folder.0).unwrap().unwrap();
         std::fs::write(owner_file(&folder.0), "{").unwrap();
         assert_eq!(Owner::read(&folder.0), None);
-        let shown = format!("{:?}", Owner { token: "s3cret".into(), ..owner("a:1") });
+        let shown = format!(
+            "{:?}",
+            Owner {
+                token: "s3cret".into(),
+                ..owner("a:1")
+            }
+        );
         assert!(!shown.contains("s3cret"), "{shown}");
     }
 }

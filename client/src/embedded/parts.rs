@@ -29,7 +29,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) async fn start(options: &Options, folders: &Folders, token: &str) -> Result<Self, Error> {
+    pub(super) async fn start(
+        options: &Options,
+        folders: &Folders,
+        token: &str,
+    ) -> Result<Self, Error> {
         let mut parts = Self {
             client_address: String::new(),
             scheduler: None,
@@ -45,7 +49,12 @@ impl Parts {
         }
     }
 
-    async fn start_all(&mut self, options: &Options, folders: &Folders, token: &str) -> Result<(), Error> {
+    async fn start_all(
+        &mut self,
+        options: &Options,
+        folders: &Folders,
+        token: &str,
+    ) -> Result<(), Error> {
         let config = scheduler_config(options, folders, token);
         let scheduler = self.within(start_scheduler(config)).await??;
         self.client_address = scheduler.client_address().to_owned();
@@ -64,9 +73,20 @@ impl Parts {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let ended = |reason: String| Error::new(ErrorCode::Bug, format!("a part of the embedded pool broke: {reason}"));
-        let runtime = self.runtime.as_ref().ok_or_else(|| ended("its runtime has ended".to_owned()))?;
-        runtime.spawn(work).await.map_err(|error| ended(error.to_string()))
+        let ended = |reason: String| {
+            Error::new(
+                ErrorCode::Bug,
+                format!("a part of the embedded pool broke: {reason}"),
+            )
+        };
+        let runtime = self
+            .runtime
+            .as_ref()
+            .ok_or_else(|| ended("its runtime has ended".to_owned()))?;
+        runtime
+            .spawn(work)
+            .await
+            .map_err(|error| ended(error.to_string()))
     }
 
     pub(super) fn client_address(&self) -> &str {
@@ -84,20 +104,30 @@ impl Parts {
         let scheduler = self.scheduler.take();
         let ended = self.within(async move {
             let stop_executors = join_all(executors.into_iter().map(Executor::stop));
-            let orderly = tokio::time::timeout(STOP_DEADLINE, stop_executors).await.is_ok();
+            let orderly = tokio::time::timeout(STOP_DEADLINE, stop_executors)
+                .await
+                .is_ok();
             match scheduler {
-                Some(scheduler) => tokio::time::timeout(STOP_DEADLINE, scheduler.stop()).await.is_ok() && orderly,
+                Some(scheduler) => {
+                    tokio::time::timeout(STOP_DEADLINE, scheduler.stop())
+                        .await
+                        .is_ok()
+                        && orderly
+                }
                 None => orderly,
             }
         });
         match ended.await {
             Ok(true) => {}
-            Ok(false) => tracing::warn!("a part of the embedded pool did not stop in time and was ended"),
+            Ok(false) => {
+                tracing::warn!("a part of the embedded pool did not stop in time and was ended")
+            }
             Err(error) => tracing::warn!(%error, "the embedded pool did not stop cleanly"),
         }
         if let Some(runtime) = self.runtime.take() {
             // Ending a runtime waits for its threads, which an async caller must not do on its own thread.
-            let joined = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_DEADLINE)).await;
+            let joined =
+                tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_DEADLINE)).await;
             if let Err(error) = joined {
                 tracing::warn!(%error, "the embedded pool's runtime did not end cleanly");
             }
@@ -122,12 +152,21 @@ fn runtime() -> Result<Runtime, Error> {
         .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
-        .map_err(|error| Error::new(ErrorCode::Exhausted, format!("cannot start the embedded pool's threads: {error}")))
+        .map_err(|error| {
+            Error::new(
+                ErrorCode::Exhausted,
+                format!("cannot start the embedded pool's threads: {error}"),
+            )
+        })
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-fn scheduler_config(options: &Options, folders: &Folders, token: &str) -> whimbrel_scheduler::Config {
+fn scheduler_config(
+    options: &Options,
+    folders: &Folders,
+    token: &str,
+) -> whimbrel_scheduler::Config {
     whimbrel_scheduler::Config {
         bind: LOOPBACK,
         port: 0,
@@ -141,7 +180,12 @@ fn scheduler_config(options: &Options, folders: &Folders, token: &str) -> whimbr
     }
 }
 
-fn executor_config(options: &Options, folders: &Folders, number: usize, scheduler: &str) -> whimbrel_executor::Config {
+fn executor_config(
+    options: &Options,
+    folders: &Folders,
+    number: usize,
+    scheduler: &str,
+) -> whimbrel_executor::Config {
     whimbrel_executor::Config {
         scheduler: scheduler.to_owned(),
         bind: LOOPBACK.to_string(),

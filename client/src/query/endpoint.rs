@@ -25,11 +25,24 @@ pub(crate) struct Part {
 
 impl From<(usize, FlightEndpoint)> for Part {
     fn from((number, endpoint): (usize, FlightEndpoint)) -> Self {
-        let FlightEndpoint { ticket, location, expiration_time: _, app_metadata: _ } = endpoint;
+        let FlightEndpoint {
+            ticket,
+            location,
+            expiration_time: _,
+            app_metadata: _,
+        } = endpoint;
         let ticket = ticket.unwrap_or_default();
         let rows = promised_rows(&ticket.ticket);
-        let locations = location.iter().filter_map(|location| location_uri(&location.uri)).collect();
-        Self { number, ticket, rows, locations }
+        let locations = location
+            .iter()
+            .filter_map(|location| location_uri(&location.uri))
+            .collect();
+        Self {
+            number,
+            ticket,
+            rows,
+            locations,
+        }
     }
 }
 
@@ -43,7 +56,11 @@ fn location_uri(uri: &str) -> Option<String> {
 impl Part {
     /// Every way to the part, best first.
     pub(crate) fn sources(&self) -> impl Iterator<Item = Source> + use<> {
-        self.locations.clone().into_iter().map(Source::Executor).chain(std::iter::once(Source::Pool))
+        self.locations
+            .clone()
+            .into_iter()
+            .map(Source::Executor)
+            .chain(std::iter::once(Source::Pool))
     }
 
     /// For messages.
@@ -85,7 +102,10 @@ impl Peers {
                 None
             }
         };
-        cell.get_or_init(connect).await.clone().map(|channel| client.service_over(channel))
+        cell.get_or_init(connect)
+            .await
+            .clone()
+            .map(|channel| client.service_over(channel))
     }
 }
 
@@ -95,7 +115,9 @@ mod tests {
 
     #[test]
     fn the_executor_comes_first_and_the_pool_last() {
-        let endpoint = FlightEndpoint::new().with_location("grpc+tcp://e:1").with_location("arrow-flight-reuse-connection://?");
+        let endpoint = FlightEndpoint::new()
+            .with_location("grpc+tcp://e:1")
+            .with_location("arrow-flight-reuse-connection://?");
         let part = Part::from((0, endpoint));
         let names: Vec<_> = part.sources().map(|source| format!("{source:?}")).collect();
         assert_eq!(names, ["Executor(\"http://e:1\")", "Pool"]);

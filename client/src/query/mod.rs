@@ -61,7 +61,10 @@ impl Client {
     }
 
     async fn request_query(&self, text: &str, id: Option<&QueryId>) -> Result<QueryStream> {
-        let command = CommandStatementQuery { query: text.to_owned(), transaction_id: None };
+        let command = CommandStatementQuery {
+            query: text.to_owned(),
+            transaction_id: None,
+        };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
         let mut request = Request::new(descriptor);
         if let Some(id) = id
@@ -69,17 +72,29 @@ impl Client {
         {
             request.metadata_mut().insert(QUERY_ID_KEY, value);
         }
-        let mut flight = FlightServiceClient::new(self.service()).max_decoding_message_size(MAX_MESSAGE);
+        let mut flight =
+            FlightServiceClient::new(self.service()).max_decoding_message_size(MAX_MESSAGE);
         let answer = flight.get_flight_info(request).await;
-        QueryStream::open(self.clone(), answer.map_err(|status| self.failed(status))?.into_inner())
+        QueryStream::open(
+            self.clone(),
+            answer.map_err(|status| self.failed(status))?.into_inner(),
+        )
     }
 }
 
 impl QueryStream {
     fn open(client: Client, info: FlightInfo) -> Result<Self> {
         let total_rows = u64::try_from(info.total_records).ok();
-        let query_id = std::str::from_utf8(&info.app_metadata).ok().and_then(|text| text.parse().ok());
-        let waiting = info.endpoint.iter().cloned().enumerate().map(Part::from).collect();
+        let query_id = std::str::from_utf8(&info.app_metadata)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let waiting = info
+            .endpoint
+            .iter()
+            .cloned()
+            .enumerate()
+            .map(Part::from)
+            .collect();
         let schema = info.try_decode_schema().map_err(|error| Error::Protocol {
             what: "a result's schema",
             reason: error.to_string(),
@@ -87,7 +102,17 @@ impl QueryStream {
         let peers = Arc::new(Peers::default());
         let schema = Arc::new(schema);
         let readers = VecDeque::with_capacity(READERS);
-        let mut stream = Self { client, schema, query_id, total_rows, rows: 0, waiting, readers, peers, ended: false };
+        let mut stream = Self {
+            client,
+            schema,
+            query_id,
+            total_rows,
+            rows: 0,
+            waiting,
+            readers,
+            peers,
+            ended: false,
+        };
         stream.start_readers();
         Ok(stream)
     }
@@ -128,16 +153,23 @@ impl QueryStream {
             && let Some(part) = self.waiting.pop_front()
         {
             let peers = Arc::clone(&self.peers);
-            self.readers.push_back(Reader::start(self.client.clone(), peers, part, Arc::clone(&self.schema)));
+            self.readers.push_back(Reader::start(
+                self.client.clone(),
+                peers,
+                part,
+                Arc::clone(&self.schema),
+            ));
         }
     }
 
     /// The pool said how many rows the result has; every part being whole, the sum is right too, unless a part is missing.
     fn check_total(&self) -> Result<()> {
         match self.total_rows {
-            Some(expected) if expected != self.rows => {
-                Err(Error::RowsLost { part: "the result".to_owned(), expected, got: self.rows })
-            }
+            Some(expected) if expected != self.rows => Err(Error::RowsLost {
+                part: "the result".to_owned(),
+                expected,
+                got: self.rows,
+            }),
             Some(_) | None => Ok(()),
         }
     }

@@ -49,8 +49,19 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn start(client: Client, peers: Arc<Peers>, part: Part, schema: SchemaRef) -> Self {
         let (sender, messages) = mpsc::channel(BUFFER_BATCHES);
-        let work = Work { client, peers, part, schema, sender, budget: Arc::new(Semaphore::new(BUFFER_BYTES)), delivered: 0 };
-        Self { messages, task: tokio::spawn(work.run()) }
+        let work = Work {
+            client,
+            peers,
+            part,
+            schema,
+            sender,
+            budget: Arc::new(Semaphore::new(BUFFER_BYTES)),
+            delivered: 0,
+        };
+        Self {
+            messages,
+            task: tokio::spawn(work.run()),
+        }
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Item> {
@@ -61,7 +72,10 @@ impl Reader {
             }
             Some(Message::End) => Item::End,
             Some(Message::Failed(error)) => Item::Failed(error),
-            None => Item::Failed(Error::Protocol { what: "a part of a result", reason: "its reader ended early".to_owned() }),
+            None => Item::Failed(Error::Protocol {
+                what: "a part of a result",
+                reason: "its reader ended early".to_owned(),
+            }),
         })
     }
 }
@@ -122,8 +136,13 @@ impl Work {
 
     async fn read_from(&mut self, service: Service) -> std::result::Result<(), Stopped> {
         let mut flight = FlightServiceClient::new(service).max_decoding_message_size(MAX_MESSAGE);
-        let answer = flight.do_get(self.part.ticket.clone()).await.map_err(|status| self.judge(status))?;
-        let messages = answer.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+        let answer = flight
+            .do_get(self.part.ticket.clone())
+            .await
+            .map_err(|status| self.judge(status))?;
+        let messages = answer
+            .into_inner()
+            .map_err(|status| FlightError::Tonic(Box::new(status)));
         let mut batches = FlightRecordBatchStream::new_from_flight_data(messages);
         let mut skip = self.delivered;
         while let Some(batch) = batches.next().await {
@@ -133,7 +152,10 @@ impl Work {
                 skip -= rows;
                 continue;
             }
-            let fresh = batch.slice(usize::try_from(skip).unwrap_or(0), usize::try_from(rows - skip).unwrap_or(0));
+            let fresh = batch.slice(
+                usize::try_from(skip).unwrap_or(0),
+                usize::try_from(rows - skip).unwrap_or(0),
+            );
             skip = 0;
             self.hand_on(fresh).await?;
         }
@@ -147,9 +169,15 @@ impl Work {
         let rows = batch.num_rows() as u64;
         let batch = conform(batch, &self.schema).map_err(Stopped::Final)?;
         let bytes = u32::try_from(batch_bytes(&batch).clamp(1, BUFFER_BYTES)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.budget).acquire_many_owned(bytes).await.map_err(|_| Stopped::Deserted)?;
+        let permit = Arc::clone(&self.budget)
+            .acquire_many_owned(bytes)
+            .await
+            .map_err(|_| Stopped::Deserted)?;
         self.delivered += rows;
-        self.sender.send(Message::Batch(batch, permit)).await.map_err(|_| Stopped::Deserted)
+        self.sender
+            .send(Message::Batch(batch, permit))
+            .await
+            .map_err(|_| Stopped::Deserted)
     }
 
     fn rows_lost(&self) -> Error {
@@ -163,7 +191,10 @@ impl Work {
     fn judge_flight(&self, error: FlightError) -> Stopped {
         match error {
             FlightError::Tonic(status) => self.judge(*status),
-            other => Stopped::Final(Error::Protocol { what: "rows", reason: other.to_string() }),
+            other => Stopped::Final(Error::Protocol {
+                what: "rows",
+                reason: other.to_string(),
+            }),
         }
     }
 
@@ -173,7 +204,10 @@ impl Work {
         let error = self.client.failed(status);
         match error.code() {
             _ if broken => Stopped::TryNext(error),
-            ErrorCode::Unavailable | ErrorCode::NotFound | ErrorCode::Data | ErrorCode::Exhausted => Stopped::TryNext(error),
+            ErrorCode::Unavailable
+            | ErrorCode::NotFound
+            | ErrorCode::Data
+            | ErrorCode::Exhausted => Stopped::TryNext(error),
             ErrorCode::Invalid
             | ErrorCode::Exists
             | ErrorCode::Denied
@@ -187,7 +221,11 @@ impl Work {
 
 /// What the rows take; arrays of one message share its buffer, so their capacities cannot be added up.
 fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+        .sum()
 }
 
 /// A partition may promise less (no nulls, say) than the whole result; its types are the same.
@@ -195,7 +233,11 @@ fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch);
     }
-    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let options =
+        arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)
-        .map_err(|error| Error::Protocol { what: "rows", reason: error.to_string() })
+        .map_err(|error| Error::Protocol {
+            what: "rows",
+            reason: error.to_string(),
+        })
 }

@@ -6,7 +6,8 @@ use whimbrel_proto::v1::ResultTicket;
 /// Rows behind the ticket, where it is one of a finished partition. A pool may hand out other tickets, which promise nothing.
 pub(crate) fn promised_rows(ticket: &[u8]) -> Option<u64> {
     let ticket = ResultTicket::decode(ticket).ok()?;
-    (!ticket.query_id.is_empty() && !ticket.executor_id.is_empty() && !ticket.file.is_empty()).then_some(ticket.rows)
+    (!ticket.query_id.is_empty() && !ticket.executor_id.is_empty() && !ticket.file.is_empty())
+        .then_some(ticket.rows)
 }
 
 #[cfg(test)]
@@ -25,7 +26,9 @@ mod tests {
             ..ResultTicket::default()
         };
         assert_eq!(promised_rows(&ticket.encode_to_vec()), Some(7));
-        let foreign = TicketStatementQuery { statement_handle: b"abc".to_vec().into() };
+        let foreign = TicketStatementQuery {
+            statement_handle: b"abc".to_vec().into(),
+        };
         assert_eq!(promised_rows(&foreign.as_any().encode_to_vec()), None);
         assert_eq!(promised_rows(b"\xff\xff"), None);
     }

@@ -16,7 +16,13 @@ use crate::cli::telemetry;
 pub(crate) fn run(context: &Context, args: &ExecutorArgs) -> Result<(), Failure> {
     let mut flags = Table::new();
     set(&mut flags, "scheduler", args.scheduler.as_deref());
-    set(&mut flags, "work_dir", args.work_dir.as_ref().map(|path| path.to_string_lossy().into_owned()));
+    set(
+        &mut flags,
+        "work_dir",
+        args.work_dir
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned()),
+    );
     set(&mut flags, "slots", args.slots.map(i64::from));
     let scheduler_keys = config::keys::<whimbrel_scheduler::Config>();
     let Some(config) = settings::<Config>(context, &args.daemon, flags, scheduler_keys)? else {
@@ -36,7 +42,12 @@ async fn serve(console: Console, config: Config) -> Result<(), Failure> {
     let listeners = Listeners::bind(&config).await?;
     let executor = Executor::start(config, listeners).await?;
     let cluster = executor.cluster_address().to_string();
-    announce(console, Some(executor.id().as_str()), executor.client_address(), &cluster)?;
+    announce(
+        console,
+        Some(executor.id().as_str()),
+        executor.client_address(),
+        &cluster,
+    )?;
     let told = tokio::select! {
         () = executor.wait() => None,
         told = signals.next() => Some(told),
@@ -46,7 +57,11 @@ async fn serve(console: Console, config: Config) -> Result<(), Failure> {
         Some(Told::Stop) => executor.stop().await,
         None => {
             executor.stop().await;
-            return Err(Error::new(ErrorCode::Cancelled, "the scheduler sent this executor away").into());
+            return Err(Error::new(
+                ErrorCode::Cancelled,
+                "the scheduler sent this executor away",
+            )
+            .into());
         }
     }
     Ok(())

@@ -27,18 +27,36 @@ const STACK_BYTES: usize = 32 << 20;
 const RUNTIME_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Puts a daemon's settings together. Nothing is returned where they were only to be printed.
-fn settings<T>(context: &Context, args: &DaemonArgs, own_flags: Table, other_keys: &[&str]) -> Result<Option<T>, Failure>
+fn settings<T>(
+    context: &Context,
+    args: &DaemonArgs,
+    own_flags: Table,
+    other_keys: &[&str],
+) -> Result<Option<T>, Failure>
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let known: Vec<&str> = OWN_VARIABLES.iter().chain(other_keys).copied().chain(["config"]).collect();
+    let known: Vec<&str> = OWN_VARIABLES
+        .iter()
+        .chain(other_keys)
+        .copied()
+        .chain(["config"])
+        .collect();
     let mut flags = own_flags;
     set(&mut flags, "bind", args.bind.as_deref());
     set(&mut flags, "port", args.port.map(i64::from));
     set(&mut flags, "cluster_port", args.cluster_port.map(i64::from));
     set(&mut flags, "advertise", args.advertise.as_deref());
-    let file = args.config.clone().or_else(|| context.environment.get("WHIMBREL_CONFIG").map(Into::into));
-    let sources = Sources { file, environment: context.environment.clone(), known_elsewhere: &known, flags };
+    let file = args
+        .config
+        .clone()
+        .or_else(|| context.environment.get("WHIMBREL_CONFIG").map(Into::into));
+    let sources = Sources {
+        file,
+        environment: context.environment.clone(),
+        known_elsewhere: &known,
+        flags,
+    };
     let config: T = config::load(&sources).map_err(Failure::Usage)?;
     if args.print_config {
         context.console.print(config::print(&config)?.trim_end())?;
@@ -54,11 +72,20 @@ fn set(flags: &mut Table, key: &str, value: Option<impl Into<Value>>) {
 }
 
 fn runtime(name: &str) -> Result<Runtime, Failure> {
-    telemetry::runtime(Builder::new_multi_thread().thread_name(name).thread_stack_size(STACK_BYTES))
+    telemetry::runtime(
+        Builder::new_multi_thread()
+            .thread_name(name)
+            .thread_stack_size(STACK_BYTES),
+    )
 }
 
 /// Says, for people and for programs, that the process serves and where.
-fn announce(console: Console, id: Option<&str>, client: &str, cluster: &str) -> Result<(), Failure> {
+fn announce(
+    console: Console,
+    id: Option<&str>,
+    client: &str,
+    cluster: &str,
+) -> Result<(), Failure> {
     if console.json {
         let mut ready = json!({"client_address": client, "cluster_address": cluster, "pid": std::process::id()});
         if let (Some(id), Some(fields)) = (id, ready.as_object_mut()) {
@@ -88,9 +115,17 @@ enum Told {
 impl Signals {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Error::new(ErrorCode::Bug, format!("cannot listen for signals: {error}")))
+            signal(kind).map_err(|error| {
+                Error::new(
+                    ErrorCode::Bug,
+                    format!("cannot listen for signals: {error}"),
+                )
+            })
         };
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> Told {

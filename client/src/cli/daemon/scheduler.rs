@@ -16,7 +16,13 @@ pub(crate) fn run(context: &Context, args: &SchedulerArgs) -> Result<(), Failure
     let mut flags = Table::new();
     set(&mut flags, "state", args.state.as_deref());
     set(&mut flags, "storage", args.storage.as_deref());
-    set(&mut flags, "client_token_file", args.client_token_file.as_ref().map(|path| path.to_string_lossy().into_owned()));
+    set(
+        &mut flags,
+        "client_token_file",
+        args.client_token_file
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned()),
+    );
     let executor_keys = config::keys::<whimbrel_executor::Config>();
     let Some(config) = settings::<Config>(context, &args.daemon, flags, executor_keys)? else {
         return Ok(());
@@ -34,7 +40,12 @@ async fn serve(console: Console, config: Config) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let listeners = Listeners::bind(&config).await?;
     let scheduler = Scheduler::start(config, listeners).await?;
-    announce(console, None, scheduler.client_address(), scheduler.cluster_address())?;
+    announce(
+        console,
+        None,
+        scheduler.client_address(),
+        scheduler.cluster_address(),
+    )?;
     let ended = tokio::select! {
         ended = scheduler.wait() => ended,
         told = signals.next() => {

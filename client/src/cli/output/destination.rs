@@ -34,13 +34,28 @@ impl Destination {
             Place::Nowhere => ("nothing".to_owned(), None, Box::new(io::sink())),
             Place::File(path) => {
                 let temporary = temporary_beside(path);
-                let file = create(&temporary).map_err(|error| cannot_write(&path.display().to_string(), &error))?;
-                (path.display().to_string(), Some((temporary, path.clone())), Box::new(file))
+                let file = create(&temporary)
+                    .map_err(|error| cannot_write(&path.display().to_string(), &error))?;
+                (
+                    path.display().to_string(),
+                    Some((temporary, path.clone())),
+                    Box::new(file),
+                )
             }
         };
         let first_error = Arc::new(Mutex::new(None));
-        let bytes = Bytes { inner: BufWriter::with_capacity(BUFFER, inner), first_error: Arc::clone(&first_error) };
-        Ok((Self { name, target, first_error }, bytes))
+        let bytes = Bytes {
+            inner: BufWriter::with_capacity(BUFFER, inner),
+            first_error: Arc::clone(&first_error),
+        };
+        Ok((
+            Self {
+                name,
+                target,
+                first_error,
+            },
+            bytes,
+        ))
     }
 
     /// Gives the file its name. The writer must have been flushed.
@@ -56,7 +71,11 @@ impl Destination {
 
     /// The failure behind an encoder's error: the system's word where the bytes could not be written.
     pub(super) fn failure(&self, encoder_error: &dyn std::fmt::Display) -> Failure {
-        let first = self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self
+            .first_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let error = first.unwrap_or_else(|| io::Error::other(encoder_error.to_string()));
         cannot_write(&self.name, &error)
     }
@@ -73,14 +92,19 @@ impl Drop for Destination {
 impl Bytes {
     fn remember(&self, error: io::Error) -> io::Error {
         let kind = error.kind();
-        self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.first_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
         kind.into()
     }
 }
 
 impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write(bytes).map_err(|error| self.remember(error))
+        self.inner
+            .write(bytes)
+            .map_err(|error| self.remember(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

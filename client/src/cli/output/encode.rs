@@ -15,9 +15,9 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::Place;
 use super::destination::Bytes;
 use super::table::TableWriter;
-use super::Place;
 use crate::cli::args::Format;
 
 /// Large enough that readers find long runs, small enough to hold one in memory.
@@ -46,27 +46,44 @@ pub(super) enum Error {
 }
 
 impl Encoder {
-    pub(super) fn start(format: Format, place: &Place, schema: &SchemaRef, bytes: Bytes) -> Result<Self, Error> {
+    pub(super) fn start(
+        format: Format,
+        place: &Place,
+        schema: &SchemaRef,
+        bytes: Bytes,
+    ) -> Result<Self, Error> {
         Ok(match (format, place) {
             (Format::Table, _) => Self::Table(TableWriter::new(bytes, Arc::clone(schema))),
             (Format::Csv, _) => {
-                let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(bytes);
+                let mut writer = arrow::csv::WriterBuilder::new()
+                    .with_header(true)
+                    .build(bytes);
                 // The header comes with the first batch, and a result without rows has one too.
                 if !schema.fields().is_empty() {
                     writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
                 }
                 Self::Csv(writer, Arc::clone(schema))
             }
-            (Format::Json, _) => Self::Json(arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(bytes)),
-            (Format::Arrow, Place::File(_)) => {
-                Self::ArrowFile(FileWriter::try_new_with_options(bytes, &plain_schema(schema), ipc_options()?)?)
-            }
-            (Format::Arrow, Place::Stdout | Place::Nowhere) => {
-                Self::ArrowStream(StreamWriter::try_new_with_options(bytes, &plain_schema(schema), ipc_options()?)?)
-            }
+            (Format::Json, _) => Self::Json(
+                arrow::json::WriterBuilder::new()
+                    .with_explicit_nulls(true)
+                    .build(bytes),
+            ),
+            (Format::Arrow, Place::File(_)) => Self::ArrowFile(FileWriter::try_new_with_options(
+                bytes,
+                &plain_schema(schema),
+                ipc_options()?,
+            )?),
+            (Format::Arrow, Place::Stdout | Place::Nowhere) => Self::ArrowStream(
+                StreamWriter::try_new_with_options(bytes, &plain_schema(schema), ipc_options()?)?,
+            ),
             (Format::Parquet, _) => {
                 let properties = parquet_properties(schema);
-                Self::Parquet(Box::new(ArrowWriter::try_new(bytes, Arc::clone(schema), Some(properties))?))
+                Self::Parquet(Box::new(ArrowWriter::try_new(
+                    bytes,
+                    Arc::clone(schema),
+                    Some(properties),
+                )?))
             }
         })
     }
@@ -122,9 +139,14 @@ fn parquet_properties(schema: &Schema) -> WriterProperties {
         .set_compression(Compression::SNAPPY)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    for field in schema.fields().iter().filter(|field| field.data_type().is_floating()) {
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|field| field.data_type().is_floating())
+    {
         // Predictions hardly repeat: a dictionary would cost a hash for each and then be thrown away.
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
+        properties = properties
+            .set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
     }
     properties.build()
 }
@@ -132,9 +154,10 @@ fn parquet_properties(schema: &Schema) -> WriterProperties {
 /// An Arrow file has one dictionary for each column, but every part of a result brings its own: values are written out.
 fn plain_schema(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Dictionary(_, values) => {
-            Arc::new(Field::new(field.name(), values.as_ref().clone(), field.is_nullable()).with_metadata(field.metadata().clone()))
-        }
+        DataType::Dictionary(_, values) => Arc::new(
+            Field::new(field.name(), values.as_ref().clone(), field.is_nullable())
+                .with_metadata(field.metadata().clone()),
+        ),
         _ => Arc::clone(field),
     });
     Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
@@ -146,8 +169,14 @@ fn plain(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         return Ok(batch.clone());
     }
     let schema = Arc::new(plain_schema(batch.schema_ref()));
-    let cast = |(column, field): (&ArrayRef, &Arc<Field>)| arrow::compute::cast(column, field.data_type());
-    let columns = batch.columns().iter().zip(schema.fields()).map(cast).collect::<Result<Vec<_>, _>>()?;
+    let cast =
+        |(column, field): (&ArrayRef, &Arc<Field>)| arrow::compute::cast(column, field.data_type());
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(cast)
+        .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema, columns, &options)
 }

@@ -45,7 +45,12 @@ pub(crate) struct Wish<'a> {
 impl Target {
     /// Decides where rows go.
     pub(crate) fn decide(wish: Wish<'_>) -> Result<Self, Failure> {
-        let Wish { format, file, json, stdout_is_terminal } = wish;
+        let Wish {
+            format,
+            file,
+            json,
+            stdout_is_terminal,
+        } = wish;
         if let Some(path) = file {
             let by_ending = || format_of(path).or(json.then_some(Format::Json));
             let format = format.or_else(by_ending).ok_or_else(|| {
@@ -54,7 +59,10 @@ impl Target {
                     "end it in .csv, .json, .arrow or .parquet, or say --format",
                 )
             })?;
-            return Ok(Self { format, place: Place::File(path.to_owned()) });
+            return Ok(Self {
+                format,
+                place: Place::File(path.to_owned()),
+            });
         }
         let default = match (json, stdout_is_terminal) {
             (true, _) => Format::Json,
@@ -63,9 +71,15 @@ impl Target {
         };
         let format = format.unwrap_or(default);
         if stdout_is_terminal && matches!(format, Format::Arrow | Format::Parquet) {
-            return Err(Failure::usage("a terminal shows no Arrow or Parquet", "write it to a file with -o FILE"));
+            return Err(Failure::usage(
+                "a terminal shows no Arrow or Parquet",
+                "write it to a file with -o FILE",
+            ));
         }
-        Ok(Self { format, place: Place::Stdout })
+        Ok(Self {
+            format,
+            place: Place::Stdout,
+        })
     }
 
     /// Whether the rows go to a file.
@@ -80,7 +94,10 @@ impl Target {
 
     /// The target of a statement whose rows nobody asked for.
     pub(crate) fn nowhere() -> Self {
-        Self { format: Format::Csv, place: Place::Nowhere }
+        Self {
+            format: Format::Csv,
+            place: Place::Nowhere,
+        }
     }
 }
 

@@ -36,9 +36,15 @@ impl RowSink {
         let (sender, messages) = mpsc::channel(QUEUE);
         let discards = target.place == Place::Nowhere;
         let run = move || encode_all(destination, encoder, messages, discards);
-        let thread = std::thread::Builder::new().name("whimbrel-writer".to_owned()).spawn(run).map_err(|error| {
-            Error::new(ErrorCode::Exhausted, format!("cannot start the thread that writes rows: {error}"))
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("whimbrel-writer".to_owned())
+            .spawn(run)
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Exhausted,
+                    format!("cannot start the thread that writes rows: {error}"),
+                )
+            })?;
         Ok(Self { sender, thread })
     }
 
@@ -55,7 +61,9 @@ impl RowSink {
         let thread = self.thread;
         match tokio::task::spawn_blocking(move || thread.join()).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(Error::new(ErrorCode::Bug, "the thread that writes rows broke").into()),
+            Ok(Err(_)) | Err(_) => {
+                Err(Error::new(ErrorCode::Bug, "the thread that writes rows broke").into())
+            }
         }
     }
 }
@@ -69,9 +77,13 @@ fn encode_all(
     while let Some(message) = messages.blocking_recv() {
         match message {
             Message::Batch(_) if discards => {}
-            Message::Batch(batch) => encoder.write(&batch).map_err(|error| destination.failure(&error))?,
+            Message::Batch(batch) => encoder
+                .write(&batch)
+                .map_err(|error| destination.failure(&error))?,
             Message::Finish => {
-                encoder.finish().map_err(|error| destination.failure(&error))?;
+                encoder
+                    .finish()
+                    .map_err(|error| destination.failure(&error))?;
                 return destination.publish();
             }
         }

@@ -28,15 +28,26 @@ pub(super) struct TableWriter<W> {
 impl<W: Write> TableWriter<W> {
     pub(super) fn new(out: W, schema: SchemaRef) -> Self {
         let widths = names(&schema).iter().map(width).collect();
-        Self { out, schema, widths, rows: Vec::new(), header_printed: false }
+        Self {
+            out,
+            schema,
+            widths,
+            rows: Vec::new(),
+            header_printed: false,
+        }
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let options = FormatOptions::default().with_null("NULL");
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let texts = columns.iter().map(|column| column.value(row).try_to_string());
+            let texts = columns
+                .iter()
+                .map(|column| column.value(row).try_to_string());
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
             self.rows.push(cells(texts.iter().map(String::as_str)));
             if self.rows.len() >= WINDOW {
@@ -82,7 +93,11 @@ impl<W: Write> TableWriter<W> {
                 let text = cell.get(number).map_or("", String::as_str);
                 let padding = " ".repeat(wide.saturating_sub(text.chars().count()));
                 let right = self.schema.field(column).data_type().is_numeric();
-                let (before, after) = if right { (padding.as_str(), "") } else { ("", padding.as_str()) };
+                let (before, after) = if right {
+                    (padding.as_str(), "")
+                } else {
+                    ("", padding.as_str())
+                };
                 line.extend([before, text, after]);
             }
             writeln!(self.out, "{}", line.trim_end())?;
@@ -96,15 +111,25 @@ fn names(schema: &SchemaRef) -> Vec<Cell> {
 }
 
 fn width(cell: &Cell) -> usize {
-    cell.iter().map(|line| line.chars().count()).max().unwrap_or(0)
+    cell.iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0)
 }
 
 /// The cells of a row, without what would move the cursor. The last may be as wide as it likes.
 fn cells<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Vec<Cell> {
     let last = texts.len().saturating_sub(1);
     let cell = |(column, text): (usize, &str)| {
-        let limit = if column == last { usize::MAX } else { MAX_WIDTH };
-        text.lines().chain(text.is_empty().then_some("")).map(|line| shown(line, limit)).collect()
+        let limit = if column == last {
+            usize::MAX
+        } else {
+            MAX_WIDTH
+        };
+        text.lines()
+            .chain(text.is_empty().then_some(""))
+            .map(|line| shown(line, limit))
+            .collect()
     };
     texts.enumerate().map(cell).collect()
 }

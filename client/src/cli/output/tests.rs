@@ -20,7 +20,9 @@ impl Folder {
 
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 }
 
@@ -39,13 +41,22 @@ fn batches() -> Vec<RecordBatch> {
             ("fare", Arc::new(Float32Array::from(fares))),
             ("zone", Arc::new(zones)),
         ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+            .unwrap()
     };
-    vec![batch(vec![1, 2], vec![Some(1.5), None], vec!["a, b", "c"]), batch(vec![3], vec![Some(-0.25)], vec!["d"])]
+    vec![
+        batch(vec![1, 2], vec![Some(1.5), None], vec!["a, b", "c"]),
+        batch(vec![3], vec![Some(-0.25)], vec!["d"]),
+    ]
 }
 
 async fn write(path: &Path, batches: &[RecordBatch]) -> Result<(), Failure> {
-    let wish = Wish { format: None, file: Some(path), json: false, stdout_is_terminal: true };
+    let wish = Wish {
+        format: None,
+        file: Some(path),
+        json: false,
+        stdout_is_terminal: true,
+    };
     let sink = RowSink::start(&Target::decide(wish)?, batches[0].schema())?;
     for batch in batches {
         assert!(sink.write(batch.clone()).await);
@@ -66,39 +77,56 @@ fn plain_rows(batches: impl Iterator<Item = RecordBatch>) -> Vec<(i64, Option<f3
     for batch in batches {
         let ids: &Int64Array = batch.column(0).as_any().downcast_ref().unwrap();
         let fares: &Float32Array = batch.column(1).as_any().downcast_ref().unwrap();
-        let zones = arrow::compute::cast(batch.column(2), &arrow::datatypes::DataType::Utf8).unwrap();
+        let zones =
+            arrow::compute::cast(batch.column(2), &arrow::datatypes::DataType::Utf8).unwrap();
         let zones: &StringArray = zones.as_any().downcast_ref().unwrap();
         for row in 0..batch.num_rows() {
-            rows.push((ids.value(row), fares.iter().nth(row).unwrap(), zones.value(row).to_owned()));
+            rows.push((
+                ids.value(row),
+                fares.iter().nth(row).unwrap(),
+                zones.value(row).to_owned(),
+            ));
         }
     }
     rows
 }
 
 fn expected() -> Vec<(i64, Option<f32>, String)> {
-    vec![(1, Some(1.5), "a, b".into()), (2, None, "c".into()), (3, Some(-0.25), "d".into())]
+    vec![
+        (1, Some(1.5), "a, b".into()),
+        (2, None, "c".into()),
+        (3, Some(-0.25), "d".into()),
+    ]
 }
 
 #[tokio::test]
 async fn parquet_and_arrow_read_back() {
     let (_folder, path) = written("rows.parquet").await;
     let file = std::fs::File::open(path).unwrap();
-    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 100).unwrap();
+    let reader =
+        parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 100).unwrap();
     assert_eq!(plain_rows(reader.map(Result::unwrap)), expected());
     let (_folder, path) = written("rows.arrow").await;
-    let reader = arrow::ipc::reader::FileReader::try_new(std::fs::File::open(path).unwrap(), None).unwrap();
+    let reader =
+        arrow::ipc::reader::FileReader::try_new(std::fs::File::open(path).unwrap(), None).unwrap();
     assert_eq!(plain_rows(reader.map(Result::unwrap)), expected());
 }
 
 #[tokio::test]
 async fn texts_are_as_their_formats_say() {
     let cases = [
-        ("rows.csv", "id,fare,zone\n1,1.5,\"a, b\"\n2,,c\n3,-0.25,d\n"),
+        (
+            "rows.csv",
+            "id,fare,zone\n1,1.5,\"a, b\"\n2,,c\n3,-0.25,d\n",
+        ),
         (
             "rows.json",
             "{\"id\":1,\"fare\":1.5,\"zone\":\"a, b\"}\n{\"id\":2,\"fare\":null,\"zone\":\"c\"}\n{\"id\":3,\"fare\":-0.25,\"zone\":\"d\"}\n",
         ),
-        ("rows.txt", "id |  fare | zone\n---+-------+-----\n 1 |   1.5 | a, b\n 2 |  NULL | c\n 3 | -0.25 | d\n"),
+        (
+            "rows.txt",
+            "id |  fare | zone\n---+-------+-----\n 1 |   1.5 | a, b\n 2 |  NULL | c\n 3 | -0.25 | d\n",
+        ),
     ];
     for (name, text) in cases {
         let (_folder, path) = written(name).await;
@@ -120,9 +148,15 @@ async fn what_is_not_finished_leaves_the_old_file_and_nothing_else() {
     let folder = Folder::new();
     let path = folder.0.join("rows.csv");
     std::fs::write(&path, "old").unwrap();
-    let target = Target { format: Format::Csv, place: Place::File(path.clone()) };
+    let target = Target {
+        format: Format::Csv,
+        place: Place::File(path.clone()),
+    };
     let RowSink { sender, thread } = RowSink::start(&target, batches()[0].schema()).unwrap();
-    sender.send(sink::Message::Batch(batches()[0].clone())).await.unwrap();
+    sender
+        .send(sink::Message::Batch(batches()[0].clone()))
+        .await
+        .unwrap();
     drop(sender);
     thread.join().unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
@@ -131,20 +165,61 @@ async fn what_is_not_finished_leaves_the_old_file_and_nothing_else() {
 
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_named() {
-    let failure = write(Path::new("/nowhere/rows.csv"), &batches()).await.unwrap_err();
+    let failure = write(Path::new("/nowhere/rows.csv"), &batches())
+        .await
+        .unwrap_err();
     let message = failure.error().unwrap().to_string();
-    assert!(message.starts_with("cannot write /nowhere/rows.csv: No such file"), "{message}");
+    assert!(
+        message.starts_with("cannot write /nowhere/rows.csv: No such file"),
+        "{message}"
+    );
 }
 
 #[test]
 fn the_format_follows_the_file_then_the_terminal() {
-    let wish = Wish { format: None, file: None, json: false, stdout_is_terminal: true };
+    let wish = Wish {
+        format: None,
+        file: None,
+        json: false,
+        stdout_is_terminal: true,
+    };
     let format = |wish: Wish<'_>| Target::decide(wish).map(|target| target.format).ok();
     assert_eq!(format(wish), Some(Format::Table));
-    assert_eq!(format(Wish { stdout_is_terminal: false, ..wish }), Some(Format::Csv));
+    assert_eq!(
+        format(Wish {
+            stdout_is_terminal: false,
+            ..wish
+        }),
+        Some(Format::Csv)
+    );
     assert_eq!(format(Wish { json: true, ..wish }), Some(Format::Json));
-    assert_eq!(format(Wish { file: Some(Path::new("x.Parquet")), ..wish }), Some(Format::Parquet));
-    assert_eq!(format(Wish { file: Some(Path::new("x.dat")), ..wish }), None);
-    assert_eq!(format(Wish { file: Some(Path::new("x.dat")), format: Some(Format::Csv), ..wish }), Some(Format::Csv));
-    assert_eq!(format(Wish { format: Some(Format::Parquet), ..wish }), None);
+    assert_eq!(
+        format(Wish {
+            file: Some(Path::new("x.Parquet")),
+            ..wish
+        }),
+        Some(Format::Parquet)
+    );
+    assert_eq!(
+        format(Wish {
+            file: Some(Path::new("x.dat")),
+            ..wish
+        }),
+        None
+    );
+    assert_eq!(
+        format(Wish {
+            file: Some(Path::new("x.dat")),
+            format: Some(Format::Csv),
+            ..wish
+        }),
+        Some(Format::Csv)
+    );
+    assert_eq!(
+        format(Wish {
+            format: Some(Format::Parquet),
+            ..wish
+        }),
+        None
+    );
 }

@@ -58,12 +58,19 @@ pub(crate) async fn execute(run: Run<'_>) -> Result<Summary, Failure> {
                 Place::File(path) => Some(path.display().to_string()),
                 Place::Stdout | Place::Nowhere => None,
             };
-            Ok(Summary { rows, took: watch.elapsed(), has_columns, file })
+            Ok(Summary {
+                rows,
+                took: watch.elapsed(),
+                has_columns,
+                file,
+            })
         }
         Err(Stopped::Failed(failure)) => Err(failure),
         Err(Stopped::NobodyTakes) => {
             // The rows cannot be put anywhere: the query ends, and the writer says why.
-            tokio::time::timeout(CANCEL_DEADLINE, stream.cancel()).await.ok();
+            tokio::time::timeout(CANCEL_DEADLINE, stream.cancel())
+                .await
+                .ok();
             sink.finish().await?;
             Err(Failure::NobodyReads)
         }
@@ -75,7 +82,11 @@ enum Stopped {
     NobodyTakes,
 }
 
-async fn copy(stream: &mut QueryStream, sink: &RowSink, progress: &Progress) -> Result<u64, Stopped> {
+async fn copy(
+    stream: &mut QueryStream,
+    sink: &RowSink,
+    progress: &Progress,
+) -> Result<u64, Stopped> {
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(|error| Stopped::Failed(error.into()))?;
         progress.fetched(batch.num_rows());
@@ -92,9 +103,18 @@ impl fmt::Display for Summary {
             return write!(f, "done in {}", format::duration(self.took));
         }
         let noun = if self.rows == 1 { "row" } else { "rows" };
-        write!(f, "{} {noun} in {}", format::count(self.rows), format::duration(self.took))?;
+        write!(
+            f,
+            "{} {noun} in {}",
+            format::count(self.rows),
+            format::duration(self.took)
+        )?;
         if self.rows >= 100_000 {
-            write!(f, " ({} rows/s)", format::count(format::rate(self.rows, self.took)))?;
+            write!(
+                f,
+                " ({} rows/s)",
+                format::count(format::rate(self.rows, self.took))
+            )?;
         }
         match &self.file {
             Some(file) => write!(f, ", written to {file}"),

@@ -33,8 +33,11 @@ impl Lines {
     pub(super) fn start(history: Option<PathBuf>) -> Result<Self, Failure> {
         let mode = TerminalMode::save();
         let mut editor = editor(history.as_ref()).map_err(|error| {
-            Error::new(ErrorCode::Unavailable, format!("cannot use the terminal: {error}"))
-                .with_hint("give the statement as QUERY or with -f")
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("cannot use the terminal: {error}"),
+            )
+            .with_hint("give the statement as QUERY or with -f")
         })?;
         let (asks, mut asked) = mpsc::channel::<oneshot::Sender<Answer>>(1);
         let serve = move || {
@@ -43,23 +46,39 @@ impl Lines {
                 answer.send(ask(&mut editor, history.as_ref())).ok();
             }
         };
-        let thread = std::thread::Builder::new().name("whimbrel-editor".to_owned()).spawn(serve);
-        thread.map_err(|error| Error::new(ErrorCode::Exhausted, format!("cannot start the line editor: {error}")))?;
+        let thread = std::thread::Builder::new()
+            .name("whimbrel-editor".to_owned())
+            .spawn(serve);
+        thread.map_err(|error| {
+            Error::new(
+                ErrorCode::Exhausted,
+                format!("cannot start the line editor: {error}"),
+            )
+        })?;
         Ok(Self { asks, _mode: mode })
     }
 
     /// The next text; nothing where the person leaves.
     pub(super) async fn next(&mut self) -> Result<Option<String>, Failure> {
         let (sender, answer) = oneshot::channel();
-        let broke = |error: String| Error::new(ErrorCode::Unavailable, format!("cannot read from the terminal: {error}"));
-        self.asks.send(sender).await.map_err(|error| broke(error.to_string()))?;
+        let broke = |error: String| {
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("cannot read from the terminal: {error}"),
+            )
+        };
+        self.asks
+            .send(sender)
+            .await
+            .map_err(|error| broke(error.to_string()))?;
         let answer = answer.await.map_err(|error| broke(error.to_string()))?;
         answer.map_err(|error| broke(error.to_string()).into())
     }
 }
 
 fn editor(history: Option<&PathBuf>) -> rustyline::Result<LineEditor> {
-    let mut editor = LineEditor::with_config(Config::builder().max_history_size(HISTORY_LINES)?.build())?;
+    let mut editor =
+        LineEditor::with_config(Config::builder().max_history_size(HISTORY_LINES)?.build())?;
     editor.set_helper(Some(UntilSemicolon));
     if let Some(path) = history
         && let Err(error) = editor.load_history(path)
@@ -88,7 +107,11 @@ fn ask(editor: &mut LineEditor, history: Option<&PathBuf>) -> Answer {
     }
 }
 
-fn remember(editor: &mut LineEditor, history: Option<&PathBuf>, text: &str) -> rustyline::Result<()> {
+fn remember(
+    editor: &mut LineEditor,
+    history: Option<&PathBuf>,
+    text: &str,
+) -> rustyline::Result<()> {
     editor.add_history_entry(text)?;
     match history {
         Some(path) => editor.save_history(path),
@@ -102,8 +125,13 @@ struct UntilSemicolon;
 impl Validator for UntilSemicolon {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let input = context.input();
-        let whole = input.trim().is_empty() || Meta::parse(input).is_some() || split(input).complete;
-        Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        let whole =
+            input.trim().is_empty() || Meta::parse(input).is_some() || split(input).complete;
+        Ok(if whole {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
+        })
     }
 }
 
@@ -123,7 +151,10 @@ impl TerminalMode {
     fn save() -> Self {
         let mut mode = std::mem::MaybeUninit::<libc::termios>::uninit();
         // SAFETY: tcgetattr fills the whole struct where it returns 0, and only then is it read.
-        let mode = unsafe { (libc::tcgetattr(libc::STDIN_FILENO, mode.as_mut_ptr()) == 0).then(|| mode.assume_init()) };
+        let mode = unsafe {
+            (libc::tcgetattr(libc::STDIN_FILENO, mode.as_mut_ptr()) == 0)
+                .then(|| mode.assume_init())
+        };
         Self(mode)
     }
 }

@@ -30,32 +30,50 @@ pub(crate) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure>
     })?;
     let Some(text) = text_of(&args)? else {
         if args.output.is_some() {
-            return Err(Failure::usage("-o needs a statement", "give QUERY or -f FILE"));
+            return Err(Failure::usage(
+                "-o needs a statement",
+                "give QUERY or -f FILE",
+            ));
         }
-        return context.with_pool(End::OnTermination, async |client| repl::run(context, &client, &target).await).await;
+        return context
+            .with_pool(End::OnTermination, async |client| {
+                repl::run(context, &client, &target).await
+            })
+            .await;
     };
     let statements = split(&text).statements;
     if statements.is_empty() {
-        return Err(Failure::usage("there is no statement to run", "give QUERY, or a file of statements with -f"));
+        return Err(Failure::usage(
+            "there is no statement to run",
+            "give QUERY, or a file of statements with -f",
+        ));
     }
-    context.with_pool(End::OnAnySignal, async |client| run_all(context, &client, &statements, &target).await).await
+    context
+        .with_pool(End::OnAnySignal, async |client| {
+            run_all(context, &client, &statements, &target).await
+        })
+        .await
 }
 
 /// The statements to run; nothing where a person is to be asked for them.
 fn text_of(args: &SqlArgs) -> Result<Option<String>, Failure> {
     let unreadable = |what: &str, error: &std::io::Error| {
-        Failure::usage(format!("cannot read {what}: {error}"), "-f takes a text file of SQL statements, '-' is standard input")
+        Failure::usage(
+            format!("cannot read {what}: {error}"),
+            "-f takes a text file of SQL statements, '-' is standard input",
+        )
     };
     match (&args.query, &args.file) {
         (Some(query), _) => Ok(Some(query.clone())),
-        (None, Some(path)) if path != Path::new("-") => {
-            std::fs::read_to_string(path).map(Some).map_err(|error| unreadable(&path.display().to_string(), &error))
-        }
+        (None, Some(path)) if path != Path::new("-") => std::fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| unreadable(&path.display().to_string(), &error)),
         (None, None) if std::io::stdin().is_terminal() => Ok(None),
         (None, _) => {
             let mut text = String::new();
             let read = std::io::stdin().lock().read_to_string(&mut text);
-            read.map(|_| Some(text)).map_err(|error| unreadable("standard input", &error))
+            read.map(|_| Some(text))
+                .map_err(|error| unreadable("standard input", &error))
         }
     }
 }
@@ -70,9 +88,20 @@ async fn run_all(
     let nowhere = Target::nowhere();
     for (number, statement) in statements.iter().enumerate() {
         let last = number + 1 == statements.len();
-        let target = if last || !target.is_file() { target } else { &nowhere };
-        let run = Run { console: context.console, client, sql: statement.text, target };
-        let summary = execute(run).await.map_err(|failure| at_line(failure, statement.line, statements.len()))?;
+        let target = if last || !target.is_file() {
+            target
+        } else {
+            &nowhere
+        };
+        let run = Run {
+            console: context.console,
+            client,
+            sql: statement.text,
+            target,
+        };
+        let summary = execute(run)
+            .await
+            .map_err(|failure| at_line(failure, statement.line, statements.len()))?;
         if last || target.is_seen() {
             context.console.note(&summary.to_string());
         }
@@ -81,11 +110,16 @@ async fn run_all(
 }
 
 fn at_line(failure: Failure, line: usize, statements: usize) -> Failure {
-    let Failure::Failed(error) = &failure else { return failure };
+    let Failure::Failed(error) = &failure else {
+        return failure;
+    };
     if statements == 1 {
         return failure;
     }
-    let placed = whimbrel_proto::Error::new(error.code(), format!("statement at line {line}: {}", error.message()));
+    let placed = whimbrel_proto::Error::new(
+        error.code(),
+        format!("statement at line {line}: {}", error.message()),
+    );
     Failure::Failed(match error.hint() {
         Some(hint) => placed.with_hint(hint),
         None => placed,

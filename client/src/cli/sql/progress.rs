@@ -46,7 +46,11 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let mut tasks = Vec::new();
         if !console.quiet {
-            tasks.push(tokio::spawn(follow(client.clone(), query.clone(), Arc::clone(&facts))));
+            tasks.push(tokio::spawn(follow(
+                client.clone(),
+                query.clone(),
+                Arc::clone(&facts),
+            )));
             tasks.push(if console.stderr_is_terminal {
                 tokio::spawn(draw(bar.clone(), Arc::clone(&facts)))
             } else {
@@ -58,12 +62,16 @@ impl Progress {
 
     /// The query is done and its rows are on their way.
     pub(crate) fn fetching(&self, total: Option<u64>) {
-        self.facts.rows_total.store(total.unwrap_or(0), Ordering::Relaxed);
+        self.facts
+            .rows_total
+            .store(total.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Rows have come.
     pub(crate) fn fetched(&self, rows: usize) {
-        self.facts.rows_fetched.fetch_add(rows as u64, Ordering::Relaxed);
+        self.facts
+            .rows_fetched
+            .fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     /// Shows nothing more, and takes the bar away.
@@ -84,9 +92,19 @@ async fn follow(client: Client, query: QueryId, facts: Arc<Facts>) {
     let mut tries = ticks(DRAW_EVERY);
     loop {
         tries.tick().await;
-        let Ok(mut stream) = client.watch_query(&query).await else { return };
-        while let Some(Ok(QueryProgress { state: _, tasks_total, tasks_done, rows_done })) = stream.next().await {
-            facts.tasks_total.store(tasks_total.into(), Ordering::Relaxed);
+        let Ok(mut stream) = client.watch_query(&query).await else {
+            return;
+        };
+        while let Some(Ok(QueryProgress {
+            state: _,
+            tasks_total,
+            tasks_done,
+            rows_done,
+        })) = stream.next().await
+        {
+            facts
+                .tasks_total
+                .store(tasks_total.into(), Ordering::Relaxed);
             facts.tasks_done.store(tasks_done.into(), Ordering::Relaxed);
             facts.rows_scored.store(rows_done, Ordering::Relaxed);
         }
@@ -134,21 +152,35 @@ fn ticks(every: Duration) -> Interval {
 
 impl Facts {
     fn read(&self) -> [u64; 5] {
-        [&self.tasks_done, &self.tasks_total, &self.rows_scored, &self.rows_fetched, &self.rows_total]
-            .map(|fact| fact.load(Ordering::Relaxed))
+        [
+            &self.tasks_done,
+            &self.tasks_total,
+            &self.rows_scored,
+            &self.rows_fetched,
+            &self.rows_total,
+        ]
+        .map(|fact| fact.load(Ordering::Relaxed))
     }
 
     /// How much of the present step is done.
     fn share(&self) -> (u64, u64) {
         let [tasks_done, tasks_total, _, fetched, rows_total] = self.read();
-        if fetched > 0 && rows_total > 0 { (fetched, rows_total) } else { (tasks_done, tasks_total) }
+        if fetched > 0 && rows_total > 0 {
+            (fetched, rows_total)
+        } else {
+            (tasks_done, tasks_total)
+        }
     }
 
     fn line(&self, elapsed: Duration) -> String {
         let [tasks_done, tasks_total, scored, fetched, rows_total] = self.read();
         let took = format::duration(elapsed);
         if fetched > 0 {
-            let total = if rows_total > 0 { format!(" of {}", format::count(rows_total)) } else { String::new() };
+            let total = if rows_total > 0 {
+                format!(" of {}", format::count(rows_total))
+            } else {
+                String::new()
+            };
             return format!("fetched {}{total} rows, {took}", format::count(fetched));
         }
         if tasks_total == 0 {
@@ -156,7 +188,11 @@ impl Facts {
         }
         let rows = match scored {
             0 => String::new(),
-            rows => format!(", {} rows scored, {} rows/s", format::count(rows), format::count(format::rate(rows, elapsed))),
+            rows => format!(
+                ", {} rows scored, {} rows/s",
+                format::count(rows),
+                format::count(format::rate(rows, elapsed))
+            ),
         };
         format!("{tasks_done} of {tasks_total} tasks{rows}, {took}")
     }
@@ -173,9 +209,15 @@ mod tests {
         assert_eq!(facts.line(at), "planning, 2.00 s");
         facts.tasks_total.store(8, Ordering::Relaxed);
         facts.rows_scored.store(3000, Ordering::Relaxed);
-        assert_eq!(facts.line(at), "0 of 8 tasks, 3,000 rows scored, 1,500 rows/s, 2.00 s");
+        assert_eq!(
+            facts.line(at),
+            "0 of 8 tasks, 3,000 rows scored, 1,500 rows/s, 2.00 s"
+        );
         facts.rows_total.store(10, Ordering::Relaxed);
         facts.rows_fetched.store(5, Ordering::Relaxed);
-        assert_eq!((facts.line(at).as_str(), facts.share()), ("fetched 5 of 10 rows, 2.00 s", (5, 10)));
+        assert_eq!(
+            (facts.line(at).as_str(), facts.share()),
+            ("fetched 5 of 10 rows, 2.00 s", (5, 10))
+        );
     }
 }

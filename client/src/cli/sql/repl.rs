@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use whimbrel::Client;
 use super::lines::Lines;
 use super::statements::split;
 use super::{Run, execute};
@@ -10,6 +9,7 @@ use crate::cli::context::{Context, End};
 use crate::cli::failure::Failure;
 use crate::cli::output::Target;
 use crate::cli::{model, table};
+use whimbrel::Client;
 
 const HELP: &str = "statements end in ';'
 \\d         list the tables
@@ -49,11 +49,23 @@ impl<'a> Meta<'a> {
 }
 
 /// Asks for statements until the person leaves.
-pub(crate) async fn run(context: &Context, client: &Client, target: &Target) -> Result<(), Failure> {
+pub(crate) async fn run(
+    context: &Context,
+    client: &Client,
+    target: &Target,
+) -> Result<(), Failure> {
     let mut lines = Lines::start(history_file(context))?;
-    let mut session = Session { context, client, target, timing: true };
+    let mut session = Session {
+        context,
+        client,
+        target,
+        timing: true,
+    };
     if !context.console.quiet {
-        context.console.print(&format!("whimbrel on {}; \\? shows the commands", client.address()))?;
+        context.console.print(&format!(
+            "whimbrel on {}; \\? shows the commands",
+            client.address()
+        ))?;
     }
     while let Some(text) = lines.next().await? {
         if session.answer(&text).await? {
@@ -88,7 +100,12 @@ impl Session<'_> {
 
     async fn answer_sql(&self, text: &str) -> Result<(), Failure> {
         for statement in split(text).statements {
-            let run = Run { console: self.context.console, client: self.client, sql: statement.text, target: self.target };
+            let run = Run {
+                console: self.context.console,
+                client: self.client,
+                sql: statement.text,
+                target: self.target,
+            };
             let summary = execute(run).await?;
             if self.timing {
                 self.context.console.note(&summary.to_string());
@@ -107,9 +124,16 @@ impl Session<'_> {
             Meta::Models => model::list(console, self.client).await,
             Meta::Timing => {
                 self.timing = !self.timing;
-                console.print(if self.timing { "timing is on" } else { "timing is off" })
+                console.print(if self.timing {
+                    "timing is on"
+                } else {
+                    "timing is off"
+                })
             }
-            Meta::Unknown(command) => Err(Failure::usage(format!("\\{command} is no command"), "\\? shows the commands")),
+            Meta::Unknown(command) => Err(Failure::usage(
+                format!("\\{command} is no command"),
+                "\\? shows the commands",
+            )),
         }
     }
 }

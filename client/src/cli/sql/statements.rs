@@ -34,11 +34,17 @@ pub(crate) fn split(text: &str) -> Split<'_> {
     }
     let complete = first_word.is_none();
     statements.extend(first_word.map(|from| statement(text, from, text.len())));
-    Split { statements, complete }
+    Split {
+        statements,
+        complete,
+    }
 }
 
 fn statement(text: &str, from: usize, to: usize) -> Statement<'_> {
-    Statement { text: text[from..to].trim_end(), line: text[..from].matches('\n').count() + 1 }
+    Statement {
+        text: text[from..to].trim_end(),
+        line: text[..from].matches('\n').count() + 1,
+    }
 }
 
 fn is_comment(rest: &str) -> bool {
@@ -88,9 +94,14 @@ fn block_comment(rest: &str) -> usize {
 fn dollar_quoted(rest: &str) -> Option<usize> {
     let tag = 1 + rest[1..].find('$')?;
     let name = &rest[1..tag];
-    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     let fence = is_tag.then(|| &rest[..=tag])?;
-    Some(rest[fence.len()..].find(fence).map_or(rest.len(), |end| end + 2 * fence.len()))
+    Some(
+        rest[fence.len()..]
+            .find(fence)
+            .map_or(rest.len(), |end| end + 2 * fence.len()),
+    )
 }
 
 #[cfg(test)]
@@ -98,7 +109,11 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<&str> {
-        split(text).statements.into_iter().map(|statement| statement.text).collect()
+        split(text)
+            .statements
+            .into_iter()
+            .map(|statement| statement.text)
+            .collect()
     }
 
     #[test]
@@ -109,7 +124,10 @@ mod tests {
             ("select ';' , 'it''s;' ; x", &["select ';' , 'it''s;'", "x"]),
             ("select \"a;b\", `c;d`; x", &["select \"a;b\", `c;d`", "x"]),
             ("a -- no; end\n b; c", &["a -- no; end\n b", "c"]),
-            ("a /* x; /* y; */ z; */ b; c", &["a /* x; /* y; */ z; */ b", "c"]),
+            (
+                "a /* x; /* y; */ z; */ b; c",
+                &["a /* x; /* y; */ z; */ b", "c"],
+            ),
             ("a $$x;y$$ b; c", &["a $$x;y$$ b", "c"]),
             ("a $t$x;$$;$t$ b; c", &["a $t$x;$$;$t$ b", "c"]),
             ("select $1; select $2", &["select $1", "select $2"]),
@@ -126,9 +144,23 @@ mod tests {
     #[test]
     fn a_statement_knows_its_line_and_whether_it_has_ended() {
         let split_text = split("-- first\nselect 1;\n\nselect\n2");
-        assert_eq!(split_text.statements.iter().map(|statement| statement.line).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(
+            split_text
+                .statements
+                .iter()
+                .map(|statement| statement.line)
+                .collect::<Vec<_>>(),
+            [2, 4]
+        );
         assert!(!split_text.complete);
-        for (text, complete) in [("", true), ("a;", true), ("a; \n", true), ("a; -- b", true), ("a 'x;", false), ("a", false)] {
+        for (text, complete) in [
+            ("", true),
+            ("a;", true),
+            ("a; \n", true),
+            ("a; -- b", true),
+            ("a 'x;", false),
+            ("a", false),
+        ] {
             assert_eq!(split(text).complete, complete, "{text}");
         }
     }
