@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use whimbrel_proto::ids::{Alias, Digest, Generation};
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::signature::{ElementType, Signature};
+use crate::signature::{ElementType, Signature, TensorSpec};
 
 /// What runs the model on an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,10 @@ impl FromStr for RuntimeKind {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "ort" => Ok(Self::Ort),
-            _ => Err(Error::new(ErrorCode::Invalid, format!("'{text}' is not a runtime"))),
+            _ => Err(Error::new(
+                ErrorCode::Invalid,
+                format!("'{text}' is not a runtime"),
+            )),
         }
     }
 }
@@ -54,6 +57,59 @@ pub struct InputElement {
     pub element: ElementType,
     /// Which of `signature.inputs` it belongs to.
     pub input: usize,
+}
+
+/// The places of the signature's inputs that columns feed, in feeding order. `feature_names` are the names of all of them,
+/// or empty: then an `[N]` or `[N,1]` input goes by its own name, and the columns of an `[N,k]` one by position.
+pub fn elements(
+    signature: &Signature,
+    feature_names: &[String],
+) -> Result<Vec<InputElement>, Error> {
+    let mut elements = Vec::new();
+    for (input, tensor) in signature.inputs.iter().enumerate() {
+        let lanes = tensor.lanes().ok_or_else(|| unknown_width(tensor))?;
+        elements.extend((0..lanes).map(|_| InputElement {
+            name: tensor.name.clone(),
+            named: lanes == 1,
+            element: tensor.element,
+            input,
+        }));
+    }
+    if feature_names.is_empty() {
+        return Ok(elements);
+    }
+    if feature_names.len() != elements.len() {
+        let what = format!(
+            "{} feature names for {} inputs",
+            feature_names.len(),
+            elements.len()
+        );
+        return Err(Error::new(ErrorCode::Invalid, what));
+    }
+    for (element, name) in elements.iter_mut().zip(feature_names) {
+        element.name.clone_from(name);
+        element.named = true;
+    }
+    Ok(elements)
+}
+
+fn unknown_width(tensor: &TensorSpec) -> Error {
+    let name = &tensor.name;
+    let (why, hint) = match tensor.shape.as_slice() {
+        [_, _] => (
+            "does not say how many columns it takes",
+            "export it with a fixed width, such as [None, 9], or with its feature_names in the metadata",
+        ),
+        [] => (
+            "is a single value, not one per row",
+            "give it a value in the model",
+        ),
+        _ => (
+            "has more than two dimensions",
+            "PREDICT feeds [N], [N,1] and [N,k] tensors, a scalar column to each place",
+        ),
+    };
+    Error::new(ErrorCode::Invalid, format!("input '{name}' {why}")).with_hint(hint)
 }
 
 /// alias -> model, with everything a query pins.

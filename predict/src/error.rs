@@ -25,7 +25,9 @@ pub fn find(error: &DataFusionError) -> Option<&Error> {
     }
 }
 
-fn find_boxed<'a>(source: &'a (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'a Error> {
+fn find_boxed<'a>(
+    source: &'a (dyn std::error::Error + Send + Sync + 'static),
+) -> Option<&'a Error> {
     source
         .downcast_ref::<Error>()
         .or_else(|| source.downcast_ref::<DataFusionError>().and_then(find))
@@ -43,7 +45,9 @@ mod tests {
     fn the_error_is_found_under_every_wrapping() {
         let error = Error::new(ErrorCode::Model, "no");
         let arrow = ArrowError::ExternalError(Box::new(external(error.clone())));
-        let wrapped = DataFusionError::Shared(Arc::new(DataFusionError::from(arrow).context("while scoring")));
+        let wrapped = DataFusionError::Shared(Arc::new(
+            DataFusionError::from(arrow).context("while scoring"),
+        ));
         assert_eq!(find(&wrapped), Some(&error));
         assert_eq!(find(&DataFusionError::Plan("other".to_owned())), None);
     }

@@ -2,9 +2,13 @@
 //! plan nodes that score. No server, no store and no ONNX Runtime live here.
 
 pub mod binding;
+pub mod codec;
+mod convert;
 pub mod error;
 pub mod exec;
+pub mod onnx;
 pub mod runtime;
 pub mod signature;
 #[doc(hidden)]
 pub mod testing;
+pub mod types;

@@ -16,7 +16,11 @@ use crate::signature::{ElementType, Signature, TensorSpec};
 
 /// A binding of one `[N,1]` input of `element` per name, with a float32 output.
 pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Binding, Error> {
-    let tensor = |name: &str, element| TensorSpec { name: name.to_owned(), element, shape: vec![-1, 1] };
+    let tensor = |name: &str, element| TensorSpec {
+        name: name.to_owned(),
+        element,
+        shape: vec![-1, 1],
+    };
     let elements = inputs.iter().enumerate().map(|(input, name)| InputElement {
         name: (*name).to_owned(),
         named: true,
@@ -96,7 +100,11 @@ pub fn sum(feed: &Feed, returns: &DataType) -> Result<ArrayRef, Error> {
         let numbers = cast(&numbers, &DataType::Float64).map_err(model)?;
         let numbers = numbers.as_primitive::<Float64Type>();
         for (row, sum) in sums.iter_mut().enumerate() {
-            *sum += if numbers.is_null(row) { f64::NAN } else { numbers.value(row) };
+            *sum += if numbers.is_null(row) {
+                f64::NAN
+            } else {
+                numbers.value(row)
+            };
         }
     }
     let sums: ArrayRef = Arc::new(Float64Array::from(sums));

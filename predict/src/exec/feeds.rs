@@ -31,16 +31,34 @@ pub(super) struct Segment {
 
 impl Segment {
     /// `args` are those of the rows that `chosen` picks, of all rows where it is none.
-    pub(super) fn new(batch: RecordBatch, chosen: Option<BooleanArray>, args: Vec<ArrayRef>) -> Self {
-        let scored = chosen.as_ref().map_or(batch.num_rows(), BooleanArray::true_count);
+    pub(super) fn new(
+        batch: RecordBatch,
+        chosen: Option<BooleanArray>,
+        args: Vec<ArrayRef>,
+    ) -> Self {
+        let scored = chosen
+            .as_ref()
+            .map_or(batch.num_rows(), BooleanArray::true_count);
         let bytes = args.iter().map(slice_bytes).sum();
-        Self { batch, chosen, args, scored, bytes }
+        Self {
+            batch,
+            chosen,
+            args,
+            scored,
+            bytes,
+        }
     }
 
     /// The rows pass by the model.
     pub(super) fn unscored(batch: RecordBatch) -> Self {
         let chosen = Some(BooleanArray::from(vec![false; batch.num_rows()]));
-        Self { batch, chosen, args: Vec::new(), scored: 0, bytes: 0 }
+        Self {
+            batch,
+            chosen,
+            args: Vec::new(),
+            scored: 0,
+            bytes: 0,
+        }
     }
 
     /// Halves it until every part is within the bounds; a single row is as small as it gets.
@@ -66,10 +84,18 @@ impl Segment {
             None => (offset, rows, None),
             Some(chosen) => {
                 let part = chosen.slice(offset, rows);
-                (chosen.slice(0, offset).true_count(), part.true_count(), Some(part))
+                (
+                    chosen.slice(0, offset).true_count(),
+                    part.true_count(),
+                    Some(part),
+                )
             }
         };
-        let args = self.args.iter().map(|arg| arg.slice(first, scored)).collect();
+        let args = self
+            .args
+            .iter()
+            .map(|arg| arg.slice(first, scored))
+            .collect();
         Self::new(self.batch.slice(offset, rows), chosen, args)
     }
 
@@ -87,7 +113,8 @@ impl Segment {
 
 fn slice_bytes(array: &ArrayRef) -> usize {
     let data = array.to_data();
-    data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
+    data.get_slice_memory_size()
+        .unwrap_or_else(|_| array.get_array_memory_size())
 }
 
 /// The n-th value goes to the n-th chosen row; the other rows get NULL.
@@ -140,18 +167,25 @@ impl Group {
 
     /// More than half full counts: another like it would not fit, and by then a call's own cost is small.
     pub(super) fn is_full(&self, bounds: Bounds) -> bool {
-        self.scored > bounds.rows / 2 || self.bytes > bounds.bytes / 2 || self.held >= bounds.rows.saturating_mul(HELD_BATCHES)
+        self.scored > bounds.rows / 2
+            || self.bytes > bounds.bytes / 2
+            || self.held >= bounds.rows.saturating_mul(HELD_BATCHES)
     }
 
     /// The arguments of all scored rows, one array per input of the model.
     pub(super) fn columns(&self) -> Result<Vec<ArrayRef>, ArrowError> {
-        let parts: Vec<&Segment> = self.segments.iter().filter(|segment| segment.scored > 0).collect();
+        let parts: Vec<&Segment> = self
+            .segments
+            .iter()
+            .filter(|segment| segment.scored > 0)
+            .collect();
         match parts.as_slice() {
             [] => Ok(Vec::new()),
             [only] => Ok(only.args.clone()),
             [first, ..] => (0..first.args.len())
                 .map(|place| {
-                    let arrays: Vec<&dyn Array> = parts.iter().map(|part| part.args[place].as_ref()).collect();
+                    let arrays: Vec<&dyn Array> =
+                        parts.iter().map(|part| part.args[place].as_ref()).collect();
                     concat(&arrays)
                 })
                 .collect(),

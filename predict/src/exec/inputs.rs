@@ -27,12 +27,23 @@ pub(super) struct Inputs {
 
 impl Inputs {
     pub(super) fn try_new(args: &[Arc<dyn PhysicalExpr>], schema: &Schema) -> Result<Self> {
-        let read: BTreeSet<usize> = args.iter().flat_map(collect_columns).map(|column| column.index()).collect();
+        let read: BTreeSet<usize> = args
+            .iter()
+            .flat_map(collect_columns)
+            .map(|column| column.index())
+            .collect();
         if let Some(index) = read.iter().find(|index| **index >= schema.fields().len()) {
-            return Err(internal_datafusion_err!("PredictExec reads column {index} of {}", schema.fields().len()));
+            return Err(internal_datafusion_err!(
+                "PredictExec reads column {index} of {}",
+                schema.fields().len()
+            ));
         }
         let columns: Vec<usize> = read.into_iter().collect();
-        let places: HashMap<usize, usize> = columns.iter().enumerate().map(|(to, from)| (*from, to)).collect();
+        let places: HashMap<usize, usize> = columns
+            .iter()
+            .enumerate()
+            .map(|(to, from)| (*from, to))
+            .collect();
         let args = args
             .iter()
             .map(|arg| move_columns(arg, &places))
@@ -41,7 +52,11 @@ impl Inputs {
     }
 
     /// The arguments of the rows that `chosen` picks, all where it is none.
-    pub(super) fn evaluate(&self, batch: &RecordBatch, chosen: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+    pub(super) fn evaluate(
+        &self,
+        batch: &RecordBatch,
+        chosen: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
         let narrow = batch.project(&self.columns)?;
         let rows = match chosen {
             Some(chosen) => filter_record_batch(&narrow, chosen)?,
@@ -55,7 +70,10 @@ impl Inputs {
     }
 }
 
-fn move_columns(arg: &Arc<dyn PhysicalExpr>, places: &HashMap<usize, usize>) -> Result<Arc<dyn PhysicalExpr>> {
+fn move_columns(
+    arg: &Arc<dyn PhysicalExpr>,
+    places: &HashMap<usize, usize>,
+) -> Result<Arc<dyn PhysicalExpr>> {
     Arc::clone(arg)
         .transform_down(|expr| {
             let Some(column) = expr.downcast_ref::<Column>() else {
@@ -64,13 +82,18 @@ fn move_columns(arg: &Arc<dyn PhysicalExpr>, places: &HashMap<usize, usize>) -> 
             let place = places
                 .get(&column.index())
                 .ok_or_else(|| internal_datafusion_err!("PredictExec lost column {column}"))?;
-            Ok(Transformed::yes(Arc::new(Column::new(column.name(), *place)) as Arc<dyn PhysicalExpr>))
+            Ok(Transformed::yes(
+                Arc::new(Column::new(column.name(), *place)) as Arc<dyn PhysicalExpr>,
+            ))
         })
         .data()
 }
 
 /// Which rows of the batch are scored; `None` where all are.
-pub(super) fn chosen(mask: Option<&Arc<dyn PhysicalExpr>>, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
+pub(super) fn chosen(
+    mask: Option<&Arc<dyn PhysicalExpr>>,
+    batch: &RecordBatch,
+) -> Result<Option<BooleanArray>> {
     let Some(mask) = mask else { return Ok(None) };
     let values = mask.evaluate(batch)?.into_array(batch.num_rows())?;
     let values = as_boolean_array(&values)?;
@@ -84,7 +107,8 @@ pub(super) fn chosen(mask: Option<&Arc<dyn PhysicalExpr>>, batch: &RecordBatch) 
 /// A model has NaN for "not known" in floats and nothing for the other types.
 pub(super) fn refuse_nulls(binding: &Binding, args: &[ArrayRef]) -> Result<()> {
     let holds_nulls = |array: &ArrayRef| {
-        !matches!(array.data_type(), DataType::Float32 | DataType::Float64) && array.logical_null_count() > 0
+        !matches!(array.data_type(), DataType::Float32 | DataType::Float64)
+            && array.logical_null_count() > 0
     };
     match binding.elements.iter().zip(args).find(|(_, array)| holds_nulls(array)) {
         None => Ok(()),

@@ -6,10 +6,12 @@
 
 mod feeds;
 mod inputs;
+mod job;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,11 +26,13 @@ use datafusion::physical_expr::projection::ProjectionMapping;
 use datafusion::physical_plan::execution_plan::{
     CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions, apply_expression_roots,
 };
-use datafusion::physical_plan::filter_pushdown::{ChildFilterDescription, FilterDescription, FilterPushdownPhase};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildFilterDescription, FilterDescription, FilterPushdownPhase,
+};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr, PlanProperties,
-    StatisticsArgs,
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PhysicalExpr,
+    PlanProperties, StatisticsArgs,
 };
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -68,7 +72,10 @@ impl PredictExec {
         let schema = input.schema();
         check_args(&binding, &args, mask.as_ref(), &schema)?;
         let inputs = Arc::new(Inputs::try_new(&args, &schema)?);
-        let properties = Arc::new(properties(&input, output_schema(&schema, &binding, &output))?);
+        let properties = Arc::new(properties(
+            &input,
+            output_schema(&schema, &binding, &output),
+        )?);
         Ok(Self {
             input,
             binding,
@@ -122,14 +129,26 @@ fn check_args(
     mask: Option<&Arc<dyn PhysicalExpr>>,
     schema: &Schema,
 ) -> Result<()> {
-    let bug = |what: String| Err(external(Error::new(ErrorCode::Bug, format!("PREDICT('{}'): {what}", binding.alias))));
+    let bug = |what: String| {
+        Err(external(Error::new(
+            ErrorCode::Bug,
+            format!("PREDICT('{}'): {what}", binding.alias),
+        )))
+    };
     if args.len() != binding.elements.len() {
-        return bug(format!("{} inputs planned, the model has {}", args.len(), binding.elements.len()));
+        return bug(format!(
+            "{} inputs planned, the model has {}",
+            args.len(),
+            binding.elements.len()
+        ));
     }
     for (element, arg) in binding.elements.iter().zip(args) {
         let found = arg.data_type(schema)?;
         if found != element.element.arrow() {
-            return bug(format!("input '{}' is {}, planned as {found}", element.name, element.element));
+            return bug(format!(
+                "input '{}' is {}, planned as {found}",
+                element.name, element.element
+            ));
         }
     }
     match mask.map(|mask| mask.data_type(schema)).transpose()? {
@@ -159,7 +178,12 @@ fn properties(input: &Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Result<PlanP
 
 impl DisplayAs for PredictExec {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Binding { alias, digest, runtime, .. } = self.binding.as_ref();
+        let Binding {
+            alias,
+            digest,
+            runtime,
+            ..
+        } = self.binding.as_ref();
         match kind {
             DisplayFormatType::Default | DisplayFormatType::Verbose => {
                 write!(
@@ -221,17 +245,33 @@ impl ExecutionPlan for PredictExec {
                 ..Self::clone(&self)
             })),
             ChildrenPropertiesMode::Recompute => {
-                let Self { binding, args, mask, output, .. } = self.as_ref().clone();
+                let Self {
+                    binding,
+                    args,
+                    mask,
+                    output,
+                    ..
+                } = self.as_ref().clone();
                 Ok(Arc::new(Self::try_new(input, binding, args, mask, output)?))
             }
         }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         stream::score(self, partition, &context)
     }
 
@@ -243,11 +283,17 @@ impl ExecutionPlan for PredictExec {
         vec![ChildStats::At(partition)]
     }
 
-    fn statistics_from_inputs(&self, input: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        input: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         assert_eq_or_internal_err!(input.len(), 1, "PredictExec has one child");
         let mut statistics = input[0].as_ref().clone();
         statistics.total_byte_size = Precision::Absent;
-        statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        statistics
+            .column_statistics
+            .push(ColumnStatistics::new_unknown());
         Ok(Arc::new(statistics))
     }
 
@@ -268,12 +314,23 @@ impl ExecutionPlan for PredictExec {
         _config: &ConfigOptions,
     ) -> Result<FilterDescription> {
         let schema = self.input.schema();
-        let names: std::collections::HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let names: HashSet<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
         if names.len() != schema.fields().len() {
-            return Ok(FilterDescription::all_unsupported(&parent_filters, &self.children()));
+            return Ok(FilterDescription::all_unsupported(
+                &parent_filters,
+                &self.children(),
+            ));
         }
         let below = (0..schema.fields().len()).collect();
-        let child = ChildFilterDescription::from_child_with_allowed_indices(&parent_filters, below, &self.input)?;
+        let child = ChildFilterDescription::from_child_with_allowed_indices(
+            &parent_filters,
+            below,
+            &self.input,
+        )?;
         Ok(FilterDescription::new().with_child(child))
     }
 }

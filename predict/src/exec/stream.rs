@@ -11,32 +11,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::metrics::{BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
-use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::BaselineMetrics;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, Stream, StreamExt};
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::binding::Binding;
 use crate::error::external;
 use crate::exec::feeds::{Bounds, Group, Segment};
-use crate::exec::inputs::{Inputs, chosen, refuse_nulls};
+use crate::exec::inputs::{chosen, refuse_nulls};
+use crate::exec::job::{Job, Metrics, job_id};
 use crate::exec::{BATCH_BYTES, BATCH_ROWS, PredictExec};
-use crate::runtime::{Feed, Model, ModelHost, ModelHostRef};
+use crate::runtime::{Model, ModelHost, ModelHostRef};
 
 /// However many feeds a model asks for, a reader that stops after ten rows must not have scored a hundred thousand.
 const MAX_FEEDS_AHEAD: usize = 8;
 
 /// Starts the scoring of one partition.
-pub(super) fn score(exec: &PredictExec, partition: usize, context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-    let host = context.session_config().get_extension::<ModelHostRef>().ok_or_else(|| {
-        let what = format!("PREDICT('{}') was planned where no models are run", exec.binding.alias);
-        external(Error::new(ErrorCode::Bug, what))
-    })?;
+pub(super) fn score(
+    exec: &PredictExec,
+    partition: usize,
+    context: &Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let host = context
+        .session_config()
+        .get_extension::<ModelHostRef>()
+        .ok_or_else(|| {
+            let what = format!(
+                "PREDICT('{}') was planned where no models are run",
+                exec.binding.alias
+            );
+            external(Error::new(ErrorCode::Bug, what))
+        })?;
     let job = Job {
         binding: Arc::clone(&exec.binding),
         inputs: Arc::clone(&exec.inputs),
@@ -61,94 +71,14 @@ pub(super) fn score(exec: &PredictExec, partition: usize, context: &Arc<TaskCont
     }))
 }
 
-/// Ballista names tasks `TID <job>/<stage>.<attempt>/<task>.<attempt>`; outside it the session stands for the job.
-fn job_id(context: &TaskContext) -> String {
-    context
-        .task_id()
-        .as_deref()
-        .and_then(|task| task.strip_prefix("TID "))
-        .and_then(|task| task.split_once('/'))
-        .map_or_else(|| context.session_id(), |(job, _)| job.to_owned())
-}
-
-#[derive(Debug)]
-struct Metrics {
-    rows_scored: Count,
-    feeds: Count,
-    score_time: Time,
-    load_time: Time,
-}
-
-impl Metrics {
-    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
-        Self {
-            rows_scored: MetricBuilder::new(set).counter("rows_scored", partition),
-            feeds: MetricBuilder::new(set).counter("feeds", partition),
-            score_time: MetricBuilder::new(set).subset_time("score_time", partition),
-            load_time: MetricBuilder::new(set).subset_time("load_time", partition),
-        }
-    }
-}
-
-/// What every feed of the partition needs.
-#[derive(Debug)]
-struct Job {
-    binding: Arc<Binding>,
-    inputs: Arc<Inputs>,
-    mask: Option<Arc<dyn PhysicalExpr>>,
-    schema: SchemaRef,
-    job_id: Arc<str>,
-    metrics: Metrics,
-}
-
-impl Job {
-    async fn open(self: Arc<Self>, host: Arc<dyn ModelHost>) -> Result<Arc<dyn Model>> {
-        let _timer = self.metrics.load_time.timer();
-        host.open(&self.binding).await.map_err(external)
-    }
-
-    /// Scores the group's rows and lays the values beside them.
-    async fn score(self: Arc<Self>, model: Option<Arc<dyn Model>>, group: Group) -> Result<Vec<RecordBatch>> {
-        let returns = &self.binding.returns;
-        let Some(model) = model.filter(|_| group.scored() > 0) else {
-            return Ok(group.attach(None, returns, &self.schema)?);
-        };
-        let feed = Feed {
-            columns: group.columns()?,
-            rows: group.scored(),
-            job_id: Arc::clone(&self.job_id),
-        };
-        let values = {
-            let _timer = self.metrics.score_time.timer();
-            model.score(feed).await.map_err(external)?
-        };
-        self.check(&values, group.scored())?;
-        self.metrics.feeds.add(1);
-        self.metrics.rows_scored.add(group.scored());
-        Ok(group.attach(Some(&values), returns, &self.schema)?)
-    }
-
-    /// A value beside the wrong row would be a silent error, so the answer must have the shape that was promised.
-    fn check(&self, values: &ArrayRef, rows: usize) -> Result<()> {
-        let Binding { alias, digest, returns, .. } = self.binding.as_ref();
-        let wrong = if values.len() != rows {
-            format!("{} values for {rows} rows", values.len())
-        } else if values.data_type() != returns {
-            format!("{} where {returns} was promised", values.data_type())
-        } else {
-            return Ok(());
-        };
-        let what = format!("model '{alias}' ({}) answered with {wrong}", digest.short());
-        Err(external(
-            Error::new(ErrorCode::Model, what).with_hint("PREDICT needs a model whose first output is one value per row"),
-        ))
-    }
-}
-
 enum ModelState {
     Closed,
     Opening(BoxFuture<'static, Result<Arc<dyn Model>>>),
-    Open { model: Arc<dyn Model>, bounds: Bounds, ahead: usize },
+    Open {
+        model: Arc<dyn Model>,
+        bounds: Bounds,
+        ahead: usize,
+    },
 }
 
 /// Rows read but not yet cut into segments.
@@ -257,7 +187,10 @@ impl ScoreStream {
     fn bounds(&self) -> Bounds {
         match &self.model {
             ModelState::Open { bounds, .. } => *bounds,
-            ModelState::Closed | ModelState::Opening(_) => Bounds { rows: BATCH_ROWS, bytes: BATCH_BYTES },
+            ModelState::Closed | ModelState::Opening(_) => Bounds {
+                rows: BATCH_ROWS,
+                bytes: BATCH_BYTES,
+            },
         }
     }
 
@@ -280,7 +213,8 @@ impl ScoreStream {
             ModelState::Closed | ModelState::Opening(_) => None,
         };
         let group = mem::take(&mut self.group);
-        self.under_way.push_back(Box::pin(Arc::clone(&self.job).score(model, group)));
+        self.under_way
+            .push_back(Box::pin(Arc::clone(&self.job).score(model, group)));
     }
 
     /// Reads one batch; false where the input has none for now.
@@ -308,7 +242,11 @@ impl ScoreStream {
 
     /// Makes segments of the next rows, as many as one feed takes; false while the model they need is being opened.
     fn cut(&mut self, rest: Rest, cx: &mut Context<'_>) -> Result<bool> {
-        if rest.chosen.as_ref().is_some_and(|chosen| chosen.true_count() == 0) {
+        if rest
+            .chosen
+            .as_ref()
+            .is_some_and(|chosen| chosen.true_count() == 0)
+        {
             self.segments.push_back(Segment::unscored(rest.batch));
             return Ok(true);
         }
@@ -327,13 +265,17 @@ impl ScoreStream {
         });
         let batch = batch.slice(0, rows);
         let chosen = chosen.map(|chosen| chosen.slice(0, rows));
-        if chosen.as_ref().is_some_and(|chosen| chosen.true_count() == 0) {
+        if chosen
+            .as_ref()
+            .is_some_and(|chosen| chosen.true_count() == 0)
+        {
             self.segments.push_back(Segment::unscored(batch));
             return Ok(true);
         }
         let args = self.job.inputs.evaluate(&batch, chosen.as_ref())?;
         refuse_nulls(&self.job.binding, &args)?;
-        self.segments.extend(Segment::new(batch, chosen, args).cut(bounds));
+        self.segments
+            .extend(Segment::new(batch, chosen, args).cut(bounds));
         Ok(true)
     }
 

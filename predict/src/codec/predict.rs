@@ -1,0 +1,69 @@
+//! `PredictExec` on the wire. The binding travels whole: an executor never asks what an alias means.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::error::Result;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalExprNode;
+use whimbrel_proto::v1;
+
+use super::malformed;
+use crate::binding::Binding;
+use crate::error::external;
+use crate::exec::PredictExec;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PredictNode {
+    #[prost(message, optional, tag = "1")]
+    binding: Option<v1::Binding>,
+    #[prost(message, repeated, tag = "2")]
+    args: Vec<PhysicalExprNode>,
+    #[prost(message, optional, tag = "3")]
+    mask: Option<PhysicalExprNode>,
+    #[prost(string, tag = "4")]
+    output: String,
+}
+
+impl PredictNode {
+    pub(super) fn encode_exec(
+        exec: &PredictExec,
+        codec: &dyn PhysicalExtensionCodec,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Self> {
+        let encode = |expr: &Arc<dyn PhysicalExpr>| converter.physical_expr_to_proto(expr, codec);
+        Ok(Self {
+            binding: Some(v1::Binding::try_from(exec.binding().as_ref()).map_err(external)?),
+            args: exec.args().iter().map(encode).collect::<Result<_>>()?,
+            mask: exec.mask().map(encode).transpose()?,
+            output: exec.output().to_owned(),
+        })
+    }
+
+    pub(super) fn decode(
+        self,
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &PhysicalPlanDecodeContext<'_>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<PredictExec> {
+        let Self {
+            binding,
+            args,
+            mask,
+            output,
+        } = self;
+        let [input] = inputs else {
+            return Err(malformed("PREDICT has one input"));
+        };
+        let binding = binding.ok_or_else(|| malformed("field 'binding' is missing"))?;
+        let binding = Binding::try_from(binding).map_err(external)?;
+        let schema: Arc<Schema> = input.schema();
+        let decode = |expr: &PhysicalExprNode| converter.proto_to_physical_expr(expr, &schema, ctx);
+        let args = args.iter().map(decode).collect::<Result<_>>()?;
+        let mask = mask.as_ref().map(decode).transpose()?;
+        PredictExec::try_new(Arc::clone(input), Arc::new(binding), args, mask, output)
+    }
+}

@@ -1,0 +1,110 @@
+//! The scoring of one feed, from the model's host to rows with values beside them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::PhysicalExpr;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::binding::Binding;
+use crate::error::external;
+use crate::exec::feeds::Group;
+use crate::exec::inputs::Inputs;
+use crate::runtime::{Feed, Model, ModelHost};
+
+/// Ballista names tasks `TID <job>/<stage>.<attempt>/<task>.<attempt>`; outside it the session stands for the job.
+pub(super) fn job_id(context: &TaskContext) -> String {
+    context
+        .task_id()
+        .as_deref()
+        .and_then(|task| task.strip_prefix("TID "))
+        .and_then(|task| task.split_once('/'))
+        .map_or_else(|| context.session_id(), |(job, _)| job.to_owned())
+}
+
+#[derive(Debug)]
+pub(super) struct Metrics {
+    rows_scored: Count,
+    feeds: Count,
+    score_time: Time,
+    load_time: Time,
+}
+
+impl Metrics {
+    pub(super) fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        Self {
+            rows_scored: MetricBuilder::new(set).counter("rows_scored", partition),
+            feeds: MetricBuilder::new(set).counter("feeds", partition),
+            score_time: MetricBuilder::new(set).subset_time("score_time", partition),
+            load_time: MetricBuilder::new(set).subset_time("load_time", partition),
+        }
+    }
+}
+
+/// What every feed of the partition needs.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub binding: Arc<Binding>,
+    pub inputs: Arc<Inputs>,
+    pub mask: Option<Arc<dyn PhysicalExpr>>,
+    pub schema: SchemaRef,
+    pub job_id: Arc<str>,
+    pub metrics: Metrics,
+}
+
+impl Job {
+    pub(super) async fn open(self: Arc<Self>, host: Arc<dyn ModelHost>) -> Result<Arc<dyn Model>> {
+        let _timer = self.metrics.load_time.timer();
+        host.open(&self.binding).await.map_err(external)
+    }
+
+    /// Scores the group's rows and lays the values beside them.
+    pub(super) async fn score(
+        self: Arc<Self>,
+        model: Option<Arc<dyn Model>>,
+        group: Group,
+    ) -> Result<Vec<RecordBatch>> {
+        let returns = &self.binding.returns;
+        let Some(model) = model.filter(|_| group.scored() > 0) else {
+            return Ok(group.attach(None, returns, &self.schema)?);
+        };
+        let feed = Feed {
+            columns: group.columns()?,
+            rows: group.scored(),
+            job_id: Arc::clone(&self.job_id),
+        };
+        let values = {
+            let _timer = self.metrics.score_time.timer();
+            model.score(feed).await.map_err(external)?
+        };
+        self.check(&values, group.scored())?;
+        self.metrics.feeds.add(1);
+        self.metrics.rows_scored.add(group.scored());
+        Ok(group.attach(Some(&values), returns, &self.schema)?)
+    }
+
+    /// A value beside the wrong row would be a silent error, so the answer must have the shape that was promised.
+    fn check(&self, values: &ArrayRef, rows: usize) -> Result<()> {
+        let Binding {
+            alias,
+            digest,
+            returns,
+            ..
+        } = self.binding.as_ref();
+        let wrong = if values.len() != rows {
+            format!("{} values for {rows} rows", values.len())
+        } else if values.data_type() != returns {
+            format!("{} where {returns} was promised", values.data_type())
+        } else {
+            return Ok(());
+        };
+        let what = format!("model '{alias}' ({}) answered with {wrong}", digest.short());
+        Err(external(Error::new(ErrorCode::Model, what).with_hint(
+            "PREDICT needs a model whose first output is one value per row",
+        )))
+    }
+}

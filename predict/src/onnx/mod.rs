@@ -1,0 +1,273 @@
+//! What an ONNX file says about its model, read without ONNX Runtime: a model that cannot be called is refused when it is
+//! bound, with the reason, and the scheduler never loads the library.
+//!
+//! Operators of the domains that ONNX Runtime knows are not checked one by one: which of them a library has is known when
+//! it loads the model.
+
+mod graph;
+mod messages;
+mod names;
+mod sniff;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use arrow::datatypes::DataType;
+use prost::Message;
+use whimbrel_proto::{Error, ErrorCode};
+
+use self::graph::{Walk, domain};
+use self::messages::{Extent, Graph, Kind, Model, TensorType, ValueInfo};
+use self::names::{feature_names, spread, widen};
+use self::sniff::sniff;
+use crate::binding::{InputElement, elements};
+use crate::signature::{ElementType, Signature, TensorSpec};
+
+/// What a model says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// The tensors it takes and gives; outputs that are not tensors are left out.
+    pub signature: Signature,
+    /// The places that columns feed.
+    pub elements: Vec<InputElement>,
+    /// The type of the first output, PREDICT's value unless the binding says otherwise.
+    pub returns: DataType,
+    /// What wrote the file, with its version.
+    pub producer: String,
+    /// (domain, version) of the operator sets it was written for.
+    pub opsets: Vec<(String, i64)>,
+    /// (domain, operator), each once.
+    pub ops: Vec<(String, String)>,
+    /// The size of the file.
+    pub size: u64,
+}
+
+/// Reads the model, or says why PREDICT cannot call it.
+pub fn inspect(bytes: &[u8]) -> Result<ModelFacts, Error> {
+    Subject("the file".to_owned()).inspect(bytes)
+}
+
+/// As [`inspect`], with the model's name or uri in messages.
+pub fn inspect_named(name: &str, bytes: &[u8]) -> Result<ModelFacts, Error> {
+    Subject(format!("'{name}'")).inspect(bytes)
+}
+
+/// What messages call the model.
+struct Subject(String);
+
+impl Subject {
+    fn inspect(&self, bytes: &[u8]) -> Result<ModelFacts, Error> {
+        let model = Model::decode(bytes).ok();
+        // A file cut off between two fields decodes; exporters write the operator sets last, and no model is without.
+        let model = model.filter(|model| model.ir_version > 0 && !model.opset_import.is_empty());
+        let Some((model, graph)) = model
+            .as_ref()
+            .and_then(|model| Some((model, model.graph.as_ref()?)))
+        else {
+            return Err(self.not_onnx(bytes));
+        };
+        let walk = Walk::of(model);
+        if let Some((domain, op)) = walk.unknown() {
+            return Err(self
+                .refused(&format!(
+                    "operator '{op}' of domain '{domain}' is not one that ONNX Runtime has"
+                ))
+                .with_hint(
+                    "models with operators of their own cannot be run: export without them",
+                ));
+        }
+        if let Some(file) = walk.external_file {
+            return Err(self
+                .refused(&format!("its weights are in another file ('{file}')"))
+                .with_hint(
+                    "save it as one file: onnx.save(model, path, save_as_external_data=False)",
+                ));
+        }
+        let mut inputs = self.inputs(graph)?;
+        let names = feature_names(model);
+        widen(&mut inputs, &names);
+        let (outputs, returns) = self.outputs(graph)?;
+        let signature = Signature { inputs, outputs };
+        let names = spread(&signature, names);
+        let elements = elements(&signature, &names).map_err(|error| self.refused_as(&error))?;
+        Ok(ModelFacts {
+            signature,
+            elements,
+            returns,
+            producer: format!("{} {}", model.producer_name, model.producer_version)
+                .trim()
+                .to_owned(),
+            opsets: model
+                .opset_import
+                .iter()
+                .map(|set| (domain(&set.domain), set.version))
+                .collect(),
+            ops: walk.ops.into_iter().collect(),
+            size: bytes.len() as u64,
+        })
+    }
+
+    /// The graph's inputs but for those that have a value in the file.
+    fn inputs(&self, graph: &Graph) -> Result<Vec<TensorSpec>, Error> {
+        let given: HashSet<&str> = graph
+            .initializer
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect();
+        let asked = graph
+            .input
+            .iter()
+            .filter(|input| !given.contains(input.name.as_str()));
+        let inputs: Vec<TensorSpec> = asked
+            .map(|input| self.input(input))
+            .collect::<Result<_, _>>()?;
+        if inputs.is_empty() {
+            return Err(self.refused("the model takes no inputs"));
+        }
+        Ok(inputs)
+    }
+
+    fn input(&self, input: &ValueInfo) -> Result<TensorSpec, Error> {
+        let what = format!("input '{}'", input.name);
+        let tensor = self.tensor(&what, input)?;
+        let Some(shape) = shape(tensor) else {
+            return Err(self
+                .refused(&format!("{what} does not say its shape"))
+                .with_hint("export it with a shape such as [N, 9]"));
+        };
+        if let Some(rows) = shape.first().filter(|rows| **rows > 0) {
+            return Err(self
+                .refused(&format!("{what} takes exactly {rows} rows a call"))
+                .with_hint("export it with a dynamic first dimension (dynamic_axes in PyTorch, None in skl2onnx)"));
+        }
+        Ok(TensorSpec {
+            name: input.name.clone(),
+            element: self.element(&what, tensor)?,
+            shape,
+        })
+    }
+
+    /// The outputs that are tensors, and the type of the first, which is PREDICT's value.
+    fn outputs(&self, graph: &Graph) -> Result<(Vec<TensorSpec>, DataType), Error> {
+        let Some(first) = graph.output.first() else {
+            return Err(self.refused("the model has no outputs"));
+        };
+        let what = format!("the first output, '{}',", first.name);
+        let hint = "PREDICT returns the first output, one value per row: export the model with such an output first";
+        let tensor = self
+            .tensor(&what, first)
+            .map_err(|error| error.with_hint(hint))?;
+        if let Some(shape) = shape(tensor)
+            && !matches!(shape.as_slice(), [_] | [_, ..=1])
+        {
+            let shape = shape_text(&shape);
+            return Err(self
+                .refused(&format!("{what} has shape {shape}, not one value per row"))
+                .with_hint(hint));
+        }
+        let returns = self.element(&what, tensor)?.arrow();
+        let outputs = graph.output.iter().filter_map(|output| {
+            let Some(Kind::Tensor(tensor)) = kind(output) else {
+                return None;
+            };
+            Some(TensorSpec {
+                name: output.name.clone(),
+                element: element(tensor.elem_type).ok()?,
+                shape: shape(tensor).unwrap_or_default(),
+            })
+        });
+        Ok((outputs.collect(), returns))
+    }
+
+    fn tensor<'a>(&self, what: &str, value: &'a ValueInfo) -> Result<&'a TensorType, Error> {
+        let found = match kind(value) {
+            Some(Kind::Tensor(tensor)) => return Ok(tensor),
+            Some(Kind::Sequence(_)) => "a sequence (ZipMap makes one)",
+            Some(Kind::Map(_)) => "a map (ZipMap makes one)",
+            Some(Kind::SparseTensor(_)) => "a sparse tensor",
+            Some(Kind::Optional(_)) => "an optional",
+            None => "of a type that is not given",
+        };
+        Err(self.refused(&format!("{what} is {found}, not a tensor")))
+    }
+
+    fn element(&self, what: &str, tensor: &TensorType) -> Result<ElementType, Error> {
+        element(tensor.elem_type).map_err(|found| {
+            self.refused(&format!(
+                "{what} is a tensor of {found}, which cannot be fed or returned"
+            ))
+            .with_hint("export the model with float, double, integer, boolean or string tensors")
+        })
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::new(ErrorCode::Invalid, format!("{}: {why}", self.0))
+    }
+
+    fn refused_as(&self, error: &Error) -> Error {
+        let refused = self.refused(error.message());
+        match error.hint() {
+            Some(hint) => refused.with_hint(hint),
+            None => refused,
+        }
+    }
+
+    fn not_onnx(&self, bytes: &[u8]) -> Error {
+        let (why, hint) = sniff(bytes);
+        let error = Error::new(
+            ErrorCode::Invalid,
+            format!("{} is not an ONNX model: {why}", self.0),
+        );
+        error.with_hint(hint)
+    }
+}
+
+fn kind(value: &ValueInfo) -> Option<&Kind> {
+    value.r#type.as_ref()?.kind.as_ref()
+}
+
+/// -1 stands for every dimension that is not a number.
+fn shape(tensor: &TensorType) -> Option<Vec<i64>> {
+    let dims = tensor.shape.as_ref()?.dim.iter();
+    let extents = dims.map(|dim| match &dim.extent {
+        Some(Extent::Value(value)) if *value > 0 => *value,
+        Some(Extent::Value(_) | Extent::Symbol(_)) | None => -1,
+    });
+    Some(extents.collect())
+}
+
+fn shape_text(shape: &[i64]) -> String {
+    let dims = shape.iter().map(|dim| {
+        if *dim < 0 {
+            "N".to_owned()
+        } else {
+            dim.to_string()
+        }
+    });
+    format!("[{}]", dims.collect::<Vec<_>>().join(","))
+}
+
+/// The element type by ONNX's number, or the name of one that has no place here.
+fn element(number: i32) -> Result<ElementType, &'static str> {
+    match number {
+        1 => Ok(ElementType::Float32),
+        2 => Ok(ElementType::UInt8),
+        3 => Ok(ElementType::Int8),
+        4 => Ok(ElementType::UInt16),
+        5 => Ok(ElementType::Int16),
+        6 => Ok(ElementType::Int32),
+        7 => Ok(ElementType::Int64),
+        8 => Ok(ElementType::String),
+        9 => Ok(ElementType::Bool),
+        11 => Ok(ElementType::Float64),
+        12 => Ok(ElementType::UInt32),
+        13 => Ok(ElementType::UInt64),
+        10 => Err("float16"),
+        14 | 15 => Err("complex numbers"),
+        16 => Err("bfloat16"),
+        17..=20 => Err("float8"),
+        21 | 22 => Err("4-bit integers"),
+        _ => Err("an unknown element type"),
+    }
+}
