@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn a_malformed_field_is_named() {
         let good = v1::Binding::try_from(&matrix(&[])).unwrap();
-        let broken: [(&str, fn(&mut v1::Binding)); 6] = [
+        type Break = fn(&mut v1::Binding);
+        let broken: [(&str, Break); 6] = [
             ("'signature'", |wire| wire.signature = None),
             ("'digest'", |wire| wire.digest = "xyz".to_owned()),
             ("'alias'", |wire| wire.alias = "../x".to_owned()),

@@ -38,7 +38,7 @@ impl Segment {
     ) -> Self {
         let scored = chosen
             .as_ref()
-            .map_or(batch.num_rows(), BooleanArray::true_count);
+            .map_or_else(|| batch.num_rows(), BooleanArray::true_count);
         let bytes = args.iter().map(slice_bytes).sum();
         Self {
             batch,

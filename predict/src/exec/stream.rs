@@ -17,8 +17,8 @@ use datafusion::error::Result;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::BaselineMetrics;
-use futures::future::BoxFuture;
-use futures::stream::{FuturesOrdered, Stream, StreamExt};
+use futures::future::{BoxFuture, FutureExt, MaybeDone, maybe_done};
+use futures::stream::{Stream, StreamExt};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
@@ -65,7 +65,7 @@ pub(super) fn score(
         rest: None,
         segments: VecDeque::new(),
         group: Group::default(),
-        under_way: FuturesOrdered::new(),
+        under_way: VecDeque::new(),
         ready: VecDeque::new(),
         stage: Stage::Reading,
     }))
@@ -104,6 +104,8 @@ enum Filled {
     Ended,
 }
 
+type Scoring = BoxFuture<'static, Result<Vec<RecordBatch>>>;
+
 struct ScoreStream {
     input: SendableRecordBatchStream,
     host: Arc<dyn ModelHost>,
@@ -115,7 +117,7 @@ struct ScoreStream {
     rest: Option<Rest>,
     segments: VecDeque<Segment>,
     group: Group,
-    under_way: FuturesOrdered<BoxFuture<'static, Result<Vec<RecordBatch>>>>,
+    under_way: VecDeque<MaybeDone<Scoring>>,
     ready: VecDeque<RecordBatch>,
     stage: Stage,
 }
@@ -133,19 +135,31 @@ impl ScoreStream {
                 Ok(filled) => filled,
                 Err(error) => return self.fail(error),
             };
-            match self.under_way.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(batches))) => {
+            match (self.poll_oldest(cx), filled) {
+                (Some(Poll::Ready(Ok(batches))), _) => {
                     self.allowed += 1;
                     self.ready.extend(batches);
                 }
-                Poll::Ready(Some(Err(error))) => return self.fail(error),
-                Poll::Ready(None) => match filled {
-                    Filled::Ended => return Poll::Ready(None),
-                    Filled::Enough | Filled::Waiting => return Poll::Pending,
-                },
-                Poll::Pending => return Poll::Pending,
+                (Some(Poll::Ready(Err(error))), _) => return self.fail(error),
+                (None, Filled::Ended) => return Poll::Ready(None),
+                (Some(Poll::Pending), _) | (None, Filled::Enough | Filled::Waiting) => {
+                    return Poll::Pending;
+                }
             }
         }
+    }
+
+    /// What the oldest feed under way has come to. All are polled, so that each has begun and wakes this task when it ends.
+    fn poll_oldest(&mut self, cx: &mut Context<'_>) -> Option<Poll<Result<Vec<RecordBatch>>>> {
+        for scoring in &mut self.under_way {
+            let _ = scoring.poll_unpin(cx);
+        }
+        let oldest = self.under_way.front_mut()?;
+        let Some(answer) = Pin::new(oldest).take_output() else {
+            return Some(Poll::Pending);
+        };
+        self.under_way.pop_front();
+        Some(Poll::Ready(answer))
     }
 
     fn fail<T>(&mut self, error: datafusion::error::DataFusionError) -> Poll<Option<Result<T>>> {
@@ -213,8 +227,8 @@ impl ScoreStream {
             ModelState::Closed | ModelState::Opening(_) => None,
         };
         let group = mem::take(&mut self.group);
-        self.under_way
-            .push_back(Box::pin(Arc::clone(&self.job).score(model, group)));
+        let scoring: Scoring = Box::pin(Arc::clone(&self.job).score(model, group));
+        self.under_way.push_back(maybe_done(scoring));
     }
 
     /// Reads one batch; false where the input has none for now.

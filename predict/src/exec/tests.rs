@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Float32Type, Int64Type};
@@ -10,7 +10,11 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{binary, col, lit};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::limit_pushdown::LimitPushdown;
+use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::filter_pushdown::PushedDown;
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::prelude::SessionConfig;
 use futures::channel::{mpsc, oneshot};
@@ -24,13 +28,14 @@ use crate::signature::ElementType;
 use crate::testing::{self, SumHost, sum};
 
 type Answer = oneshot::Sender<std::result::Result<ArrayRef, Error>>;
+type Asked = Vec<(Feed, Option<Answer>)>;
 
 /// A model that answers when the test says so.
 #[derive(Clone, Debug)]
 struct Probe {
     batch_rows: usize,
     feeds_ahead: usize,
-    asked: Arc<Mutex<Vec<(Feed, Option<Answer>)>>>,
+    asked: Arc<Mutex<Asked>>,
 }
 
 impl Probe {
@@ -42,7 +47,7 @@ impl Probe {
         }
     }
 
-    fn asked(&self) -> std::sync::MutexGuard<'_, Vec<(Feed, Option<Answer>)>> {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -503,6 +508,21 @@ fn only_filters_on_the_inputs_columns_go_below() {
         .map(|filter| matches!(filter.discriminant, PushedDown::Yes))
         .collect();
     assert_eq!(pushed, [true, false]);
+}
+
+#[test]
+fn a_limit_goes_below() {
+    let exec: Arc<dyn ExecutionPlan> = Arc::new(predict(input(vec![count(0, 1)]), None));
+    let limited = Arc::new(GlobalLimitExec::new(exec, 0, Some(10)));
+    let plan = LimitPushdown::new()
+        .optimize(limited, &ConfigOptions::default())
+        .unwrap();
+    let text = displayable(plan.as_ref()).indent(true).to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    assert!(
+        lines[0].starts_with("PredictExec:") && lines[1].ends_with("fetch=10"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod sniff;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::datatypes::DataType;
 use prost::Message;
@@ -98,11 +98,7 @@ impl Subject {
             producer: format!("{} {}", model.producer_name, model.producer_version)
                 .trim()
                 .to_owned(),
-            opsets: model
-                .opset_import
-                .iter()
-                .map(|set| (domain(&set.domain), set.version))
-                .collect(),
+            opsets: opsets(model),
             ops: walk.ops.into_iter().collect(),
             size: bytes.len() as u64,
         })
@@ -221,6 +217,15 @@ impl Subject {
         );
         error.with_hint(hint)
     }
+}
+
+/// Some exporters write a set twice, once by its name and once without.
+fn opsets(model: &Model) -> Vec<(String, i64)> {
+    let sets = model
+        .opset_import
+        .iter()
+        .map(|set| (domain(&set.domain), set.version));
+    sets.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn kind(value: &ValueInfo) -> Option<&Kind> {
