@@ -1,8 +1,11 @@
 //! The pool's scheduler: answers SQL over Flight, keeps the catalog and the model bindings, plans queries and hands their
 //! tasks to executors. Ballista's scheduler runs inside it as a library; what clients and executors reach is ours.
 
+pub mod catalog;
 pub mod clock;
 pub mod config;
+pub mod grpc;
+pub mod nearest;
 mod server;
 pub mod store;
 

@@ -23,7 +23,7 @@ use futures::stream::BoxStream;
 use whimbrel_proto::{Error, ErrorCode};
 
 pub use memory::MemoryStore;
-pub use mirror::Mirror;
+pub use mirror::{Mirror, Record};
 pub use redb::RedbStore;
 
 /// The largest value a home takes: facts, never files.

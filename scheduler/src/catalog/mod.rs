@@ -1,0 +1,218 @@
+//! The pool's named datasets. Entries are durable in the state store (`store::keys`); an in-memory mirror of them answers
+//! the planner. Adding a table looks into its files once, for the schema; queries list its files anew.
+
+mod glob;
+mod infer;
+mod location;
+mod provider;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use tokio_util::sync::CancellationToken;
+use whimbrel_proto::ids::TableName;
+use whimbrel_proto::{Error, ErrorCode};
+
+use self::infer::Kind;
+use crate::clock::Clock;
+use crate::nearest;
+use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, keys};
+
+pub use location::absolute;
+pub use provider::{Dataset, PoolSchema};
+pub use table::{Format, Table};
+
+/// How often a write is tried again when others write the same entry.
+const RACES: usize = 8;
+
+/// What a user says about a new table. Empty texts mean: not said.
+#[derive(Clone, Debug, Default)]
+pub struct AddTable {
+    pub name: String,
+    pub uri: String,
+    /// "parquet", "csv" or "json"; else by the ending of the files' names.
+    pub format: String,
+    /// CSV only; true unless said.
+    pub header: Option<bool>,
+    /// CSV only: one character, or "\t".
+    pub delimiter: String,
+    /// Whether an entry of that name is replaced.
+    pub replace: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Catalog {
+    store: Arc<dyn StateStore>,
+    mirror: Mirror<Table>,
+    session: SessionState,
+    base: PathBuf,
+}
+
+impl Catalog {
+    /// The catalog that `store` keeps. Files are looked into through `runtime`'s stores; relative paths start at `base`.
+    pub async fn open(store: Arc<dyn StateStore>, runtime: Arc<RuntimeEnv>, base: PathBuf) -> Result<Arc<Self>, Error> {
+        let mirror = Mirror::open(Arc::clone(&store), keys::TABLES, Table::decode).await?;
+        let session = SessionStateBuilder::new().with_runtime_env(runtime).build();
+        Ok(Arc::new(Self { store, mirror, session, base }))
+    }
+
+    /// Takes up what others write to the store, until `stop`; to be run as one task for the catalog's life.
+    pub async fn follow(self: Arc<Self>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+        self.mirror.follow(clock, stop).await;
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.mirror.names()
+    }
+
+    /// All tables, by name.
+    pub fn list(&self) -> Vec<Arc<Table>> {
+        self.mirror.values()
+    }
+
+    /// The table of that name; names are the same whatever their case, as in SQL.
+    pub fn get(&self, name: &str) -> Result<Arc<Table>, Error> {
+        self.find(name)?.1.value
+    }
+
+    fn find(&self, name: &str) -> Result<(String, Record<Table>), Error> {
+        self.known(name).ok_or_else(|| {
+            let names = self.mirror.names();
+            let none = "the catalog is empty: `whimbrel table add NAME --uri PATH` adds one";
+            Error::new(ErrorCode::NotFound, format!("table '{name}' does not exist"))
+                .with_hint(nearest::hint(name, names.iter().map(String::as_str), none))
+        })
+    }
+
+    fn known(&self, name: &str) -> Option<(String, Record<Table>)> {
+        if let Some(record) = self.mirror.get(name) {
+            return Some((name.to_owned(), record));
+        }
+        let name = self.mirror.names().into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
+        self.mirror.get(&name).map(|record| (name, record))
+    }
+
+    /// Finds out what the files are and keeps the entry. Once it returns, the entry survives a restart and queries see it.
+    pub async fn add(&self, request: AddTable) -> Result<Arc<Table>, Error> {
+        let name: TableName = request.name.parse()?;
+        if !request.replace {
+            self.refuse_taken(&name)?;
+        }
+        let table = Arc::new(self.inspect(name, &request).await?);
+        let record = table.encode()?;
+        for _ in 0..RACES {
+            if !request.replace {
+                self.refuse_taken(&table.name)?;
+            }
+            let transaction = match self.known(table.name.as_str()) {
+                // The old entry may be spelled in another case; there is one entry for all spellings.
+                Some((old, known)) => {
+                    let old: TableName = old.parse()?;
+                    let transaction = Transaction::new().expect(keys::table(&old), Expect::At(known.revision));
+                    if old == table.name { transaction } else { transaction.delete(keys::table(&old)) }
+                }
+                None => Transaction::new().expect(keys::table(&table.name), Expect::Absent),
+            };
+            let outcome = self.store.commit(transaction.put(keys::table(&table.name), record.clone())).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(table),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(table.name.as_str()))
+    }
+
+    fn refuse_taken(&self, name: &TableName) -> Result<(), Error> {
+        match self.known(name.as_str()) {
+            Some((taken, _)) => Err(Error::new(ErrorCode::Exists, format!("table '{taken}' exists already"))
+                .with_hint(format!("replace it with --replace, or drop it first: `whimbrel table drop {taken}`"))),
+            None => Ok(()),
+        }
+    }
+
+    async fn inspect(&self, name: TableName, request: &AddTable) -> Result<Table, Error> {
+        let asked = parse_format(&request.format)?;
+        let uri = absolute(&request.uri, &self.base)?;
+        let listing = {
+            let uri = uri.clone();
+            move || location::list(&uri).and_then(|listed| infer::choose(&uri, listed, asked))
+        };
+        let (kind, files) = tokio::task::spawn_blocking(listing)
+            .await
+            .map_err(|error| Error::new(ErrorCode::Bug, format!("listing files failed: {error}")))??;
+        if files.is_empty() {
+            return Err(infer::no_files(&uri));
+        }
+        let format = options(kind, request, infer::all_tabs(&files))?;
+        let schema = infer::schema_of(&self.session, format, &files).await?;
+        Ok(Table { name, uri, format, schema })
+    }
+
+    /// Forgets a table; its files stay.
+    pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let (known, record) = self.find(name)?;
+            let key = keys::table(&known.parse()?);
+            let transaction = Transaction::new().expect(key.clone(), Expect::At(record.revision)).delete(key);
+            let outcome = self.store.commit(transaction).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(name))
+    }
+}
+
+fn busy(name: &str) -> Error {
+    Error::new(ErrorCode::Unavailable, format!("others keep changing table '{name}'")).with_hint("try again")
+}
+
+fn parse_format(text: &str) -> Result<Option<Kind>, Error> {
+    match text {
+        "" => Ok(None),
+        text => Kind::from_name(text).map(Some).ok_or_else(|| {
+            Error::new(ErrorCode::Invalid, format!("'{text}' is not a format")).with_hint(format!("say {}", Kind::NAMES))
+        }),
+    }
+}
+
+/// The format with its options; `tabs` says that the files' names ask for tabs.
+fn options(kind: Kind, request: &AddTable, tabs: bool) -> Result<Format, Error> {
+    let csv_only = |what: &str| {
+        Error::new(ErrorCode::Invalid, format!("a {} table has no {what}", kind.name()))
+            .with_hint(format!("leave {what} out; it is for csv only"))
+    };
+    match kind {
+        Kind::Csv => {
+            let delimiter = parse_delimiter(&request.delimiter)?.unwrap_or(if tabs { b'\t' } else { b',' });
+            Ok(Format::Csv { header: request.header.unwrap_or(true), delimiter })
+        }
+        Kind::Parquet | Kind::Json if request.header == Some(false) => Err(csv_only("header")),
+        Kind::Parquet | Kind::Json if !request.delimiter.is_empty() => Err(csv_only("delimiter")),
+        Kind::Parquet => Ok(Format::Parquet),
+        Kind::Json => Ok(Format::Json),
+    }
+}
+
+fn parse_delimiter(text: &str) -> Result<Option<u8>, Error> {
+    match text.as_bytes() {
+        [] => Ok(None),
+        b"\\t" | b"tab" => Ok(Some(b'\t')),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) && !byte.is_ascii_alphanumeric() => {
+            Ok(Some(*byte))
+        }
+        _ => Err(Error::new(ErrorCode::Invalid, format!("'{text}' cannot part the fields of a CSV file"))
+            .with_hint("the delimiter is one character, such as ',' ';' '|' or '\\t'")),
+    }
+}

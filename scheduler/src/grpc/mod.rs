@@ -1,0 +1,3 @@
+//! The gRPC services: thin, they convert, call and convert.
+
+pub mod tables;
