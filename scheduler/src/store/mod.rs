@@ -12,6 +12,8 @@ pub mod keys;
 mod memory;
 mod mirror;
 mod redb;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::fmt;
