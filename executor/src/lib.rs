@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod host;
+pub mod library;
+pub mod runtime;
 pub mod units;
 
 mod executor;
