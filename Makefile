@@ -24,8 +24,8 @@ help:
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
 
-demo: setup $(DEV)/demo/fare.onnx
-	@$(WHIMBREL) demo --dir $(DEV)/demo
+demo: setup $(DEV)/data/trips-1m/done.json
+	@$(WHIMBREL) demo --trips $(DEV)/data/trips-1m --model $(DEV)/models/fare.onnx --out $(DEV)/demo
 
 test: setup
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL) --check
@@ -65,11 +65,8 @@ $(DEV)/venv/done: tools/requirements.txt tools/make_venv
 $(DEV)/models/done.json: $(DEV)/venv/done tools/demo/models.py tools/demo/graphs.py tools/demo/trips.py
 	@$(VENV_PYTHON) tools/demo/models.py --out $(@D)
 
-$(DEV)/demo/done.json: $(DEV)/venv/done tools/demo/trips.py
-	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 1 --out $(@D)
-
-$(DEV)/demo/fare.onnx: $(DEV)/models/done.json $(DEV)/demo/done.json
-	@cp $(DEV)/models/fare.onnx $@
+$(DEV)/data/trips-1m/done.json: $(DEV)/venv/done tools/demo/trips.py
+	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 8 --out $(@D)
 
 clean:
 	rm -rf $(DEV) .whimbrel

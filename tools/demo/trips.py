@@ -99,22 +99,16 @@ def batches(start: int, stop: int):
 
 
 def write(out: Path, rows: int, files: int, formats: list[str]) -> None:
+    for format_name in formats:
+        (out / format_name).mkdir()
     for number in range(files):
         start, stop = rows * number // files, rows * (number + 1) // files
-        writers = [open_writer(file_path(out, name, number, files), name) for name in formats]
+        writers = [open_writer(out / name / f"trips-{number:03}.{name}", name) for name in formats]
         for batch in batches(start, stop):
             for writer in writers:
                 writer.write_batch(batch)
         for writer in writers:
             writer.close()
-
-
-def file_path(out: Path, format_name: str, number: int, files: int) -> Path:
-    """`trips.csv` where one file holds all, else `csv/trips-000.csv` and so on."""
-    if files == 1:
-        return out / f"trips.{format_name}"
-    (out / format_name).mkdir(exist_ok=True)
-    return out / format_name / f"trips-{number:03}.{format_name}"
 
 
 def open_writer(path: Path, format_name: str):
@@ -150,8 +144,8 @@ def make_folder(out: Path, sources: list[Path], parameters: dict, fill) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--files", type=int, default=4, help="files per format; more than one lie in a folder per format")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make; gets a folder per format")
+    parser.add_argument("--files", type=int, default=4, help="files per format")
     parser.add_argument("--formats", default="csv,parquet")
     arguments = parser.parse_args()
     rows, files, formats, out = arguments.rows, arguments.files, arguments.formats.split(","), arguments.out
