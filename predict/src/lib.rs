@@ -6,9 +6,15 @@ pub mod codec;
 mod convert;
 pub mod error;
 pub mod exec;
+pub mod lower;
+pub mod mapping;
+pub mod node;
 pub mod onnx;
+pub mod planner;
 pub mod runtime;
+pub mod session;
 pub mod signature;
+pub mod sql;
 #[doc(hidden)]
 pub mod testing;
 pub mod types;

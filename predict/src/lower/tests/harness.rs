@@ -1,0 +1,196 @@
+//! Small tables, models that add, and the comparison of a query with its twin that adds by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::displayable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::binding::{Binding, BindingSource};
+use crate::error::find;
+use crate::runtime::ModelHostRef;
+use crate::signature::ElementType;
+use crate::sql::{explain_failure, rewrite_statement};
+use crate::testing::{self, SumHost};
+
+#[derive(Debug, Default)]
+pub(super) struct Bindings(BTreeMap<String, Arc<Binding>>);
+
+impl BindingSource for Bindings {
+    fn binding(&self, alias: &str) -> Option<Arc<Binding>> {
+        self.0.get(alias).cloned()
+    }
+
+    fn aliases(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+impl Bindings {
+    fn with(mut self, alias: &str, inputs: &[&str], element: ElementType) -> Self {
+        let mut binding = testing::binding(alias, inputs, element).unwrap();
+        binding.returns = DataType::Float64;
+        self.0.insert(alias.to_owned(), Arc::new(binding));
+        self
+    }
+}
+
+pub(super) struct Pool {
+    pub ctx: SessionContext,
+    host: Arc<SumHost>,
+}
+
+/// What a query gave, and what it cost.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub rows: Vec<String>,
+    pub names: Vec<String>,
+    pub nodes: usize,
+    pub scored: usize,
+    pub plan: String,
+}
+
+impl Pool {
+    /// `m` adds floats a and b; `i` adds the integers k (no NULL allowed); `s` adds the number a; `xy` adds x and y.
+    pub fn new() -> Self {
+        let bindings = Bindings::default()
+            .with("m", &["a", "b"], ElementType::Float64)
+            .with("i", &["k"], ElementType::Int64)
+            .with("s", &["a"], ElementType::Float64)
+            .with("xy", &["x", "y"], ElementType::Float64)
+            .with("f", &["a", "b"], ElementType::Float32);
+        let host = Arc::new(SumHost::default());
+        let config = SessionConfig::new()
+            .with_target_partitions(2)
+            .with_extension(Arc::new(ModelHostRef(Arc::clone(&host) as _)));
+        let builder = SessionStateBuilder::new_with_default_features().with_config(config);
+        let builder = crate::session::install(builder, Arc::new(bindings)).unwrap();
+        let ctx = SessionContext::new_with_state(builder.build());
+        ctx.register_table("t", Arc::new(t())).unwrap();
+        ctx.register_table("u", Arc::new(u())).unwrap();
+        Self { ctx, host }
+    }
+
+    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let state = self.ctx.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let mut statement = state.sql_to_statement(sql, &dialect)?;
+        rewrite_statement(&mut statement).map_err(crate::error::external)?;
+        match state.statement_to_plan(statement.clone()).await {
+            Ok(plan) => Ok(plan),
+            Err(error) => Err(explain_failure(&statement, error)),
+        }
+    }
+
+    pub async fn run(&self, sql: &str) -> Result<Answer> {
+        let plan = self.plan(sql).await?;
+        let frame = self.ctx.execute_logical_plan(plan).await?;
+        let physical = frame.create_physical_plan().await?;
+        let plan = displayable(physical.as_ref()).indent(false).to_string();
+        let before = self.host.rows.load(Ordering::Relaxed);
+        let batches = datafusion::physical_plan::collect(Arc::clone(&physical), self.ctx.task_ctx()).await?;
+        let names = physical.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let rows = pretty_format_batches(&batches)?.to_string();
+        let rows = rows.lines().skip(3).filter(|line| line.starts_with('|')).map(str::to_owned).collect();
+        Ok(Answer {
+            rows,
+            names,
+            nodes: plan.matches("PredictExec").count(),
+            scored: self.host.rows.load(Ordering::Relaxed) - before,
+            plan,
+        })
+    }
+
+    /// Runs `sql` and its twin without PREDICT; says what differs: rows, scoring nodes or rows scored.
+    pub async fn differs(&self, sql: &str, twin: &str, nodes: Option<usize>, scored: usize) -> Option<String> {
+        let answer = match self.run(sql).await {
+            Ok(answer) => answer,
+            Err(error) => return Some(format!("{sql}\n{error}")),
+        };
+        let mut rows = answer.rows.clone();
+        let mut expected = self.run(twin).await.unwrap_or_else(|error| panic!("{twin}\n{error}")).rows;
+        if !is_ordered(sql) {
+            rows.sort();
+            expected.sort();
+        }
+        let cost = (nodes.map_or(answer.nodes, |nodes| nodes), scored);
+        if rows == expected && (answer.nodes, answer.scored) == cost {
+            return None;
+        }
+        let found = (answer.nodes, answer.scored);
+        Some(format!("{sql}\nnodes and rows scored: {found:?}, not {cost:?}\ngot      {rows:?}\nexpected {expected:?}\n{}", answer.plan))
+    }
+
+    /// The one line that a user would read.
+    pub async fn refusal(&self, sql: &str) -> String {
+        match self.run(sql).await {
+            Ok(answer) => panic!("{sql} gave {:?}\n{}", answer.rows, answer.plan),
+            Err(error) => line(&error),
+        }
+    }
+}
+
+/// Whether the whole statement is ordered, not only a part in parentheses.
+fn is_ordered(sql: &str) -> bool {
+    let mut depth = 0;
+    let mut outer = String::new();
+    for letter in sql.chars() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            letter if depth == 0 => outer.push(letter),
+            _ => {}
+        }
+    }
+    outer.contains("ORDER BY")
+}
+
+/// Fails with all that differs.
+pub(super) fn none(differences: Vec<String>) {
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n\n"));
+}
+
+pub(super) fn line(error: &DataFusionError) -> String {
+    match find(error) {
+        Some(error) => error.to_string(),
+        None => panic!("not the pool's error: {error:?}"),
+    }
+}
+
+fn table(columns: Vec<(&str, ArrayRef)>) -> MemTable {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    let half = batch.num_rows() / 2;
+    let parts = vec![vec![batch.slice(0, half)], vec![batch.slice(half, batch.num_rows() - half)]];
+    MemTable::try_new(batch.schema(), parts).unwrap()
+}
+
+/// id 1..8; a = id; b = 10 id; k = id where it is odd, else NULL; zone p or q.
+fn t() -> MemTable {
+    let ids: Vec<i64> = (1..=8).collect();
+    table(vec![
+        ("id", Arc::new(Int64Array::from(ids.clone()))),
+        ("a", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64)))),
+        ("b", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| 10.0 * *id as f64)))),
+        ("k", Arc::new(Int64Array::from_iter(ids.iter().map(|id| (id % 2 == 1).then_some(*id))))),
+        ("zone", Arc::new(StringArray::from_iter_values(ids.iter().map(|id| if *id < 4 { "p" } else { "q" })))),
+    ])
+}
+
+/// id 1, 3, 5, 7, 9; x = id; y = 100; zone of t.
+fn u() -> MemTable {
+    let ids: Vec<i64> = vec![1, 3, 5, 7, 9];
+    table(vec![
+        ("id", Arc::new(Int64Array::from(ids.clone()))),
+        ("x", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64)))),
+        ("y", Arc::new(Float64Array::from_iter_values(ids.iter().map(|_| 100.0)))),
+        ("zone", Arc::new(StringArray::from_iter_values(ids.iter().map(|id| if *id < 4 { "p" } else { "q" })))),
+    ])
+}

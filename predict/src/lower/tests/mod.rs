@@ -1,0 +1,8 @@
+//! PREDICT in whole queries, run in one process with a model that adds up its inputs: each query must give the rows that the
+//! same query gives with the addition written out, and score no row that it need not.
+
+mod guards;
+mod harness;
+mod plans;
+mod refusals;
+mod rows;
