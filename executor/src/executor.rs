@@ -1,14 +1,41 @@
 //! The handle of a running executor: start, drain, stop.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::flight_service_server::FlightServiceServer;
+use ballista_core::BALLISTA_PROTOCOL_VERSION;
+use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
+use ballista_core::serde::protobuf::{
+    ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, executor_resource,
+};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tonic::service::Routes;
+use tracing::{info, warn};
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_proto::{Error, ErrorCode};
 
+use crate::clock::new_executor_id;
 use crate::config::Config;
+use crate::engine::{ClientPool, Engine, EngineParts};
+use crate::flight::results::ResultsService;
+use crate::flight::shuffle::ShuffleService;
+use crate::health;
 use crate::host::Parts;
+use crate::memory::query_memory;
+use crate::serve::{Ending, serve};
+use crate::shell::{Ingredients, Link, Outcomes, Shared, TaskService};
+use crate::workdir::WorkDir;
+use crate::workers::Workers;
+
+/// How long cancelled tasks may take to see it.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// How long calls and streams may take to end in order before their connections are cut.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// The two ports of an executor, handed over bound, so that a caller can pick port 0 and knows the address before the start.
 #[derive(Debug)]
@@ -37,35 +64,51 @@ async fn bind(host: &str, port: u16, key: &str) -> Result<TcpListener, Error> {
 }
 
 /// A running executor. Dropping the handle stops it without waiting; `stop` waits until nothing of it is left.
-#[derive(Debug)]
 #[must_use = "an executor stops when its handle is dropped"]
 pub struct Executor {
-    id: ExecutorId,
-    client_address: String,
+    shared: Arc<Shared>,
     cluster_address: SocketAddr,
+    ending: Ending,
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor").field("id", self.id()).finish_non_exhaustive()
+    }
 }
 
 impl Executor {
     /// Starts an executor with ONNX Runtime; it serves at once, and joins the pool when the scheduler answers.
     pub async fn start(config: Config, listeners: Listeners) -> Result<Self, Error> {
         let _ = (config, listeners);
-        Err(Error::new(ErrorCode::Unavailable, "the executor cannot start yet"))
+        Err(Error::new(ErrorCode::Unavailable, "the executor has no model runtime yet"))
     }
 
-    /// Starts an executor that scores with the caller's model host.
+    /// Starts an executor that scores with the caller's model host. It serves at once, and joins the pool as soon as the
+    /// scheduler answers.
     pub async fn start_with(config: Config, listeners: Listeners, parts: Parts) -> Result<Self, Error> {
-        let _ = parts;
-        Self::start(config, listeners).await
+        config.check()?;
+        let (shared, outcomes, cluster_address) = prepare(&config, &listeners, parts)?;
+        let ending = Ending { stop: shared.stop.clone(), ..Ending::default() };
+        let (client, cluster) = (client_routes(&shared), cluster_routes(&shared, &config));
+        shared.tracker.spawn(serve(listeners.client, client, ending.clone()));
+        shared.tracker.spawn(serve(listeners.cluster, cluster, ending.clone()));
+        shared.start(outcomes);
+        info!(
+            executor_id = %shared.id, client = shared.client_address, cluster = %cluster_address, slots = shared.slots,
+            "an executor serves"
+        );
+        Ok(Self { shared, cluster_address, ending })
     }
 
     /// The executor's name in the pool.
     pub fn id(&self) -> &ExecutorId {
-        &self.id
+        &self.shared.id
     }
 
     /// host:port where clients reach it.
     pub fn client_address(&self) -> &str {
-        &self.client_address
+        &self.shared.client_address
     }
 
     /// Where the scheduler and other executors reach it.
@@ -75,12 +118,144 @@ impl Executor {
 
     /// Takes no new tasks, finishes the running ones, serves results until nobody wants them or `grace` is over, and stops.
     pub async fn drain(self, grace: Duration) {
-        let _ = grace;
+        info!(executor_id = %self.id(), grace_s = grace.as_secs(), "draining");
+        if timeout(grace, self.shared.finish()).await.is_err() {
+            warn!(executor_id = %self.id(), "the grace is over before all tasks and results were done with");
+        }
+        self.end("drained").await;
     }
 
     /// Stops now: running tasks are given up. Returns when no thread, port or file of the executor is left.
-    pub async fn stop(self) {}
+    pub async fn stop(self) {
+        self.end("stopped").await;
+    }
 
-    /// Returns when the executor has ended by itself, because the scheduler told it to.
-    pub async fn wait(&self) {}
+    /// Returns when the scheduler asks this executor to end; `drain` or `stop` are up to the caller.
+    pub async fn wait(&self) {
+        self.shared.stop_asked.cancelled().await;
+    }
+
+    async fn end(self, reason: &str) {
+        let shared = &self.shared;
+        if !shared.give_up(GIVE_UP).await {
+            warn!(executor_id = %shared.id, "a task did not end in time");
+        }
+        shared.leave(reason).await;
+        self.ending.stop.cancel();
+        shared.tracker.close();
+        if timeout(CLOSE, shared.tracker.wait()).await.is_err() {
+            self.ending.cut.cancel();
+            // Tasks that do not end are dropped with their threads.
+            let _ = timeout(CLOSE, shared.tracker.wait()).await;
+        }
+        shared.workers.shut_down().await;
+        let stats = Arc::clone(&shared.stats);
+        if let Err(error) = tokio::task::spawn_blocking(move || stats.shut_down()).await {
+            warn!(%error, "the model host did not end in order");
+        }
+        info!(executor_id = %shared.id, reason, "the executor has ended");
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.ending.stop.cancel();
+        self.ending.cut.cancel();
+    }
+}
+
+fn prepare(config: &Config, listeners: &Listeners, parts: Parts) -> Result<(Arc<Shared>, Outcomes, SocketAddr), Error> {
+    let id = new_executor_id()?;
+    let client = address(&listeners.client)?;
+    let cluster = address(&listeners.cluster)?;
+    let host = advertised(config, client.ip())?;
+    let slots = config.task_slots();
+    let work = WorkDir::open(&config.work_dir, &id)?;
+    let clients = ClientPool::default();
+    let engine = Engine::new(EngineParts {
+        jobs: &work.jobs(),
+        spill: &work.spill(),
+        memory: query_memory(config),
+        max_message: config.max_message_bytes,
+        host: parts.host,
+        clients: clients.clone(),
+    })
+    .map_err(|error| Error::new(ErrorCode::Exhausted, format!("cannot start the engine: {error}")))?;
+    let (shared, outcomes) = Shared::new(Ingredients {
+        registration: registration(&id, &host, cluster.port(), slots),
+        client_address: with_port(&host, client.port()),
+        id,
+        scheduler: config.scheduler.clone(),
+        slots,
+        heartbeat: Duration::from_secs(config.heartbeat_seconds),
+        result_ttl: config.result_ttl.get(),
+        link: Link::new(config)?,
+        engine,
+        clients,
+        workers: Workers::start(slots)?,
+        stats: parts.stats,
+        work,
+    });
+    Ok((shared, outcomes, cluster))
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener
+        .local_addr()
+        .map_err(|error| Error::new(ErrorCode::Unavailable, format!("a listener has no address: {error}")))
+}
+
+/// The host that others are told. Nobody can reach "any address".
+fn advertised(config: &Config, bound: IpAddr) -> Result<String, Error> {
+    if !config.advertise.is_empty() {
+        return Ok(config.advertise.clone());
+    }
+    if bound.is_unspecified() {
+        return Err(Error::new(ErrorCode::Invalid, format!("the executor listens on {bound}, where nobody can reach it"))
+            .with_hint("set `advertise` to this machine's host name or address"));
+    }
+    Ok(match bound {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    })
+}
+
+fn with_port(host: &str, port: u16) -> String {
+    format!("{host}:{port}")
+}
+
+/// Ballista's view: tasks and shuffles have one port here, and one slot is one of its vcores.
+fn registration(id: &ExecutorId, host: &str, port: u16, slots: usize) -> ExecutorRegistration {
+    let vcores = executor_resource::Resource::Vcores(u32::try_from(slots).unwrap_or(u32::MAX));
+    ExecutorRegistration {
+        id: id.to_string(),
+        host: Some(host.to_owned()),
+        port: port.into(),
+        grpc_port: port.into(),
+        specification: Some(ExecutorSpecification { resources: vec![ExecutorResource { resource: Some(vcores) }] }),
+        os_info: Some(ExecutorOperatingSystemSpecification::default()),
+        ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
+    }
+}
+
+fn client_routes(shared: &Arc<Shared>) -> Routes {
+    let results = ResultsService {
+        id: shared.id.clone(),
+        index: Arc::clone(&shared.index),
+        door: Arc::clone(&shared.door),
+        tracker: shared.tracker.clone(),
+        stop: shared.stop.clone(),
+    };
+    let grpc = Routes::new(FlightServiceServer::new(results)).into_axum_router();
+    grpc.merge(health::routes(Arc::clone(&shared.standing))).into()
+}
+
+fn cluster_routes(shared: &Arc<Shared>, config: &Config) -> Routes {
+    let limit = config.max_message_bytes.as_usize();
+    let tasks = ExecutorGrpcServer::new(TaskService(Arc::clone(shared)))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(limit);
+    let jobs = shared.work.jobs().to_string_lossy().into_owned();
+    let shuffle = FlightServiceServer::new(ShuffleService::new(jobs, shared.stop.clone()));
+    Routes::new(tasks).add_service(shuffle)
 }

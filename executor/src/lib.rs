@@ -1,8 +1,8 @@
 //! An executor of the pool: it runs the engine's tasks, scores with models, and serves what it wrote.
 //!
-//! The shell round Ballista's public `Executor` is ours, because the stock process can neither be embedded nor stopped
-//! cleanly: it keeps process-wide state, binds its own ports and cancels nothing that has begun. Here every executor is a
-//! value, several live in one process, and after `stop` no thread, port or file of it is left.
+//! The shell round Ballista's engine is ours, because the stock process can neither be embedded nor stopped cleanly: it keeps
+//! process-wide state, binds its own ports and cancels nothing that has begun. Here every executor is a value, several live
+//! in one process, and after `stop` no thread, port or file of it is left.
 
 pub mod config;
 pub mod host;
@@ -10,7 +10,16 @@ pub mod library;
 pub mod runtime;
 pub mod units;
 
+mod clock;
+mod engine;
 mod executor;
+mod flight;
+mod health;
+mod memory;
+mod serve;
+mod shell;
+mod workdir;
+mod workers;
 
 pub use config::Config;
 pub use executor::{Executor, Listeners};

@@ -1,0 +1,157 @@
+//! What an executor gives to Ballista's engine: how a task is decoded, what it runs with, and the guard that makes it stop.
+
+mod client_pool;
+mod guard;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ballista_core::error::BallistaError;
+use ballista_core::extension::{
+    SessionConfigExt, ballista_aggregate_functions, ballista_scalar_functions, ballista_window_functions,
+};
+use ballista_core::registry::BallistaFunctionRegistry;
+use ballista_core::serde::protobuf::MultiTaskDefinition;
+use ballista_core::serde::scheduler::TaskDefinition;
+use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
+use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use datafusion::common::internal_err;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionStateBuilder, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::prelude::SessionConfig;
+use tokio_util::sync::CancellationToken;
+use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
+
+pub(crate) use self::client_pool::ClientPool;
+use self::guard::CancelGuardExec;
+pub(crate) use self::guard::panicked;
+use crate::units::Bytes;
+
+/// Turns task definitions into running stages. One per executor, shared by all its tasks.
+pub(crate) struct Engine {
+    stages: DefaultExecutionEngine,
+    functions: Arc<BallistaFunctionRegistry>,
+    codec: BallistaCodec,
+    runtime: Arc<RuntimeEnv>,
+    session: SessionConfig,
+    jobs: String,
+}
+
+/// What the engine of an executor is made of.
+pub(crate) struct EngineParts<'a> {
+    pub(crate) jobs: &'a Path,
+    pub(crate) spill: &'a Path,
+    pub(crate) memory: Bytes,
+    pub(crate) max_message: Bytes,
+    pub(crate) host: Arc<dyn ModelHost>,
+    pub(crate) clients: ClientPool,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: EngineParts<'_>) -> Result<Self> {
+        let EngineParts { jobs, spill, memory, max_message, host, clients } = parts;
+        // One environment for all tasks: its object-store clients and file footers are worth sharing, and its memory is bounded.
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))
+            .with_temp_file_path(spill)
+            .build_arc()?;
+        let session = SessionConfig::new_with_ballista()
+            .with_ballista_grpc_client_max_message_size(max_message.as_usize())
+            .with_extension(Arc::new(ModelHostRef(host)));
+        Ok(Self {
+            stages: DefaultExecutionEngine::with_client_pool(Arc::new(clients)),
+            functions: Arc::new(functions()),
+            codec: codec(),
+            runtime,
+            session,
+            jobs: jobs.to_string_lossy().into_owned(),
+        })
+    }
+
+    /// Decodes the plan that the tasks share.
+    pub(crate) fn decode(&self, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, BallistaError> {
+        let runtime = Arc::clone(&self.runtime);
+        let BallistaFunctionRegistry { scalar_functions, aggregate_functions, window_functions, higher_order_functions } =
+            self.functions.as_ref();
+        get_task_definition_vec(
+            tasks,
+            Arc::new(move |_| Ok(Arc::clone(&runtime))),
+            self.session.clone(),
+            scalar_functions.clone(),
+            aggregate_functions.clone(),
+            window_functions.clone(),
+            higher_order_functions.clone(),
+            self.codec.clone(),
+        )
+    }
+
+    /// The stage of one task, which ends soon after `token` fires.
+    pub(crate) fn stage(&self, task: &TaskDefinition, token: &CancellationToken) -> Result<Arc<dyn QueryStageExecutor>> {
+        self.stages.create_query_stage_exec(
+            task.job_id.clone(),
+            task.stage_id,
+            file_id(task),
+            task.global_output_partition_ids.clone(),
+            guarded(&task.plan, token)?,
+            &self.jobs,
+            &task.session_config,
+        )
+    }
+
+    /// What the operators of one task see.
+    pub(crate) fn context(&self, task: &TaskDefinition, name: String) -> Arc<TaskContext> {
+        let functions = &task.function_registry;
+        Arc::new(TaskContext::new(
+            Some(name),
+            task.session_id.clone(),
+            task.session_config.clone(),
+            functions.scalar_functions.clone(),
+            functions.higher_order_functions.clone(),
+            functions.aggregate_functions.clone(),
+            functions.window_functions.clone(),
+            Arc::clone(&self.runtime),
+        ))
+    }
+}
+
+/// The number in the names of a task's files. Ballista names them by the task alone, and counts tasks from 0 again when a
+/// stage is run again: a file that somebody reads would be cut under the reader, or mistaken for another. The stage's attempt
+/// in the upper half makes the name its own.
+fn file_id(task: &TaskDefinition) -> usize {
+    (task.stage_attempt_num << 32) | task.task_id
+}
+
+/// The plan with the guard under its shuffle writer.
+fn guarded(plan: &Arc<dyn ExecutionPlan>, token: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+    match plan.children().as_slice() {
+        [input] => {
+            let guard = CancelGuardExec::new(Arc::clone(input), token.clone());
+            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            Arc::clone(plan).replace_children(vec![Arc::new(guard)], options)
+        }
+        inputs => internal_err!("a stage's root has one input, not {}", inputs.len()),
+    }
+}
+
+/// All functions that the scheduler may plan with: DataFusion's, the nested ones among them, and Ballista's.
+fn functions() -> BallistaFunctionRegistry {
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_scalar_functions(ballista_scalar_functions())
+        .with_aggregate_functions(ballista_aggregate_functions())
+        .with_window_functions(ballista_window_functions())
+        .build();
+    BallistaFunctionRegistry::from(&state)
+}
+
+fn codec() -> BallistaCodec {
+    BallistaCodec::new(
+        Arc::new(BallistaLogicalExtensionCodec::default()),
+        Arc::new(BallistaPhysicalExtensionCodec::default()),
+    )
+}

@@ -1,0 +1,8 @@
+//! What an executor serves as Arrow Flight: finished results to clients, shuffle files to other executors.
+
+mod index;
+mod ipc;
+pub(crate) mod results;
+pub(crate) mod shuffle;
+
+pub(crate) use self::index::{ResultFile, ResultIndex};

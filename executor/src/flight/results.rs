@@ -1,0 +1,218 @@
+//! The client port's Flight: `do_get` for a `ResultTicket`. The rows come straight from the finished file, message by
+//! message; a stream that ends well has brought exactly the rows that the ticket promises, anything else is an error.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
+    PollInfo, PutResult, SchemaResult, Ticket,
+};
+use prost::Message as _;
+use tokio::fs::File;
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::debug;
+use whimbrel_proto::ids::{ExecutorId, JobId};
+use whimbrel_proto::v1::ResultTicket;
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::ipc::Messages;
+use super::{ResultFile, ResultIndex};
+use crate::serve::{Outgoing, until};
+
+/// Messages read ahead of a client. A message is one batch, so a slow client holds a few of them and no more.
+const READ_AHEAD: usize = 4;
+
+/// What the file is read through; the bodies of batches pass it by.
+const BUFFER: usize = 64 << 10;
+
+/// The bearer token that clients must show, learnt when the executor joins the pool.
+#[derive(Debug, Default)]
+pub(crate) struct ClientDoor(Mutex<Option<String>>);
+
+impl ClientDoor {
+    /// Sets what clients must show; empty lets everybody in.
+    pub(crate) fn set(&self, token: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Error> {
+        let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(expected) = expected else {
+            return Err(Error::new(ErrorCode::Unavailable, "this executor has not joined its pool yet"));
+        };
+        let shown = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let shown = shown.strip_prefix("Bearer ").or_else(|| shown.strip_prefix("bearer ")).unwrap_or_default();
+        if expected.is_empty() || same(shown.as_bytes(), expected.as_bytes()) {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorCode::Denied, "this pool asks for its token")
+                .with_hint("send `authorization: Bearer <token>`, the same as to the scheduler"))
+        }
+    }
+}
+
+/// Compares without telling by its duration where the first difference is.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (l, r)| differ | (l ^ r)) == 0
+}
+
+/// Serves the results that this executor wrote.
+#[derive(Clone, Debug)]
+pub(crate) struct ResultsService {
+    pub(crate) id: ExecutorId,
+    pub(crate) index: Arc<ResultIndex>,
+    pub(crate) door: Arc<ClientDoor>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl ResultsService {
+    async fn open(&self, ticket: &[u8]) -> Result<ReceiverStream<Result<FlightData, Status>>, Error> {
+        let ticket = ResultTicket::decode(ticket)
+            .map_err(|_| Error::new(ErrorCode::Invalid, "the ticket is not one of this pool").with_hint(ASK_AGAIN))?;
+        let found = self.find(&ticket)?;
+        let gone = |error: std::io::Error| {
+            Error::new(ErrorCode::NotFound, format!("the rows of query {} are gone: {error}", ticket.query_id)).with_hint(ASK_AGAIN)
+        };
+        let file = File::open(&found.path).await.map_err(gone)?;
+        let length = file.metadata().await.map_err(gone)?.len();
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        debug!(job_id = ticket.job_id, partition = ticket.partition, rows = found.rows, bytes = length, "sending results");
+        let messages = Messages::new(BufReader::with_capacity(BUFFER, file), length);
+        self.tracker.spawn(pass_on(messages, ticket, sender, self.stop.clone()));
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    /// The file that the ticket means, if this executor wrote it and every field agrees.
+    fn find(&self, ticket: &ResultTicket) -> Result<ResultFile, Error> {
+        let ResultTicket { query_id, job_id, stage_id, partition, executor_id, file, rows } = ticket;
+        if executor_id != self.id.as_str() {
+            return Err(Error::new(ErrorCode::NotFound, format!("the ticket is for another executor than {}", self.id))
+                .with_hint(ASK_AGAIN));
+        }
+        let job_id: JobId = job_id.parse()?;
+        let found = self.index.find(job_id.as_str(), file);
+        let found = found.filter(|found| found.stage_id == *stage_id && found.partition == *partition).ok_or_else(|| {
+            Error::new(ErrorCode::NotFound, format!("query {query_id} has no such result on this executor"))
+                .with_hint("results are removed some time after their query; run it again")
+        })?;
+        if found.rows == *rows { Ok(found) } else { Err(miscount(ticket, found.rows)) }
+    }
+}
+
+const ASK_AGAIN: &str = "ask the scheduler for the query's endpoints, or run it again";
+
+fn miscount(ticket: &ResultTicket, rows: u64) -> Error {
+    let ResultTicket { query_id, partition, rows: promised, .. } = ticket;
+    Error::new(ErrorCode::Data, format!("query {query_id}, partition {partition}: {rows} rows here, {promised} promised"))
+        .with_hint("run the query again")
+}
+
+/// Sends the file's messages until its end, an error, or nobody listens.
+async fn pass_on(
+    mut messages: Messages<BufReader<File>>,
+    ticket: ResultTicket,
+    sender: mpsc::Sender<Result<FlightData, Status>>,
+    stop: CancellationToken,
+) {
+    // Where the executor stops first, `until` tells the client.
+    stop.run_until_cancelled(send_all(&mut messages, &ticket, &sender)).await;
+}
+
+async fn send_all(
+    messages: &mut Messages<BufReader<File>>,
+    ticket: &ResultTicket,
+    sender: &mpsc::Sender<Result<FlightData, Status>>,
+) {
+    let mut rows = 0;
+    // A place is taken before the message is read; without one the client has gone.
+    while let Ok(place) = sender.reserve().await {
+        let end = match messages.next().await {
+            Ok(Some(message)) => {
+                rows += message.rows;
+                place.send(Ok(message.data));
+                continue;
+            }
+            Ok(None) if rows == ticket.rows => return,
+            Ok(None) => miscount(ticket, rows),
+            Err(error) => broken(ticket, &error),
+        };
+        place.send(Err(end.into()));
+        return;
+    }
+}
+
+fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {
+    let ResultTicket { query_id, partition, .. } = ticket;
+    Error::new(ErrorCode::Data, format!("query {query_id}, partition {partition}: the result file cannot be read: {error}"))
+        .with_hint("run the query again")
+}
+
+fn refused(what: &str) -> Status {
+    Error::new(ErrorCode::Invalid, format!("an executor does not serve {what}"))
+        .with_hint("an executor's client port has do_get only; ask the scheduler for the rest")
+        .into()
+}
+
+#[tonic::async_trait]
+impl FlightService for ResultsService {
+    type HandshakeStream = Outgoing<HandshakeResponse>;
+    type ListFlightsStream = Outgoing<FlightInfo>;
+    type DoGetStream = Outgoing<FlightData>;
+    type DoPutStream = Outgoing<PutResult>;
+    type DoActionStream = Outgoing<arrow_flight::Result>;
+    type ListActionsStream = Outgoing<ActionType>;
+    type DoExchangeStream = Outgoing<FlightData>;
+
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        self.door.check(request.metadata())?;
+        let stream = self.open(&request.into_inner().ticket).await?;
+        Ok(Response::new(until(stream, self.stop.clone())))
+    }
+
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
+        Err(refused("handshake"))
+    }
+
+    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        Err(refused("list_flights"))
+    }
+
+    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        Err(refused("get_flight_info"))
+    }
+
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        Err(refused("poll_flight_info"))
+    }
+
+    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        Err(refused("get_schema"))
+    }
+
+    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        Err(refused("do_put"))
+    }
+
+    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        Err(refused("do_action"))
+    }
+
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        Err(refused("list_actions"))
+    }
+
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+        Err(refused("do_exchange"))
+    }
+}
