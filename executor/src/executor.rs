@@ -66,7 +66,7 @@ async fn bind(host: &str, port: u16, key: &str) -> Result<TcpListener, Error> {
 /// A running executor. Dropping the handle stops it without waiting; `stop` waits until nothing of it is left.
 #[must_use = "an executor stops when its handle is dropped"]
 pub struct Executor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     cluster_address: SocketAddr,
     ending: Ending,
 }
@@ -184,7 +184,6 @@ fn prepare(config: &Config, listeners: &Listeners, parts: Parts) -> Result<(Arc<
     let (shared, outcomes) = Shared::new(Ingredients {
         registration: registration(&id, &host, cluster.port(), slots),
         client_address: with_port(&host, client.port()),
-        id,
         scheduler: config.scheduler.clone(),
         slots,
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
@@ -192,11 +191,18 @@ fn prepare(config: &Config, listeners: &Listeners, parts: Parts) -> Result<(Arc<
         link: Link::new(config)?,
         engine,
         clients,
-        workers: Workers::start(slots)?,
+        workers: Workers::start(slots, thread_name(&id))?,
+        id,
         stats: parts.stats,
         work,
     });
     Ok((shared, outcomes, cluster))
+}
+
+/// The end of an id is what differs.
+pub(crate) fn thread_name(id: &ExecutorId) -> String {
+    let id = id.as_str();
+    format!("task-{}", &id[id.len().saturating_sub(8)..])
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {

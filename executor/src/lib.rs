@@ -18,6 +18,8 @@ mod health;
 mod memory;
 mod serve;
 mod shell;
+#[cfg(test)]
+mod tests;
 mod workdir;
 mod workers;
 

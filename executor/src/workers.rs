@@ -22,10 +22,11 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn start(threads: usize) -> Result<Self, Error> {
+    /// `name` tells the threads of several executors in one process apart; 15 characters of it are seen.
+    pub(crate) fn start(threads: usize, name: String) -> Result<Self, Error> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
-            .thread_name("whimbrel-task")
+            .thread_name(name)
             .on_thread_start(lower_priority)
             .enable_all()
             .build()

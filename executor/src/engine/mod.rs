@@ -25,6 +25,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::prelude::SessionConfig;
 use tokio_util::sync::CancellationToken;
+use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 
 pub(crate) use self::client_pool::ClientPool;
@@ -152,6 +153,6 @@ fn functions() -> BallistaFunctionRegistry {
 fn codec() -> BallistaCodec {
     BallistaCodec::new(
         Arc::new(BallistaLogicalExtensionCodec::default()),
-        Arc::new(BallistaPhysicalExtensionCodec::default()),
+        Arc::new(WhimbrelPhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()))),
     )
 }

@@ -29,16 +29,12 @@ pub(super) async fn stay(shared: Arc<Shared>) {
 }
 
 async fn members(shared: &Shared) {
-    let mut first = true;
     loop {
         join(shared).await;
-        if !first {
-            // Whoever waited for these tasks has forgotten them.
-            shared.tasks.cancel_all();
-        }
-        first = false;
         remain(shared).await;
+        // Whoever waited for these tasks has forgotten them.
         shared.standing.next_membership();
+        shared.tasks.cancel_all();
     }
 }
 

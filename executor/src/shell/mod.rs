@@ -29,6 +29,8 @@ use self::outbox::{Outbox, Outcome};
 pub(crate) use self::standing::Standing;
 use self::table::TaskTable;
 use self::tasks::PutOff;
+#[cfg(test)]
+pub(crate) use self::tasks::start_task;
 use crate::engine::{ClientPool, Engine};
 use crate::flight::ResultIndex;
 use crate::flight::results::ClientDoor;

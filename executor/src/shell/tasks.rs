@@ -79,9 +79,7 @@ pub(super) async fn launch(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> 
     match decode(shared, tasks).await {
         Ok(tasks) => {
             for (task, accepted) in tasks.into_iter().zip(accepted) {
-                let shared = Arc::clone(shared);
-                let workers = shared.workers.handle().clone();
-                shared.tracker.clone().spawn_on(run(shared, task, accepted), &workers);
+                begin(shared, task, accepted);
             }
             Ok(())
         }
@@ -91,6 +89,17 @@ pub(super) async fn launch(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> 
             Err(error)
         }
     }
+}
+
+/// Starts a task without a launch.
+#[cfg(test)]
+pub(crate) fn start_task(shared: &Arc<Shared>, task: TaskDefinition) {
+    let accepted = shared.tasks.accept(&key(&task), now_ms());
+    begin(shared, task, accepted);
+}
+
+fn begin(shared: &Arc<Shared>, task: TaskDefinition, accepted: Accepted) {
+    shared.tracker.spawn_on(run(Arc::clone(shared), task, accepted), shared.workers.handle());
 }
 
 async fn decode(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, Error> {
