@@ -26,8 +26,9 @@ use crate::flight::shuffle::ShuffleService;
 use crate::health;
 use crate::host::Parts;
 use crate::memory::query_memory;
+use crate::runtime::{HostOptions, OrtHost};
 use crate::serve::{Ending, serve};
-use crate::shell::{Ingredients, Link, Outcomes, Shared, TaskService};
+use crate::shell::{Ingredients, Link, Outcomes, SchedulerModels, Shared, TaskService};
 use crate::workdir::WorkDir;
 use crate::workers::Workers;
 
@@ -78,19 +79,26 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    /// Starts an executor with ONNX Runtime; it serves at once, and joins the pool when the scheduler answers.
+    /// Starts an executor with ONNX Runtime. It serves at once, and joins the pool as soon as the scheduler answers.
     pub async fn start(config: Config, listeners: Listeners) -> Result<Self, Error> {
-        let _ = (config, listeners);
-        Err(Error::new(ErrorCode::Unavailable, "the executor has no model runtime yet"))
+        let make = |work: &WorkDir, link: &Link| ort_parts(&config, work, link);
+        Self::start_parts(&config, listeners, make)
     }
 
-    /// Starts an executor that scores with the caller's model host. It serves at once, and joins the pool as soon as the
-    /// scheduler answers.
+    /// Starts an executor that scores with the caller's model host.
     pub async fn start_with(config: Config, listeners: Listeners, parts: Parts) -> Result<Self, Error> {
+        Self::start_parts(&config, listeners, |_, _| Ok(parts))
+    }
+
+    fn start_parts(
+        config: &Config,
+        listeners: Listeners,
+        make: impl FnOnce(&WorkDir, &Link) -> Result<Parts, Error>,
+    ) -> Result<Self, Error> {
         config.check()?;
-        let (shared, outcomes, cluster_address) = prepare(&config, &listeners, parts)?;
+        let (shared, outcomes, cluster_address) = prepare(config, &listeners, make)?;
         let ending = Ending { stop: shared.stop.clone(), ..Ending::default() };
-        let (client, cluster) = (client_routes(&shared), cluster_routes(&shared, &config));
+        let (client, cluster) = (client_routes(&shared), cluster_routes(&shared, config));
         shared.tracker.spawn(serve(listeners.client, client, ending.clone()));
         shared.tracker.spawn(serve(listeners.cluster, cluster, ending.clone()));
         shared.start(outcomes);
@@ -164,14 +172,33 @@ impl Drop for Executor {
     }
 }
 
-fn prepare(config: &Config, listeners: &Listeners, parts: Parts) -> Result<(Arc<Shared>, Outcomes, SocketAddr), Error> {
+/// ONNX Runtime, with the models of this pool's scheduler.
+fn ort_parts(config: &Config, work: &WorkDir, link: &Link) -> Result<Parts, Error> {
+    let options = HostOptions {
+        library: Some(config.onnxruntime.clone()).filter(|path| !path.as_os_str().is_empty()),
+        scoring_threads: config.model_threads(),
+        batch_rows: config.batch_rows,
+        model_cache_bytes: config.model_cache_bytes.get(),
+        ..HostOptions::new(work.models())
+    };
+    let host = OrtHost::new(options, Arc::new(SchedulerModels { link: link.clone() }))?;
+    Ok(Parts { host: host.clone(), stats: host })
+}
+
+fn prepare(
+    config: &Config,
+    listeners: &Listeners,
+    make: impl FnOnce(&WorkDir, &Link) -> Result<Parts, Error>,
+) -> Result<(Arc<Shared>, Outcomes, SocketAddr), Error> {
     let id = new_executor_id()?;
     let client = address(&listeners.client)?;
     let cluster = address(&listeners.cluster)?;
     let host = advertised(config, client.ip())?;
     let slots = config.task_slots();
     let work = WorkDir::open(&config.work_dir, &id)?;
+    let link = Link::new(config)?;
     let clients = ClientPool::default();
+    let parts = make(&work, &link)?;
     let engine = Engine::new(EngineParts {
         jobs: &work.jobs(),
         spill: &work.spill(),
@@ -188,7 +215,7 @@ fn prepare(config: &Config, listeners: &Listeners, parts: Parts) -> Result<(Arc<
         slots,
         heartbeat: Duration::from_secs(config.heartbeat_seconds),
         result_ttl: config.result_ttl.get(),
-        link: Link::new(config)?,
+        link,
         engine,
         clients,
         workers: Workers::start(slots, thread_name(&id))?,

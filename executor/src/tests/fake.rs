@@ -23,11 +23,11 @@ pub(crate) const TOKEN: &str = "sesame";
 /// What was heard, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
-    Joined(v1::JoinPoolRequest),
-    Registered(ExecutorRegistration),
+    Joined,
+    Registered,
     Error(v1::ReportTaskErrorRequest),
     Status(Box<TaskStatus>),
-    Stopped(String),
+    Stopped,
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +116,8 @@ impl Fake {
 #[tonic::async_trait]
 impl ClusterService for Fake {
     async fn join_pool(&self, request: Request<v1::JoinPoolRequest>) -> Result<Response<v1::JoinPoolResponse>, Status> {
-        self.note(Heard::Joined(request.into_inner()));
+        assert!(request.into_inner().client_address.starts_with("127.0.0.1:"));
+        self.note(Heard::Joined);
         self.0.forgetful.store(false, Ordering::SeqCst);
         Ok(Response::new(v1::JoinPoolResponse { client_token: TOKEN.to_owned() }))
     }
@@ -156,7 +157,9 @@ impl SchedulerGrpc for Fake {
         &self,
         request: Request<RegisterExecutorParams>,
     ) -> Result<Response<RegisterExecutorResult>, Status> {
-        self.note(Heard::Registered(request.into_inner().metadata.expect("metadata")));
+        let metadata = request.into_inner().metadata.expect("metadata");
+        assert_eq!(metadata.port, metadata.grpc_port, "tasks and shuffles have one port");
+        self.note(Heard::Registered);
         Ok(Response::new(RegisterExecutorResult { success: true }))
     }
 
@@ -179,9 +182,9 @@ impl SchedulerGrpc for Fake {
 
     async fn executor_stopped(
         &self,
-        request: Request<ExecutorStoppedParams>,
+        _: Request<ExecutorStoppedParams>,
     ) -> Result<Response<ExecutorStoppedResult>, Status> {
-        self.note(Heard::Stopped(request.into_inner().executor_id));
+        self.note(Heard::Stopped);
         Ok(Response::new(ExecutorStoppedResult {}))
     }
 

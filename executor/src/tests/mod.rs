@@ -102,10 +102,10 @@ async fn start(config: Config) -> Executor {
 
 /// An executor that has joined.
 async fn joined(scheduler: &FakeScheduler, work_dir: &Path) -> Executor {
-    let before = scheduler.count(|heard| matches!(heard, fake::Heard::Registered(_)));
+    let before = scheduler.count(|heard| matches!(heard, fake::Heard::Registered));
     let executor = start(config(&scheduler.address, work_dir)).await;
     fake::eventually("the registration", || {
-        (scheduler.count(|heard| matches!(heard, fake::Heard::Registered(_))) > before).then_some(())
+        (scheduler.count(|heard| matches!(heard, fake::Heard::Registered)) > before).then_some(())
     })
     .await;
     fake::eventually("the connection", || executor.shared.standing.is_connected().then_some(())).await;
