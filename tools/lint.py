@@ -59,7 +59,7 @@ SECRET_SETTING = re.compile(rf"""(?i)\b{SECRET_NAME}["']?\s*[:=]\s*["']?(?P<valu
 CONFIG_ENDINGS = {".toml", ".yaml", ".yml", ".json", ".env", ".ini", ".cfg", ".conf", ".properties", ".sh"}
 # Put together from halves, so that these lines are not findings themselves.
 MACHINE_PATH = re.compile(
-    r"(?<![\w})\]$~.*-])/(?:" + "|".join(["wo" + "rk", "ro" + "ot", "ho" + "me/[a-z]", "Us" + "ers/[A-Za-z]", "tmp/ba" + "sh_jobs"]) + r")[\w-]*/?"
+    r"(?<![\w})\]$~.*-])/(?:" + "|".join(["wo" + r"rk/(?:main|wt|shared|\.\w+)", "ro" + "ot", "ho" + "me/[a-z]", "Us" + "ers/[A-Za-z]", "tmp/ba" + "sh_jobs"]) + r")[\w-]*/?"
 )
 REGISTRY_HOST = re.compile(
     r"(?i)\b(?:" + "|".join(["crates" + r"\.io", "py" + r"pi\.org", "python" + "hosted", "npm" + r"js\.(?:org|com)", "deb" + r"ian\.org", "proxy" + r"\.golang"]) + ")"

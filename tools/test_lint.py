@@ -107,7 +107,7 @@ class Tree(unittest.TestCase):
         for path in ["/wo" + "rk/main", "/ro" + "ot/.cache", "/ho" + "me/ann/x", "/tmp/ba" + "sh_jobs.0/1"]:
             with self.subTest(path):
                 self.one({"notes.txt": f"see {path} there\n"}, "notes.txt:1", "path of one machine")
-        for text in ["{dir}/wo" + "rk/x", "executor/wo" + "rk/x", "$HOME/wo" + "rk/x", "~/wo" + "rk/x"]:
+        for text in ["{dir}/ro" + "ot/x", "executor/ro" + "ot/x", "$HOME/ro" + "ot/x", "~/ro" + "ot/x", "/wo" + "rk/x"]:
             with self.subTest(text):
                 self.assertEqual(self.findings_of({"notes.txt": text + "\n"}), [])
 
