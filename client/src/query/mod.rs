@@ -237,3 +237,6 @@ impl Drop for QueryStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
