@@ -11,9 +11,18 @@ use crate::cli::args::Global;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 
-/// Variables that are no settings of a daemon.
+/// Variables that are no settings of a daemon: what this command reads itself, and two of the test harness.
 #[cfg(feature = "embedded")]
-pub(crate) const OWN_VARIABLES: [&str; 5] = ["pool", "token", "token_file", "log", "state"];
+pub(crate) const OWN_VARIABLES: [&str; 8] = [
+    "pool",
+    "token",
+    "token_file",
+    "log",
+    "state",
+    "config",
+    "bin",
+    "golden",
+];
 
 /// What every command works with.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use whimbrel::config::Environment;
 
@@ -31,27 +32,28 @@ use failure::Failure;
 
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
-    let args = match Args::try_parse() {
+    let Args { global, command } = match Args::try_parse() {
         Ok(args) => args,
-        // --help and --version are no errors; clap prints them.
-        Err(asked) if !asked.use_stderr() => {
-            return match asked.print() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => ended(
-                    Console::new(false, false),
-                    Err(console::cannot_write("standard output", &error)),
-                ),
-            };
-        }
-        Err(wrong) => {
-            let json = std::env::args().any(|arg| arg == "--json");
-            return ended(Console::new(json, false), Err(failure::usage_of(&wrong)));
-        }
+        Err(error) => return not_parsed(&error),
     };
-    let Args { global, command } = args;
     let context = Context::new(global, Environment::of_process());
-    let console = context.console;
-    ended(console, dispatch(&context, command))
+    ended(context.console, dispatch(&context, command))
+}
+
+/// --help and --version are no errors, and clap prints them; neither is the help that a bare `whimbrel` gets, but it asked for
+/// nothing that could be done.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let json = std::env::args().any(|arg| arg == "--json");
+    let console = Console::new(json, false);
+    let bare = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && !bare {
+        return ended(console, Err(failure::usage_of(error)));
+    }
+    match error.print() {
+        Ok(()) if bare => ExitCode::from(2),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ended(console, Err(console::cannot_write("the help", &error))),
+    }
 }
 
 fn ended(console: Console, result: Result<(), Failure>) -> ExitCode {

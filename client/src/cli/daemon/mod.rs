@@ -36,12 +36,7 @@ fn settings<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let known: Vec<&str> = OWN_VARIABLES
-        .iter()
-        .chain(other_keys)
-        .copied()
-        .chain(["config"])
-        .collect();
+    let known: Vec<&str> = OWN_VARIABLES.iter().chain(other_keys).copied().collect();
     let mut flags = own_flags;
     set(&mut flags, "bind", args.bind.as_deref());
     set(&mut flags, "port", args.port.map(i64::from));
