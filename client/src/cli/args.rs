@@ -50,6 +50,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Fetch the ONNX Runtime library into the user's cache
+    Setup,
     /// Score a million sample trips with a sample model
     Demo(DemoArgs),
     /// Run a scheduler until SIGTERM

@@ -13,6 +13,7 @@ mod format;
 mod model;
 mod output;
 mod pool;
+mod setup;
 mod sql;
 mod table;
 mod telemetry;
@@ -84,6 +85,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
                 .console
                 .print(String::from_utf8_lossy(&script).trim_end())
         }
+        Command::Setup => setup::run(context),
         Command::Demo(args) => client_runtime(context, demo::run(context, &args)),
         Command::Model(command) => client_runtime(context, model::run(context, command)),
         Command::Table(command) => client_runtime(context, table::run(context, command)),
