@@ -8,7 +8,9 @@ use whimbrel_proto::ids::ExecutorId;
 /// Milliseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "this file owns the clock")]
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -16,7 +18,9 @@ pub(crate) fn now_ms() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "this file owns the clock")]
 pub(crate) fn age(metadata: &std::fs::Metadata) -> Duration {
     let written = metadata.modified().unwrap_or_else(|_| SystemTime::now());
-    SystemTime::now().duration_since(written).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(written)
+        .unwrap_or_default()
 }
 
 /// Waits; only for pauses between attempts, never for a state.

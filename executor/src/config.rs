@@ -81,22 +81,42 @@ impl Config {
     /// Refuses settings that cannot work, naming the key.
     pub fn check(&self) -> Result<(), Error> {
         let wrong = |key: &str, value: String, hint: &str| {
-            Err(Error::new(ErrorCode::Invalid, format!("executor setting {key} = {value}")).with_hint(hint))
+            Err(Error::new(
+                ErrorCode::Invalid,
+                format!("executor setting {key} = {value}"),
+            )
+            .with_hint(hint))
         };
         if !is_host_port(&self.scheduler) {
-            return wrong("scheduler", format!("'{}'", self.scheduler), "give host:port of the scheduler's cluster port");
+            return wrong(
+                "scheduler",
+                format!("'{}'", self.scheduler),
+                "give host:port of the scheduler's cluster port",
+            );
         }
         if self.heartbeat_seconds == 0 {
             return wrong("heartbeat_seconds", "0".to_owned(), "give at least 1");
         }
         if self.batch_rows == 0 {
-            return wrong("batch_rows", "0".to_owned(), "give at least 1; 4096 is a good start");
+            return wrong(
+                "batch_rows",
+                "0".to_owned(),
+                "give at least 1; 4096 is a good start",
+            );
         }
         if self.max_message_bytes < Bytes::mib(1) {
-            return wrong("max_message_bytes", self.max_message_bytes.to_string(), "give at least 1MiB");
+            return wrong(
+                "max_message_bytes",
+                self.max_message_bytes.to_string(),
+                "give at least 1MiB",
+            );
         }
         if !(self.memory_fraction > 0.0 && self.memory_fraction <= 1.0) {
-            return wrong("memory_fraction", self.memory_fraction.to_string(), "give a share above 0, at most 1");
+            return wrong(
+                "memory_fraction",
+                self.memory_fraction.to_string(),
+                "give a share above 0, at most 1",
+            );
         }
         Ok(())
     }
@@ -108,13 +128,18 @@ impl Config {
 
     /// Threads that run models.
     pub fn model_threads(&self) -> usize {
-        if self.scoring_threads > 0 { self.scoring_threads } else { cores() }
+        if self.scoring_threads > 0 {
+            self.scoring_threads
+        } else {
+            cores()
+        }
     }
 }
 
 fn is_host_port(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 fn cores() -> usize {
@@ -132,7 +157,10 @@ mod tests {
                 .expect("parses");
         assert_eq!(config.model_cache_bytes, Bytes::mib(512));
         assert_eq!(config.memory_limit, Bytes::mib(1));
-        assert_eq!((config.drain_grace, config.result_ttl), (Span::secs(120), Span::secs(90)));
+        assert_eq!(
+            (config.drain_grace, config.result_ttl),
+            (Span::secs(120), Span::secs(90))
+        );
         assert!(toml::from_str::<Config>("slotz = 3").is_err());
     }
 
@@ -147,7 +175,12 @@ mod tests {
     #[test]
     fn a_scheduler_without_a_port_is_refused_by_name() {
         for scheduler in ["", "host", "host:0", "host:x", ":1"] {
-            let error = Config { scheduler: scheduler.to_owned(), ..Config::default() }.check().expect_err("refused");
+            let error = Config {
+                scheduler: scheduler.to_owned(),
+                ..Config::default()
+            }
+            .check()
+            .expect_err("refused");
             assert!(error.message().contains("scheduler"), "{error}");
         }
     }

@@ -1,7 +1,7 @@
 //! The handle of a running executor: start, drain, stop.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::BALLISTA_PROTOCOL_VERSION;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_core::serde::protobuf::{
-    ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource, ExecutorSpecification, executor_resource,
+    ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource,
+    ExecutorSpecification, executor_resource,
 };
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -25,6 +25,7 @@ use crate::flight::results::ResultsService;
 use crate::flight::shuffle::ShuffleService;
 use crate::health;
 use crate::host::Parts;
+use crate::listeners::{Listeners, address, advertised, with_port};
 use crate::memory::query_memory;
 use crate::runtime::{HostOptions, OrtHost};
 use crate::serve::{Ending, serve};
@@ -38,32 +39,6 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// How long calls and streams may take to end in order before their connections are cut.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// The two ports of an executor, handed over bound, so that a caller can pick port 0 and knows the address before the start.
-#[derive(Debug)]
-pub struct Listeners {
-    /// Results and health, for clients.
-    pub client: TcpListener,
-    /// Tasks and shuffles, for the scheduler and other executors.
-    pub cluster: TcpListener,
-}
-
-impl Listeners {
-    /// Binds the ports that the settings name.
-    pub async fn bind(config: &Config) -> Result<Self, Error> {
-        Ok(Self {
-            client: bind(&config.bind, config.port, "port").await?,
-            cluster: bind(&config.bind, config.cluster_port, "cluster_port").await?,
-        })
-    }
-}
-
-async fn bind(host: &str, port: u16, key: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind((host, port)).await.map_err(|error| {
-        Error::new(ErrorCode::Unavailable, format!("cannot listen on {host}:{port}: {error}"))
-            .with_hint(format!("choose another address with `bind` and `{key}`; port 0 picks a free one"))
-    })
-}
-
 /// A running executor. Dropping the handle stops it without waiting; `stop` waits until nothing of it is left.
 #[must_use = "an executor stops when its handle is dropped"]
 pub struct Executor {
@@ -74,7 +49,9 @@ pub struct Executor {
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Executor").field("id", self.id()).finish_non_exhaustive()
+        f.debug_struct("Executor")
+            .field("id", self.id())
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +63,11 @@ impl Executor {
     }
 
     /// Starts an executor that scores with the caller's model host.
-    pub async fn start_with(config: Config, listeners: Listeners, parts: Parts) -> Result<Self, Error> {
+    pub async fn start_with(
+        config: Config,
+        listeners: Listeners,
+        parts: Parts,
+    ) -> Result<Self, Error> {
         Self::start_parts(&config, listeners, |_, _| Ok(parts))
     }
 
@@ -97,16 +78,27 @@ impl Executor {
     ) -> Result<Self, Error> {
         config.check()?;
         let (shared, outcomes, cluster_address) = prepare(config, &listeners, make)?;
-        let ending = Ending { stop: shared.stop.clone(), ..Ending::default() };
+        let ending = Ending {
+            stop: shared.stop.clone(),
+            ..Ending::default()
+        };
         let (client, cluster) = (client_routes(&shared), cluster_routes(&shared, config));
-        shared.tracker.spawn(serve(listeners.client, client, ending.clone()));
-        shared.tracker.spawn(serve(listeners.cluster, cluster, ending.clone()));
+        shared
+            .tracker
+            .spawn(serve(listeners.client, client, ending.clone()));
+        shared
+            .tracker
+            .spawn(serve(listeners.cluster, cluster, ending.clone()));
         shared.start(outcomes);
         info!(
             executor_id = %shared.id, client = shared.client_address, cluster = %cluster_address, slots = shared.slots,
             "an executor serves"
         );
-        Ok(Self { shared, cluster_address, ending })
+        Ok(Self {
+            shared,
+            cluster_address,
+            ending,
+        })
     }
 
     /// The executor's name in the pool.
@@ -167,6 +159,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
+        self.shared.cancel_all();
         self.ending.stop.cancel();
         self.ending.cut.cancel();
     }
@@ -182,7 +175,10 @@ fn ort_parts(config: &Config, work: &WorkDir, link: &Link) -> Result<Parts, Erro
         ..HostOptions::new(work.models())
     };
     let host = OrtHost::new(options, Arc::new(SchedulerModels { link: link.clone() }))?;
-    Ok(Parts { host: host.clone(), stats: host })
+    Ok(Parts {
+        host: host.clone(),
+        stats: host,
+    })
 }
 
 fn prepare(
@@ -207,7 +203,12 @@ fn prepare(
         host: parts.host,
         clients: clients.clone(),
     })
-    .map_err(|error| Error::new(ErrorCode::Exhausted, format!("cannot start the engine: {error}")))?;
+    .map_err(|error| {
+        Error::new(
+            ErrorCode::Exhausted,
+            format!("cannot start the engine: {error}"),
+        )
+    })?;
     let (shared, outcomes) = Shared::new(Ingredients {
         registration: registration(&id, &host, cluster.port(), slots),
         client_address: with_port(&host, client.port()),
@@ -232,31 +233,6 @@ pub(crate) fn thread_name(id: &ExecutorId) -> String {
     format!("task-{}", &id[id.len().saturating_sub(8)..])
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener
-        .local_addr()
-        .map_err(|error| Error::new(ErrorCode::Unavailable, format!("a listener has no address: {error}")))
-}
-
-/// The host that others are told. Nobody can reach "any address".
-fn advertised(config: &Config, bound: IpAddr) -> Result<String, Error> {
-    if !config.advertise.is_empty() {
-        return Ok(config.advertise.clone());
-    }
-    if bound.is_unspecified() {
-        return Err(Error::new(ErrorCode::Invalid, format!("the executor listens on {bound}, where nobody can reach it"))
-            .with_hint("set `advertise` to this machine's host name or address"));
-    }
-    Ok(match bound {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    })
-}
-
-fn with_port(host: &str, port: u16) -> String {
-    format!("{host}:{port}")
-}
-
 /// Ballista's view: tasks and shuffles have one port here, and one slot is one of its vcores.
 fn registration(id: &ExecutorId, host: &str, port: u16, slots: usize) -> ExecutorRegistration {
     let vcores = executor_resource::Resource::Vcores(u32::try_from(slots).unwrap_or(u32::MAX));
@@ -265,7 +241,11 @@ fn registration(id: &ExecutorId, host: &str, port: u16, slots: usize) -> Executo
         host: Some(host.to_owned()),
         port: port.into(),
         grpc_port: port.into(),
-        specification: Some(ExecutorSpecification { resources: vec![ExecutorResource { resource: Some(vcores) }] }),
+        specification: Some(ExecutorSpecification {
+            resources: vec![ExecutorResource {
+                resource: Some(vcores),
+            }],
+        }),
         os_info: Some(ExecutorOperatingSystemSpecification::default()),
         ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
     }
@@ -280,7 +260,8 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
         stop: shared.stop.clone(),
     };
     let grpc = Routes::new(FlightServiceServer::new(results)).into_axum_router();
-    grpc.merge(health::routes(Arc::clone(&shared.standing))).into()
+    grpc.merge(health::routes(Arc::clone(&shared.standing)))
+        .into()
 }
 
 fn cluster_routes(shared: &Arc<Shared>, config: &Config) -> Routes {

@@ -15,7 +15,9 @@ pub(crate) fn routes(standing: Arc<Standing>) -> Router {
         let standing = Arc::clone(&standing);
         async move { readiness(&standing) }
     };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready))
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
 }
 
 fn readiness(standing: &Standing) -> (StatusCode, &'static str) {
@@ -24,6 +26,9 @@ fn readiness(standing: &Standing) -> (StatusCode, &'static str) {
     } else if standing.is_connected() {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the scheduler has not accepted a heartbeat\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the scheduler has not accepted a heartbeat\n",
+        )
     }
 }

@@ -15,6 +15,7 @@ mod engine;
 mod executor;
 mod flight;
 mod health;
+mod listeners;
 mod memory;
 mod serve;
 mod shell;
@@ -24,5 +25,6 @@ mod workdir;
 mod workers;
 
 pub use config::Config;
-pub use executor::{Executor, Listeners};
+pub use executor::Executor;
 pub use host::{HostStats, Parts};
+pub use listeners::Listeners;

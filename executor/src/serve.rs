@@ -58,7 +58,10 @@ async fn accept(listener: &TcpListener, cut: CancellationToken) -> io::Result<Co
     match listener.accept().await {
         Ok((stream, _)) => {
             stream.set_nodelay(true)?;
-            Ok(Connection { stream, cut: Box::pin(cut.cancelled_owned()) })
+            Ok(Connection {
+                stream,
+                cut: Box::pin(cut.cancelled_owned()),
+            })
         }
         Err(error) => {
             warn!(%error, "cannot accept a connection");
@@ -76,11 +79,19 @@ pub(crate) fn until<T: Send + 'static>(
     let stopped = stop.clone();
     let ended = stream::once(async move {
         match stopped.is_cancelled() {
-            true => Some(Err(Error::new(ErrorCode::Unavailable, "the executor is stopping").into())),
+            true => Some(Err(Error::new(
+                ErrorCode::Unavailable,
+                "the executor is stopping",
+            )
+            .into())),
             false => None,
         }
     });
-    Box::pin(stream.take_until(stop.cancelled_owned()).chain(ended.filter_map(|end| async move { end })))
+    Box::pin(
+        stream
+            .take_until(stop.cancelled_owned())
+            .chain(ended.filter_map(|end| async move { end })),
+    )
 }
 
 /// A connection that can be cut from our side.
@@ -99,14 +110,22 @@ impl Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -148,7 +167,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_is_stopped_ends_in_an_error_and_a_whole_one_does_not() {
-        let whole: Vec<_> = until(stream::iter([Ok(1), Ok(2)]), CancellationToken::new()).collect().await;
+        let whole: Vec<_> = until(stream::iter([Ok(1), Ok(2)]), CancellationToken::new())
+            .collect()
+            .await;
         assert!(matches!(whole.as_slice(), [Ok(1), Ok(2)]));
 
         let stop = CancellationToken::new();

@@ -57,15 +57,18 @@ impl FromStr for Bytes {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        scaled(text, &SIZE_UNITS, 1)
-            .map(Self)
-            .ok_or_else(|| Error::new(ErrorCode::Invalid, format!("'{text}' is not a size")).with_hint("write 512MiB, 2GiB or a number of bytes"))
+        scaled(text, &SIZE_UNITS, 1).map(Self).ok_or_else(|| {
+            Error::new(ErrorCode::Invalid, format!("'{text}' is not a size"))
+                .with_hint("write 512MiB, 2GiB or a number of bytes")
+        })
     }
 }
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = SIZE_UNITS[..4].iter().find(|(_, size)| self.0 > 0 && self.0.is_multiple_of(*size));
+        let unit = SIZE_UNITS[..4]
+            .iter()
+            .find(|(_, size)| self.0 > 0 && self.0.is_multiple_of(*size));
         match unit {
             Some((name, size)) => write!(f, "{}{}iB", self.0 / size, name[..1].to_uppercase()),
             None => write!(f, "{}", self.0),
@@ -94,15 +97,27 @@ impl Span {
     }
 }
 
-const SPAN_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SPAN_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 impl FromStr for Span {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        scaled(text, &SPAN_UNITS, 1_000).map(Self::millis).ok_or_else(|| {
-            Error::new(ErrorCode::Invalid, format!("'{text}' is not a span of time")).with_hint("write 90s, 5m, 6h or a number of seconds")
-        })
+        scaled(text, &SPAN_UNITS, 1_000)
+            .map(Self::millis)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorCode::Invalid,
+                    format!("'{text}' is not a span of time"),
+                )
+                .with_hint("write 90s, 5m, 6h or a number of seconds")
+            })
     }
 }
 
@@ -121,7 +136,11 @@ fn scaled(text: &str, units: &[(&str, u64)], plain: u64) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start();
-    let scale = if unit.is_empty() { plain } else { units.iter().find(|(name, _)| *name == unit)?.1 };
+    let scale = if unit.is_empty() {
+        plain
+    } else {
+        units.iter().find(|(name, _)| *name == unit)?.1
+    };
     number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
@@ -163,8 +182,16 @@ macro_rules! text_or_number {
     };
 }
 
-text_or_number!(Bytes, "a size such as \"512MiB\" or a number of bytes", Bytes::new);
-text_or_number!(Span, "a span such as \"90s\" or a number of seconds", Span::secs);
+text_or_number!(
+    Bytes,
+    "a size such as \"512MiB\" or a number of bytes",
+    Bytes::new
+);
+text_or_number!(
+    Span,
+    "a span such as \"90s\" or a number of seconds",
+    Span::secs
+);
 
 #[cfg(test)]
 mod tests {

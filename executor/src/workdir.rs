@@ -24,7 +24,11 @@ impl WorkDir {
     /// Makes the folders below `root`, or below a new temporary folder where `root` is empty.
     pub(crate) fn open(root: &Path, id: &ExecutorId) -> Result<Self, Error> {
         let temporary = root.as_os_str().is_empty();
-        let root = if temporary { std::env::temp_dir().join(format!("whimbrel-{id}")) } else { root.to_owned() };
+        let root = if temporary {
+            std::env::temp_dir().join(format!("whimbrel-{id}"))
+        } else {
+            root.to_owned()
+        };
         let executors = root.join("executors");
         let own = executors.join(id.as_str());
         for dir in [own.join("jobs"), own.join("spill"), root.join("models")] {
@@ -32,11 +36,14 @@ impl WorkDir {
         }
         let root = fs::canonicalize(&root).map_err(|error| failed("find", &root, &error))?;
         let own = root.join("executors").join(id.as_str());
-        let path = own.join(LOCK);
-        let lock = File::create(&path).map_err(|error| failed("write", &path, &error))?;
-        lock.lock().map_err(|error| failed("lock", &path, &error))?;
+        let lock = lock(&own)?;
         remove_abandoned(&executors, id);
-        Ok(Self { root, own, temporary, _lock: lock })
+        Ok(Self {
+            root,
+            own,
+            temporary,
+            _lock: lock,
+        })
     }
 
     /// What tasks write: `<job>/<stage>/...`.
@@ -57,7 +64,11 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        let dir = if self.temporary { &self.root } else { &self.own };
+        let dir = if self.temporary {
+            &self.root
+        } else {
+            &self.own
+        };
         if let Err(error) = fs::remove_dir_all(dir) {
             warn!(dir = %dir.display(), %error, "cannot remove the work folder");
         }
@@ -65,19 +76,43 @@ impl Drop for WorkDir {
 }
 
 fn make(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| failed("make", dir, &error))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| failed("make", dir, &error))
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::new(ErrorCode::Unavailable, format!("cannot {what} {}: {error}", path.display()))
-        .with_hint("set `work_dir` to a folder that this user can write")
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("cannot {what} {}: {error}", path.display()),
+    )
+    .with_hint("set `work_dir` to a folder that this user can write")
+}
+
+/// The lock gets its name once it is held, so that nobody takes a folder that is just being made for an abandoned one.
+fn lock(own: &Path) -> Result<File, Error> {
+    let (fresh, path) = (own.join("lock.new"), own.join(LOCK));
+    let lock = File::create(&fresh).map_err(|error| failed("write", &fresh, &error))?;
+    lock.lock()
+        .map_err(|error| failed("lock", &fresh, &error))?;
+    fs::rename(&fresh, &path).map_err(|error| failed("write", &path, &error))?;
+    Ok(lock)
 }
 
 /// A lock that can be had belongs to no living executor.
 fn remove_abandoned(executors: &Path, own: &ExecutorId) {
-    let Ok(entries) = fs::read_dir(executors) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name() != own.as_str()) {
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+    let Ok(entries) = fs::read_dir(executors) else {
+        return;
+    };
+    for entry in entries
+        .flatten()
+        .filter(|entry| entry.file_name() != own.as_str())
+    {
+        let Ok(lock) = File::open(entry.path().join(LOCK)) else {
+            continue;
+        };
         match lock.try_lock() {
             Ok(()) => {
                 if let Err(error) = fs::remove_dir_all(entry.path()) {

@@ -14,6 +14,9 @@ const NICENESS: i32 = 10;
 /// How long tasks that were told to stop may take to see it.
 const JOIN: Duration = Duration::from_secs(5);
 
+/// Plans are deep trees, and decoding one is a deep recursion.
+const STACK: usize = 16 << 20;
+
 /// The runtime of the tasks.
 #[derive(Debug)]
 pub(crate) struct Workers {
@@ -27,11 +30,20 @@ impl Workers {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name(name)
+            .thread_stack_size(STACK)
             .on_thread_start(lower_priority)
             .enable_all()
             .build()
-            .map_err(|error| Error::new(ErrorCode::Exhausted, format!("cannot start {threads} task threads: {error}")))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Exhausted,
+                    format!("cannot start {threads} task threads: {error}"),
+                )
+            })?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+        })
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -49,7 +61,10 @@ impl Workers {
     }
 
     fn take(&self) -> Option<Runtime> {
-        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 

@@ -39,7 +39,10 @@ impl ClientPool {
 
     fn put(&self, key: Key, client: BallistaClient) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.entry(key).or_default().push(Idle { client, since_ms: now_ms() });
+        idle.entry(key).or_default().push(Idle {
+            client,
+            since_ms: now_ms(),
+        });
     }
 
     /// Closes what has been idle for too long at `now_ms`.
@@ -87,7 +90,10 @@ impl BallistaClientPool for ClientPool {
             }
         };
         let pool = self.clone();
-        Ok(PooledClient::new(client, Box::new(move |client| pool.put(key, client))))
+        Ok(PooledClient::new(
+            client,
+            Box::new(move |client| pool.put(key, client)),
+        ))
     }
 
     async fn evict_idle(&self) {

@@ -16,9 +16,12 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{
+    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions,
+};
 use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs,
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+    StatisticsArgs,
 };
 use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -75,16 +78,29 @@ impl ExecutionPlan for CancelGuardExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match <[_; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Self { input, token: self.token.clone() })),
+            Ok([input]) => Ok(Arc::new(Self {
+                input,
+                token: self.token.clone(),
+            })),
             Err(children) => internal_err!("CancelGuardExec has one input, not {}", children.len()),
         }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         Ok(Box::pin(Guarded {
             schema: self.input.schema(),
             cancelled: Box::pin(self.token.clone().cancelled_owned()),
@@ -92,7 +108,11 @@ impl ExecutionPlan for CancelGuardExec {
         }))
     }
 
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         match inputs {
             [input] => Ok(Arc::clone(input)),
             _ => internal_err!("CancelGuardExec has one input, not {}", inputs.len()),
@@ -120,10 +140,14 @@ impl Stream for Guarded {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let Some(input) = this.input.as_mut() else { return Poll::Ready(None) };
+        let Some(input) = this.input.as_mut() else {
+            return Poll::Ready(None);
+        };
         if this.cancelled.as_mut().poll(cx).is_ready() {
             this.input = None;
-            return Poll::Ready(Some(Err(DataFusionError::External(Box::new(BallistaError::Cancelled)))));
+            return Poll::Ready(Some(Err(DataFusionError::External(Box::new(
+                BallistaError::Cancelled,
+            )))));
         }
         let polled = catch_unwind(AssertUnwindSafe(|| input.as_mut().poll_next(cx)));
         let item = match polled {
@@ -150,6 +174,7 @@ pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text");
-    Error::new(ErrorCode::Bug, format!("a task panicked: {text}"))
-        .with_hint("this is a defect of Whimbrel or of a library in it; the executor's log has the place")
+    Error::new(ErrorCode::Bug, format!("a task panicked: {text}")).with_hint(
+        "this is a defect of Whimbrel or of a library in it; the executor's log has the place",
+    )
 }

@@ -8,14 +8,19 @@ use std::sync::Arc;
 
 use ballista_core::error::BallistaError;
 use ballista_core::extension::{
-    SessionConfigExt, ballista_aggregate_functions, ballista_scalar_functions, ballista_window_functions,
+    SessionConfigExt, ballista_aggregate_functions, ballista_scalar_functions,
+    ballista_window_functions,
 };
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::protobuf::MultiTaskDefinition;
 use ballista_core::serde::scheduler::TaskDefinition;
 use ballista_core::serde::scheduler::from_proto::get_task_definition_vec;
-use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
-use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use ballista_core::serde::{
+    BallistaCodec, BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec,
+};
+use ballista_executor::execution_engine::{
+    DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor,
+};
 use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -55,7 +60,14 @@ pub(crate) struct EngineParts<'a> {
 
 impl Engine {
     pub(crate) fn new(parts: EngineParts<'_>) -> Result<Self> {
-        let EngineParts { jobs, spill, memory, max_message, host, clients } = parts;
+        let EngineParts {
+            jobs,
+            spill,
+            memory,
+            max_message,
+            host,
+            clients,
+        } = parts;
         // One environment for all tasks: its object-store clients and file footers are worth sharing, and its memory is bounded.
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))
@@ -75,10 +87,17 @@ impl Engine {
     }
 
     /// Decodes the plan that the tasks share.
-    pub(crate) fn decode(&self, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, BallistaError> {
+    pub(crate) fn decode(
+        &self,
+        tasks: MultiTaskDefinition,
+    ) -> Result<Vec<TaskDefinition>, BallistaError> {
         let runtime = Arc::clone(&self.runtime);
-        let BallistaFunctionRegistry { scalar_functions, aggregate_functions, window_functions, higher_order_functions } =
-            self.functions.as_ref();
+        let BallistaFunctionRegistry {
+            scalar_functions,
+            aggregate_functions,
+            window_functions,
+            higher_order_functions,
+        } = self.functions.as_ref();
         get_task_definition_vec(
             tasks,
             Arc::new(move |_| Ok(Arc::clone(&runtime))),
@@ -92,7 +111,11 @@ impl Engine {
     }
 
     /// The stage of one task, which ends soon after `token` fires.
-    pub(crate) fn stage(&self, task: &TaskDefinition, token: &CancellationToken) -> Result<Arc<dyn QueryStageExecutor>> {
+    pub(crate) fn stage(
+        &self,
+        task: &TaskDefinition,
+        token: &CancellationToken,
+    ) -> Result<Arc<dyn QueryStageExecutor>> {
         self.stages.create_query_stage_exec(
             task.job_id.clone(),
             task.stage_id,
@@ -128,7 +151,10 @@ fn file_id(task: &TaskDefinition) -> usize {
 }
 
 /// The plan with the guard under its shuffle writer.
-fn guarded(plan: &Arc<dyn ExecutionPlan>, token: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+fn guarded(
+    plan: &Arc<dyn ExecutionPlan>,
+    token: &CancellationToken,
+) -> Result<Arc<dyn ExecutionPlan>> {
     match plan.children().as_slice() {
         [input] => {
             let guard = CancelGuardExec::new(Arc::clone(input), token.clone());
@@ -153,6 +179,8 @@ fn functions() -> BallistaFunctionRegistry {
 fn codec() -> BallistaCodec {
     BallistaCodec::new(
         Arc::new(BallistaLogicalExtensionCodec::default()),
-        Arc::new(WhimbrelPhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default()))),
+        Arc::new(WhimbrelPhysicalCodec::new(Arc::new(
+            BallistaPhysicalExtensionCodec::default(),
+        ))),
     )
 }

@@ -29,24 +29,42 @@ pub(crate) struct ResultIndex {
 
 impl ResultIndex {
     pub(crate) fn new(jobs_dir: PathBuf) -> Self {
-        Self { jobs_dir, jobs: Mutex::default() }
+        Self {
+            jobs_dir,
+            jobs: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, ResultFile>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers what a finished task wrote. Sorted shuffle files hold many partitions in one and are never a result.
+    /// Remembers what a finished task wrote. Sorted shuffle files hold many partitions in one and are never a result, but
+    /// their job has something here all the same.
     pub(crate) fn add(&self, task: &TaskKey, written: &[ShuffleWritePartition]) {
-        for partition in written.iter().filter(|partition| !partition.is_sort_shuffle) {
-            if let Some((name, file)) = self.file(&task.job_id, task.stage_id, partition) {
-                self.lock().entry(task.job_id.to_string()).or_default().insert(name, file);
-            }
-        }
+        let results = written
+            .iter()
+            .filter(|partition| !partition.is_sort_shuffle);
+        let files =
+            results.filter_map(|partition| self.file(&task.job_id, task.stage_id, partition));
+        self.lock()
+            .entry(task.job_id.to_string())
+            .or_default()
+            .extend(files);
     }
 
-    fn file(&self, job: &JobId, stage: usize, written: &ShuffleWritePartition) -> Option<(String, ResultFile)> {
-        let ShuffleWritePartition { partition_id, num_rows, file_id, .. } = written;
+    fn file(
+        &self,
+        job: &JobId,
+        stage: usize,
+        written: &ShuffleWritePartition,
+    ) -> Option<(String, ResultFile)> {
+        let ShuffleWritePartition {
+            partition_id,
+            num_rows,
+            file_id,
+            ..
+        } = written;
         let partition = usize::try_from(*partition_id).ok()?;
         let name = create_shuffle_path("", job, stage, partition, *file_id, false).ok()?;
         let file = ResultFile {
@@ -73,7 +91,7 @@ impl ResultIndex {
         }
     }
 
-    /// The jobs that have results here.
+    /// The jobs that have files here.
     pub(crate) fn jobs(&self) -> Vec<String> {
         self.lock().keys().cloned().collect()
     }
@@ -86,7 +104,11 @@ mod tests {
     #[test]
     fn only_what_a_task_reported_is_found_and_only_until_it_is_forgotten() {
         let index = ResultIndex::new(PathBuf::from("/work/jobs"));
-        let task = TaskKey { job_id: "j1".into(), stage_id: 2, task_id: 5 };
+        let task = TaskKey {
+            job_id: "j1".into(),
+            stage_id: 2,
+            task_id: 5,
+        };
         let written = |partition_id, is_sort_shuffle| ShuffleWritePartition {
             partition_id,
             num_rows: 10,

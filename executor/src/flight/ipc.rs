@@ -31,7 +31,10 @@ pub(super) struct Messages<R> {
 
 impl<R: AsyncRead + Unpin> Messages<R> {
     pub(super) fn new(source: R, length: u64) -> Self {
-        Self { source, left: length }
+        Self {
+            source,
+            left: length,
+        }
     }
 
     /// The next message; `None` at the end marker. A file that ends without the marker is cut off.
@@ -51,7 +54,11 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         let header = self.bytes(length).await?;
         let (body, rows) = measure(&header)?;
         let body = self.bytes(body).await?;
-        let data = FlightData { data_header: header, data_body: body, ..Default::default() };
+        let data = FlightData {
+            data_header: header,
+            data_body: body,
+            ..Default::default()
+        };
         Ok(Some(Message { data, rows }))
     }
 
@@ -65,7 +72,10 @@ impl<R: AsyncRead + Unpin> Messages<R> {
     async fn bytes(&mut self, length: usize) -> io::Result<Bytes> {
         self.take(length)?;
         let mut buffer = Vec::with_capacity(length);
-        let read = (&mut self.source).take(length as u64).read_to_end(&mut buffer).await?;
+        let read = (&mut self.source)
+            .take(length as u64)
+            .read_to_end(&mut buffer)
+            .await?;
         if read < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -74,19 +84,27 @@ impl<R: AsyncRead + Unpin> Messages<R> {
 
     /// Checks a length against what is left before any memory is set aside for it.
     fn take(&mut self, length: usize) -> io::Result<()> {
-        self.left = self.left.checked_sub(length as u64).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        self.left = self
+            .left
+            .checked_sub(length as u64)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         Ok(())
     }
 }
 
 /// The length of the body that follows a header, and the rows in it.
 fn measure(header: &[u8]) -> io::Result<(usize, u64)> {
-    let message = root_as_message(header).map_err(|error| broken(&format!("a header that cannot be read: {error}")))?;
-    let body = usize::try_from(message.bodyLength()).map_err(|_| broken("a body of negative length"))?;
+    let message = root_as_message(header)
+        .map_err(|error| broken(&format!("a header that cannot be read: {error}")))?;
+    let body =
+        usize::try_from(message.bodyLength()).map_err(|_| broken("a body of negative length"))?;
     let rows = match message.header_type() {
         MessageHeader::RecordBatch => {
-            let batch = message.header_as_record_batch().ok_or_else(|| broken("a record batch without its header"))?;
-            u64::try_from(batch.length()).map_err(|_| broken("a record batch of negative length"))?
+            let batch = message
+                .header_as_record_batch()
+                .ok_or_else(|| broken("a record batch without its header"))?;
+            u64::try_from(batch.length())
+                .map_err(|_| broken("a record batch of negative length"))?
         }
         _ => 0,
     };
@@ -110,8 +128,11 @@ mod tests {
     fn file() -> Vec<u8> {
         let column: ArrayRef = Arc::new(Int32Array::from_iter_values(0..1000));
         let batch = RecordBatch::try_from_iter([("x", column)]).expect("batch");
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).expect("options");
-        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options).expect("writer");
+        let options = IpcWriteOptions::default()
+            .try_with_compression(Some(CompressionType::LZ4_FRAME))
+            .expect("options");
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &batch.schema(), options)
+            .expect("writer");
         writer.write(&batch).expect("written");
         writer.write(&batch).expect("written");
         writer.finish().expect("finished");
@@ -132,7 +153,11 @@ mod tests {
         let bytes = file();
         assert_eq!(rows(&bytes).await.expect("whole"), 2000);
         for cut in 0..bytes.len() {
-            assert!(rows(&bytes[..cut]).await.is_err(), "cut at {cut} of {}", bytes.len());
+            assert!(
+                rows(&bytes[..cut]).await.is_err(),
+                "cut at {cut} of {}",
+                bytes.len()
+            );
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
-    PollInfo, PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use prost::Message as _;
 use tokio::fs::File;
@@ -43,24 +43,45 @@ impl ClientDoor {
     }
 
     fn check(&self, metadata: &MetadataMap) -> Result<(), Error> {
-        let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let expected = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let Some(expected) = expected else {
-            return Err(Error::new(ErrorCode::Unavailable, "this executor has not joined its pool yet"));
+            return Err(Error::new(
+                ErrorCode::Unavailable,
+                "this executor has not joined its pool yet",
+            ));
         };
-        let shown = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let shown = shown.strip_prefix("Bearer ").or_else(|| shown.strip_prefix("bearer ")).unwrap_or_default();
+        let shown = metadata
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let shown = shown
+            .strip_prefix("Bearer ")
+            .or_else(|| shown.strip_prefix("bearer "))
+            .unwrap_or_default();
         if expected.is_empty() || same(shown.as_bytes(), expected.as_bytes()) {
             Ok(())
         } else {
-            Err(Error::new(ErrorCode::Denied, "this pool asks for its token")
-                .with_hint("send `authorization: Bearer <token>`, the same as to the scheduler"))
+            Err(
+                Error::new(ErrorCode::Denied, "this pool asks for its token").with_hint(
+                    "send `authorization: Bearer <token>`, the same as to the scheduler",
+                ),
+            )
         }
     }
 }
 
 /// Compares without telling by its duration where the first difference is.
 fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (l, r)| differ | (l ^ r)) == 0
+    left.len() == right.len()
+        && left
+            .iter()
+            .zip(right)
+            .fold(0, |differ, (l, r)| differ | (l ^ r))
+            == 0
 }
 
 /// Serves the results that this executor wrote.
@@ -74,45 +95,89 @@ pub(crate) struct ResultsService {
 }
 
 impl ResultsService {
-    async fn open(&self, ticket: &[u8]) -> Result<ReceiverStream<Result<FlightData, Status>>, Error> {
-        let ticket = ResultTicket::decode(ticket)
-            .map_err(|_| Error::new(ErrorCode::Invalid, "the ticket is not one of this pool").with_hint(ASK_AGAIN))?;
+    async fn open(
+        &self,
+        ticket: &[u8],
+    ) -> Result<ReceiverStream<Result<FlightData, Status>>, Error> {
+        let ticket = ResultTicket::decode(ticket).map_err(|_| {
+            Error::new(ErrorCode::Invalid, "the ticket is not one of this pool")
+                .with_hint(ASK_AGAIN)
+        })?;
         let found = self.find(&ticket)?;
         let gone = |error: std::io::Error| {
-            Error::new(ErrorCode::NotFound, format!("the rows of query {} are gone: {error}", ticket.query_id)).with_hint(ASK_AGAIN)
+            Error::new(
+                ErrorCode::NotFound,
+                format!("the rows of query {} are gone: {error}", ticket.query_id),
+            )
+            .with_hint(ASK_AGAIN)
         };
         let file = File::open(&found.path).await.map_err(gone)?;
         let length = file.metadata().await.map_err(gone)?.len();
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        debug!(job_id = ticket.job_id, partition = ticket.partition, rows = found.rows, bytes = length, "sending results");
+        debug!(
+            job_id = ticket.job_id,
+            partition = ticket.partition,
+            rows = found.rows,
+            bytes = length,
+            "sending results"
+        );
         let messages = Messages::new(BufReader::with_capacity(BUFFER, file), length);
-        self.tracker.spawn(pass_on(messages, ticket, sender, self.stop.clone()));
+        self.tracker
+            .spawn(pass_on(messages, ticket, sender, self.stop.clone()));
         Ok(ReceiverStream::new(receiver))
     }
 
     /// The file that the ticket means, if this executor wrote it and every field agrees.
     fn find(&self, ticket: &ResultTicket) -> Result<ResultFile, Error> {
-        let ResultTicket { query_id, job_id, stage_id, partition, executor_id, file, rows } = ticket;
+        let ResultTicket {
+            query_id,
+            job_id,
+            stage_id,
+            partition,
+            executor_id,
+            file,
+            rows,
+        } = ticket;
         if executor_id != self.id.as_str() {
-            return Err(Error::new(ErrorCode::NotFound, format!("the ticket is for another executor than {}", self.id))
-                .with_hint(ASK_AGAIN));
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("the ticket is for another executor than {}", self.id),
+            )
+            .with_hint(ASK_AGAIN));
         }
         let job_id: JobId = job_id.parse()?;
         let found = self.index.find(job_id.as_str(), file);
-        let found = found.filter(|found| found.stage_id == *stage_id && found.partition == *partition).ok_or_else(|| {
-            Error::new(ErrorCode::NotFound, format!("query {query_id} has no such result on this executor"))
+        let found = found
+            .filter(|found| found.stage_id == *stage_id && found.partition == *partition)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorCode::NotFound,
+                    format!("query {query_id} has no such result on this executor"),
+                )
                 .with_hint("results are removed some time after their query; run it again")
-        })?;
-        if found.rows == *rows { Ok(found) } else { Err(miscount(ticket, found.rows)) }
+            })?;
+        if found.rows == *rows {
+            Ok(found)
+        } else {
+            Err(miscount(ticket, found.rows))
+        }
     }
 }
 
 const ASK_AGAIN: &str = "ask the scheduler for the query's endpoints, or run it again";
 
 fn miscount(ticket: &ResultTicket, rows: u64) -> Error {
-    let ResultTicket { query_id, partition, rows: promised, .. } = ticket;
-    Error::new(ErrorCode::Data, format!("query {query_id}, partition {partition}: {rows} rows here, {promised} promised"))
-        .with_hint("run the query again")
+    let ResultTicket {
+        query_id,
+        partition,
+        rows: promised,
+        ..
+    } = ticket;
+    Error::new(
+        ErrorCode::Data,
+        format!("query {query_id}, partition {partition}: {rows} rows here, {promised} promised"),
+    )
+    .with_hint("run the query again")
 }
 
 /// Sends the file's messages until its end, an error, or nobody listens.
@@ -123,7 +188,8 @@ async fn pass_on(
     stop: CancellationToken,
 ) {
     // Where the executor stops first, `until` tells the client.
-    stop.run_until_cancelled(send_all(&mut messages, &ticket, &sender)).await;
+    stop.run_until_cancelled(send_all(&mut messages, &ticket, &sender))
+        .await;
 }
 
 async fn send_all(
@@ -150,15 +216,25 @@ async fn send_all(
 }
 
 fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {
-    let ResultTicket { query_id, partition, .. } = ticket;
-    Error::new(ErrorCode::Data, format!("query {query_id}, partition {partition}: the result file cannot be read: {error}"))
-        .with_hint("run the query again")
+    let ResultTicket {
+        query_id,
+        partition,
+        ..
+    } = ticket;
+    Error::new(
+        ErrorCode::Data,
+        format!("query {query_id}, partition {partition}: the result file cannot be read: {error}"),
+    )
+    .with_hint("run the query again")
 }
 
 fn refused(what: &str) -> Status {
-    Error::new(ErrorCode::Invalid, format!("an executor does not serve {what}"))
-        .with_hint("an executor's client port has do_get only; ask the scheduler for the rest")
-        .into()
+    Error::new(
+        ErrorCode::Invalid,
+        format!("an executor does not serve {what}"),
+    )
+    .with_hint("an executor's client port has do_get only; ask the scheduler for the rest")
+    .into()
 }
 
 #[tonic::async_trait]
@@ -171,7 +247,10 @@ impl FlightService for ResultsService {
     type ListActionsStream = Outgoing<ActionType>;
     type DoExchangeStream = Outgoing<FlightData>;
 
-    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
         self.door.check(request.metadata())?;
         let stream = self.open(&request.into_inner().ticket).await?;
         Ok(Response::new(until(stream, self.stop.clone())))
@@ -184,35 +263,59 @@ impl FlightService for ResultsService {
         Err(refused("handshake"))
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
         Err(refused("list_flights"))
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         Err(refused("get_flight_info"))
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
         Err(refused("poll_flight_info"))
     }
 
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
         Err(refused("get_schema"))
     }
 
-    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
         Err(refused("do_put"))
     }
 
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+    async fn do_action(
+        &self,
+        _: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
         Err(refused("do_action"))
     }
 
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
         Err(refused("list_actions"))
     }
 
-    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(refused("do_exchange"))
     }
 }

@@ -3,8 +3,8 @@
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
-    PollInfo, PutResult, SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use ballista_core::serde::protobuf;
 use ballista_executor::flight_service::BallistaFlightService;
@@ -28,7 +28,10 @@ pub(crate) struct ShuffleService {
 
 impl ShuffleService {
     pub(crate) fn new(jobs_dir: String, stop: CancellationToken) -> Self {
-        Self { inner: BallistaFlightService::new(jobs_dir), stop }
+        Self {
+            inner: BallistaFlightService::new(jobs_dir),
+            stop,
+        }
     }
 }
 
@@ -37,13 +40,22 @@ fn check(action: &[u8]) -> Result<(), Error> {
     let action = protobuf::Action::decode(action)
         .map_err(|_| Error::new(ErrorCode::Invalid, "the shuffle ticket cannot be decoded"))?;
     match action.action_type {
-        Some(protobuf::action::ActionType::FetchPartition(fetch)) => fetch.job_id.parse::<JobId>().map(drop),
-        None => Err(Error::new(ErrorCode::Invalid, "the shuffle ticket is empty")),
+        Some(protobuf::action::ActionType::FetchPartition(fetch)) => {
+            fetch.job_id.parse::<JobId>().map(drop)
+        }
+        None => Err(Error::new(
+            ErrorCode::Invalid,
+            "the shuffle ticket is empty",
+        )),
     }
 }
 
 fn refused() -> Status {
-    Error::new(ErrorCode::Invalid, "the cluster port serves shuffle files only").into()
+    Error::new(
+        ErrorCode::Invalid,
+        "the cluster port serves shuffle files only",
+    )
+    .into()
 }
 
 #[tonic::async_trait]
@@ -56,13 +68,19 @@ impl FlightService for ShuffleService {
     type ListActionsStream = Outgoing<ActionType>;
     type DoExchangeStream = Outgoing<FlightData>;
 
-    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
         check(&request.get_ref().ticket)?;
         let stream = self.inner.do_get(request).await?.into_inner();
         Ok(Response::new(until(stream, self.stop.clone())))
     }
 
-    async fn do_action(&self, request: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+    async fn do_action(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
         if request.get_ref().r#type != BLOCKS {
             return Err(refused());
         }
@@ -78,31 +96,52 @@ impl FlightService for ShuffleService {
         Err(refused())
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
         Err(refused())
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         Err(refused())
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
         Err(refused())
     }
 
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
         Err(refused())
     }
 
-    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
         Err(refused())
     }
 
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
         Err(refused())
     }
 
-    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(refused())
     }
 }
@@ -114,9 +153,16 @@ mod tests {
     #[test]
     fn a_job_id_that_could_leave_the_folder_is_refused() {
         let fetch = |job_id: &str| {
-            let fetch = protobuf::FetchPartition { job_id: job_id.to_owned(), ..Default::default() };
+            let fetch = protobuf::FetchPartition {
+                job_id: job_id.to_owned(),
+                ..Default::default()
+            };
             let action_type = Some(protobuf::action::ActionType::FetchPartition(fetch));
-            protobuf::Action { action_type, ..Default::default() }.encode_to_vec()
+            protobuf::Action {
+                action_type,
+                ..Default::default()
+            }
+            .encode_to_vec()
         };
         assert_eq!(check(&fetch("aB3-x_9")), Ok(()));
         for bad in ["", "..", "../other", "/etc", "a/b", "a.b"] {

@@ -37,7 +37,10 @@ async fn remove(dir: &Path) -> Result<(), Error> {
     match tokio::fs::remove_dir_all(dir).await {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::new(ErrorCode::Unavailable, format!("cannot remove {}: {error}", dir.display()))),
+        Err(error) => Err(Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot remove {}: {error}", dir.display()),
+        )),
     }
 }
 
@@ -45,7 +48,12 @@ async fn remove(dir: &Path) -> Result<(), Error> {
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shared.stop.run_until_cancelled(ticks.tick()).await.is_some() {
+    while shared
+        .stop
+        .run_until_cancelled(ticks.tick())
+        .await
+        .is_some()
+    {
         shared.clients.sweep(now_ms());
         if let Err(error) = remove_old(&shared).await {
             warn!(executor_id = %shared.id, %error, "cannot look for old results");
@@ -55,12 +63,21 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 
 async fn remove_old(shared: &Shared) -> Result<(), Error> {
     let dir = shared.work.jobs();
-    let failed = |error: io::Error| Error::new(ErrorCode::Unavailable, format!("cannot list {}: {error}", dir.display()));
+    let failed = |error: io::Error| {
+        Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot list {}: {error}", dir.display()),
+        )
+    };
     let mut entries = tokio::fs::read_dir(&dir).await.map_err(failed)?;
     while let Some(entry) = entries.next_entry().await.map_err(failed)? {
-        let Ok(job) = entry.file_name().to_string_lossy().parse::<JobId>() else { continue };
-        let newest = newest(entry.path()).await.map_err(failed)?;
-        if newest > shared.result_ttl && !shared.tasks.has_job(job.as_str()) {
+        let Ok(job) = entry.file_name().to_string_lossy().parse::<JobId>() else {
+            continue;
+        };
+        if shared.tasks.has_job(job.as_str()) || shared.standing.is_wanted(job.as_str()) {
+            continue;
+        }
+        if newest(entry.path()).await.map_err(failed)? > shared.result_ttl {
             info!(executor_id = %shared.id, job_id = %job, "removing results that nobody removed");
             remove_job(shared, &job, &[]).await?;
         }

@@ -27,7 +27,10 @@ impl Failure {
         match stock.failed_reason {
             // A lost shuffle file: Ballista runs the stage again that made it, and needs to know which.
             Some(FailedReason::FetchPartitionError(_)) => {
-                let status = FailedTask { error: error.to_string(), ..stock };
+                let status = FailedTask {
+                    error: error.to_string(),
+                    ..stock
+                };
                 Self { error, status }
             }
             _ => Self::from_error(error, later_counts),
@@ -40,7 +43,10 @@ impl Failure {
     }
 
     pub(crate) fn cancelled() -> Self {
-        Self::from_error(Error::new(ErrorCode::Cancelled, "the task was cancelled"), false)
+        Self::from_error(
+            Error::new(ErrorCode::Cancelled, "the task was cancelled"),
+            false,
+        )
     }
 }
 
@@ -48,11 +54,22 @@ impl Failure {
 fn failed_task(error: &Error, later_counts: bool) -> FailedTask {
     let (retryable, count_to_failures, reason) = match (error.code(), error.retry()) {
         (ErrorCode::Cancelled, _) => (true, false, FailedReason::TaskKilled(TaskKilled {})),
-        (_, Retry::Never) => (false, false, FailedReason::ExecutionError(ExecutionError {})),
-        (_, Retry::Later) if !later_counts => (true, false, FailedReason::TaskKilled(TaskKilled {})),
+        (_, Retry::Never) => (
+            false,
+            false,
+            FailedReason::ExecutionError(ExecutionError {}),
+        ),
+        (_, Retry::Later) if !later_counts => {
+            (true, false, FailedReason::TaskKilled(TaskKilled {}))
+        }
         (_, Retry::Elsewhere | Retry::Later) => (true, true, FailedReason::IoError(IoError {})),
     };
-    FailedTask { error: error.to_string(), retryable, count_to_failures, failed_reason: Some(reason) }
+    FailedTask {
+        error: error.to_string(),
+        retryable,
+        count_to_failures,
+        failed_reason: Some(reason),
+    }
 }
 
 /// The pool's error for whatever the engine raised.
@@ -61,7 +78,9 @@ pub(crate) fn classify(error: &DataFusionError, files: &[String]) -> Error {
         return own.clone();
     }
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner, files),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            classify(inner, files)
+        }
         DataFusionError::Shared(inner) => classify(inner, files),
         DataFusionError::Collection(errors) => match errors.first() {
             Some(first) => classify(first, files),
@@ -72,9 +91,13 @@ pub(crate) fn classify(error: &DataFusionError, files: &[String]) -> Error {
         DataFusionError::ObjectStore(inner) => store(inner),
         DataFusionError::IoError(inner) => input_output(inner, files),
         DataFusionError::External(inner) => foreign(inner.as_ref(), files),
-        DataFusionError::ResourcesExhausted(text) => Error::new(ErrorCode::Exhausted, format!("memory is used up: {text}"))
-            .with_hint("raise the executors' memory_limit, or run fewer slots"),
-        DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => Error::new(ErrorCode::Cancelled, "the task was cancelled"),
+        DataFusionError::ResourcesExhausted(text) => {
+            Error::new(ErrorCode::Exhausted, format!("memory is used up: {text}"))
+                .with_hint("raise the executors' memory_limit, or run fewer slots")
+        }
+        DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => {
+            Error::new(ErrorCode::Cancelled, "the task was cancelled")
+        }
         DataFusionError::ExecutionJoin(inner) => bug(inner),
         DataFusionError::Internal(text) | DataFusionError::Ffi(text) => bug(text),
         DataFusionError::SQL(inner, _) => Error::new(ErrorCode::Invalid, inner.to_string()),
@@ -97,8 +120,10 @@ fn arrow(error: &ArrowError, files: &[String]) -> Error {
         | ArrowError::ParquetError(text)
         | ArrowError::IpcError(text)
         | ArrowError::ParseError(text) => data(text, files),
-        ArrowError::CastError(text) => Error::new(ErrorCode::Invalid, text).with_hint("TRY_CAST gives NULL where a value does not fit"),
-        ArrowError::DivideByZero => Error::new(ErrorCode::Invalid, "division by zero").with_hint("NULLIF(x, 0) gives NULL instead"),
+        ArrowError::CastError(text) => Error::new(ErrorCode::Invalid, text)
+            .with_hint("TRY_CAST gives NULL where a value does not fit"),
+        ArrowError::DivideByZero => Error::new(ErrorCode::Invalid, "division by zero")
+            .with_hint("NULLIF(x, 0) gives NULL instead"),
         ArrowError::MemoryError(text) => Error::new(ErrorCode::Exhausted, text),
         ArrowError::CDataInterface(text) => bug(text),
         ArrowError::NotYetImplemented(_)
@@ -141,16 +166,20 @@ fn engine(error: &BallistaError, files: &[String]) -> Error {
         BallistaError::DataFusionError(inner) => classify(inner, files),
         BallistaError::ArrowError(inner) => arrow(inner, files),
         BallistaError::IoError(inner) => input_output(inner, files),
-        BallistaError::FetchFailed(executor, _, _, _) => {
-            Error::new(ErrorCode::Unavailable, format!("rows of an earlier step are lost with executor {executor}"))
-        }
+        BallistaError::FetchFailed(executor, _, _, _) => Error::new(
+            ErrorCode::Unavailable,
+            format!("rows of an earlier step are lost with executor {executor}"),
+        ),
         BallistaError::TonicError(_)
         | BallistaError::GrpcError(_)
         | BallistaError::GrpcConnectionError(_)
-        | BallistaError::GrpcActionError(_) => {
-            Error::new(ErrorCode::Unavailable, format!("another executor does not answer: {error}"))
+        | BallistaError::GrpcActionError(_) => Error::new(
+            ErrorCode::Unavailable,
+            format!("another executor does not answer: {error}"),
+        ),
+        BallistaError::NotImplemented(text) | BallistaError::Configuration(text) => {
+            Error::new(ErrorCode::Invalid, text)
         }
-        BallistaError::NotImplemented(text) | BallistaError::Configuration(text) => Error::new(ErrorCode::Invalid, text),
         BallistaError::SqlError(inner) => Error::new(ErrorCode::Invalid, inner.to_string()),
         BallistaError::General(text) | BallistaError::Internal(text) => bug(text),
         BallistaError::TokioError(inner) => bug(inner),
@@ -160,22 +189,35 @@ fn engine(error: &BallistaError, files: &[String]) -> Error {
 fn store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     match error {
-        Store::NotFound { path, .. } => {
-            Error::new(ErrorCode::InputChanged, format!("input file '{path}' is gone")).with_hint("run the query again")
-        }
-        Store::Precondition { path, .. } => {
-            Error::new(ErrorCode::InputChanged, format!("input file '{path}' has changed")).with_hint("run the query again")
-        }
-        Store::PermissionDenied { path, .. } | Store::Unauthenticated { path, .. } => {
-            Error::new(ErrorCode::Denied, format!("the executor may not read '{path}'"))
-                .with_hint("the executors need their own right to read it")
-        }
+        Store::NotFound { path, .. } => Error::new(
+            ErrorCode::InputChanged,
+            format!("input file '{path}' is gone"),
+        )
+        .with_hint("run the query again"),
+        Store::Precondition { path, .. } => Error::new(
+            ErrorCode::InputChanged,
+            format!("input file '{path}' has changed"),
+        )
+        .with_hint("run the query again"),
+        Store::PermissionDenied { path, .. } | Store::Unauthenticated { path, .. } => Error::new(
+            ErrorCode::Denied,
+            format!("the executor may not read '{path}'"),
+        )
+        .with_hint("the executors need their own right to read it"),
         Store::InvalidPath { .. }
         | Store::NotSupported { .. }
         | Store::NotImplemented { .. }
-        | Store::UnknownConfigurationKey { .. } => Error::new(ErrorCode::Invalid, error.to_string()),
-        Store::Generic { .. } => Error::new(ErrorCode::Unavailable, format!("cannot read input: {error}")),
-        _ => Error::new(ErrorCode::Unavailable, format!("cannot read input: {error}")),
+        | Store::UnknownConfigurationKey { .. } => {
+            Error::new(ErrorCode::Invalid, error.to_string())
+        }
+        Store::Generic { .. } => Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot read input: {error}"),
+        ),
+        _ => Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot read input: {error}"),
+        ),
     }
 }
 
@@ -189,13 +231,16 @@ fn input_output(error: &io::Error, files: &[String]) -> Error {
         }
     }
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::new(ErrorCode::Exhausted, format!("the executor's disk is full: {error}"))
-                .with_hint("give work_dir more room, or run fewer queries at once")
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
+            ErrorCode::Exhausted,
+            format!("the executor's disk is full: {error}"),
+        )
+        .with_hint("give work_dir more room, or run fewer queries at once"),
         io::ErrorKind::OutOfMemory => Error::new(ErrorCode::Exhausted, error.to_string()),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => data(error, files),
-        io::ErrorKind::PermissionDenied => Error::new(ErrorCode::Denied, format!("{error}, {}", among(files))),
+        io::ErrorKind::PermissionDenied => {
+            Error::new(ErrorCode::Denied, format!("{error}, {}", among(files)))
+        }
         _ => Error::new(ErrorCode::Unavailable, format!("{error}, {}", among(files))),
     }
 }
@@ -206,7 +251,8 @@ fn data(what: impl ToString, files: &[String]) -> Error {
         true => what,
         false => format!("{what}, {}", among(files)),
     };
-    Error::new(ErrorCode::Data, format!("input cannot be read: {message}")).with_hint("repair the file or leave it out")
+    Error::new(ErrorCode::Data, format!("input cannot be read: {message}"))
+        .with_hint("repair the file or leave it out")
 }
 
 fn among(files: &[String]) -> String {
@@ -219,7 +265,8 @@ fn among(files: &[String]) -> String {
 
 fn bug(what: impl ToString) -> Error {
     let what = what.to_string();
-    Error::new(ErrorCode::Bug, what).with_hint("this is a defect of Whimbrel; the executor's log has the details")
+    Error::new(ErrorCode::Bug, what)
+        .with_hint("this is a defect of Whimbrel; the executor's log has the details")
 }
 
 #[cfg(test)]
@@ -237,10 +284,16 @@ mod tests {
 
     #[test]
     fn a_broken_row_names_its_file_and_runs_elsewhere_counted() {
-        let csv = E::ArrowError(Box::new(ArrowError::CsvError("line 7: 3 columns, not 4".to_owned())), None);
+        let csv = E::ArrowError(
+            Box::new(ArrowError::CsvError("line 7: 3 columns, not 4".to_owned())),
+            None,
+        );
         let failure = failure(E::Shared(Arc::new(csv.context("while reading"))));
         assert_eq!(failure.error.code(), ErrorCode::Data);
-        assert!(failure.error.message().contains("line 7") && failure.error.message().contains("trips/a.csv"));
+        assert!(
+            failure.error.message().contains("line 7")
+                && failure.error.message().contains("trips/a.csv")
+        );
         assert!(failure.status.retryable && failure.status.count_to_failures);
     }
 
@@ -249,7 +302,10 @@ mod tests {
         let failure = failure(E::ArrowError(Box::new(ArrowError::DivideByZero), None));
         assert_eq!(failure.error.code(), ErrorCode::Invalid);
         assert!(!failure.status.retryable);
-        assert!(matches!(failure.status.failed_reason, Some(FailedReason::ExecutionError(_))));
+        assert!(matches!(
+            failure.status.failed_reason,
+            Some(FailedReason::ExecutionError(_))
+        ));
     }
 
     #[test]
@@ -264,22 +320,38 @@ mod tests {
     #[test]
     fn an_error_of_the_pool_keeps_its_own_class_and_words() {
         let own = Error::new(ErrorCode::Model, "model 'tip' answered 3 rows for 4");
-        assert_eq!(failure(whimbrel_predict::error::external(own.clone())).error, own);
+        assert_eq!(
+            failure(whimbrel_predict::error::external(own.clone())).error,
+            own
+        );
     }
 
     #[test]
     fn a_lost_shuffle_file_still_names_the_stage_to_run_again() {
         let lost = BallistaError::FetchFailed("gone".to_owned(), 1, 2, "refused".to_owned());
         let failure = failure(E::Shared(Arc::new(E::External(Box::new(lost)))));
-        let expected = FetchPartitionError { executor_id: "gone".to_owned(), map_stage_id: 1, map_partition_id: 2 };
-        assert_eq!(failure.status.failed_reason, Some(FailedReason::FetchPartitionError(expected)));
+        let expected = FetchPartitionError {
+            executor_id: "gone".to_owned(),
+            map_stage_id: 1,
+            map_partition_id: 2,
+        };
+        assert_eq!(
+            failure.status.failed_reason,
+            Some(FailedReason::FetchPartitionError(expected))
+        );
         assert_eq!(failure.error.code(), ErrorCode::Unavailable);
     }
 
     #[test]
     fn a_vanished_file_is_a_changed_input_and_a_cancel_is_no_failure() {
-        let gone = object_store::Error::NotFound { path: "a.csv".to_owned(), source: "gone".into() };
-        assert_eq!(failure(E::ObjectStore(Box::new(gone))).error.code(), ErrorCode::InputChanged);
+        let gone = object_store::Error::NotFound {
+            path: "a.csv".to_owned(),
+            source: "gone".into(),
+        };
+        assert_eq!(
+            failure(E::ObjectStore(Box::new(gone))).error.code(),
+            ErrorCode::InputChanged
+        );
         let cancelled = failure(E::External(Box::new(BallistaError::Cancelled)));
         assert_eq!(cancelled.error.code(), ErrorCode::Cancelled);
         assert!(cancelled.status.retryable && !cancelled.status.count_to_failures);

@@ -29,11 +29,18 @@ pub(crate) struct SchedulerModels {
 impl ModelFetcher for SchedulerModels {
     async fn fetch(&self, digest: &Digest, to: &Path) -> Result<(), Error> {
         let failed = |error: io::Error| write_failed(to, &error);
-        let request = FetchModelRequest { digest: digest.to_string() };
+        let request = FetchModelRequest {
+            digest: digest.to_string(),
+        };
         let mut chunks = self.link.cluster().fetch_model(request).await?.into_inner();
         let mut file = File::create_new(to).await.map_err(failed)?;
         let mut bytes = 0;
-        let silent = |_| Error::new(ErrorCode::Unavailable, format!("the scheduler stopped sending model {}", digest.short()));
+        let silent = |_| {
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("the scheduler stopped sending model {}", digest.short()),
+            )
+        };
         while let Some(part) = timeout(SILENCE, chunks.message()).await.map_err(silent)?? {
             bytes += part.chunk.len();
             file.write_all(&part.chunk).await.map_err(failed)?;
@@ -50,6 +57,9 @@ fn write_failed(path: &Path, error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::Exhausted,
         _ => ErrorCode::Unavailable,
     };
-    Error::new(code, format!("cannot write the model file {}: {error}", path.display()))
-        .with_hint("models are kept in the executor's work_dir; give it room")
+    Error::new(
+        code,
+        format!("cannot write the model file {}: {error}", path.display()),
+    )
+    .with_hint("models are kept in the executor's work_dir; give it room")
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpc;
 use ballista_core::serde::protobuf::{
-    CancelTasksParams, CancelTasksResult, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams, LaunchTaskResult,
-    RemoveJobDataParams, RemoveJobDataResult, RunningTaskInfo, StopExecutorParams, StopExecutorResult,
+    CancelTasksParams, CancelTasksResult, LaunchMultiTaskParams, LaunchMultiTaskResult,
+    LaunchTaskParams, LaunchTaskResult, RemoveJobDataParams, RemoveJobDataResult, RunningTaskInfo,
+    StopExecutorParams, StopExecutorResult,
 };
 use ballista_core::serde::scheduler::TaskKey;
 use tonic::{Request, Response, Status};
@@ -23,8 +24,15 @@ pub(crate) struct TaskService(pub(crate) Arc<Shared>);
 #[tonic::async_trait]
 impl ExecutorGrpc for TaskService {
     /// Schedulers of this version launch in groups only.
-    async fn launch_task(&self, _: Request<LaunchTaskParams>) -> Result<Response<LaunchTaskResult>, Status> {
-        Err(Error::new(ErrorCode::Invalid, "tasks are launched by launch_multi_task").into())
+    async fn launch_task(
+        &self,
+        _: Request<LaunchTaskParams>,
+    ) -> Result<Response<LaunchTaskResult>, Status> {
+        Err(Error::new(
+            ErrorCode::Invalid,
+            "tasks are launched by launch_multi_task",
+        )
+        .into())
     }
 
     /// An error answer would make the scheduler drop this executor, so what cannot be decoded fails its own job only. Tasks
@@ -43,10 +51,22 @@ impl ExecutorGrpc for TaskService {
         Ok(Response::new(LaunchMultiTaskResult { failed_jobs }))
     }
 
-    async fn cancel_tasks(&self, request: Request<CancelTasksParams>) -> Result<Response<CancelTasksResult>, Status> {
-        for RunningTaskInfo { task_id, job_id, stage_id } in request.into_inner().task_infos {
+    async fn cancel_tasks(
+        &self,
+        request: Request<CancelTasksParams>,
+    ) -> Result<Response<CancelTasksResult>, Status> {
+        for RunningTaskInfo {
+            task_id,
+            job_id,
+            stage_id,
+        } in request.into_inner().task_infos
+        {
             debug!(executor_id = %self.0.id, job_id, stage_id, task = task_id, "cancelling a task");
-            let key = TaskKey { job_id: job_id.into(), stage_id: stage_id as usize, task_id: task_id as usize };
+            let key = TaskKey {
+                job_id: job_id.into(),
+                stage_id: stage_id as usize,
+                task_id: task_id as usize,
+            };
             self.0.tasks.cancel(&key, now_ms());
         }
         Ok(Response::new(CancelTasksResult { cancelled: true }))
@@ -54,8 +74,15 @@ impl ExecutorGrpc for TaskService {
 
     /// A forced stop is what Ballista sends to an executor whose heartbeats it missed. The executor lives, so it gives up
     /// what it did for that scheduler and joins again; an orderly stop is passed to whoever holds the handle.
-    async fn stop_executor(&self, request: Request<StopExecutorParams>) -> Result<Response<StopExecutorResult>, Status> {
-        let StopExecutorParams { executor_id, reason, force } = request.into_inner();
+    async fn stop_executor(
+        &self,
+        request: Request<StopExecutorParams>,
+    ) -> Result<Response<StopExecutorResult>, Status> {
+        let StopExecutorParams {
+            executor_id,
+            reason,
+            force,
+        } = request.into_inner();
         let shared = &self.0;
         if executor_id != shared.id.as_str() {
             warn!(executor_id = %shared.id, meant = executor_id, "a stop for another executor came here");
@@ -73,7 +100,10 @@ impl ExecutorGrpc for TaskService {
         &self,
         request: Request<RemoveJobDataParams>,
     ) -> Result<Response<RemoveJobDataResult>, Status> {
-        let RemoveJobDataParams { job_id, remove_stage_ids } = request.into_inner();
+        let RemoveJobDataParams {
+            job_id,
+            remove_stage_ids,
+        } = request.into_inner();
         clean::remove_job(&self.0, &job_id.parse::<JobId>()?, &remove_stage_ids).await?;
         Ok(Response::new(RemoveJobDataResult {}))
     }

@@ -23,10 +23,17 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", config.scheduler)).map_err(|error| {
-            Error::new(ErrorCode::Invalid, format!("executor setting scheduler = '{}': {error}", config.scheduler))
+        let endpoint =
+            Endpoint::from_shared(format!("http://{}", config.scheduler)).map_err(|error| {
+                Error::new(
+                    ErrorCode::Invalid,
+                    format!(
+                        "executor setting scheduler = '{}': {error}",
+                        config.scheduler
+                    ),
+                )
                 .with_hint("give host:port of the scheduler's cluster port")
-        })?;
+            })?;
         let channel = endpoint
             .connect_timeout(CONNECT)
             .timeout(CALL)
@@ -35,7 +42,10 @@ impl Link {
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true)
             .connect_lazy();
-        Ok(Self { channel, max_message: config.max_message_bytes.as_usize() })
+        Ok(Self {
+            channel,
+            max_message: config.max_message_bytes.as_usize(),
+        })
     }
 
     /// Ballista's own RPCs.

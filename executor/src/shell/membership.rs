@@ -64,9 +64,16 @@ async fn try_join(shared: &Shared) -> Result<(), Status> {
     let answer = shared.link.cluster().join_pool(request).await?.into_inner();
     shared.door.set(answer.client_token);
     let metadata = Some(shared.registration.clone());
-    match shared.link.engine().register_executor(RegisterExecutorParams { metadata }).await {
+    match shared
+        .link
+        .engine()
+        .register_executor(RegisterExecutorParams { metadata })
+        .await
+    {
         Ok(answer) if answer.get_ref().success => Ok(()),
-        Ok(_) => Err(Status::unavailable("the scheduler did not register this executor")),
+        Ok(_) => Err(Status::unavailable(
+            "the scheduler did not register this executor",
+        )),
         // An answer that was lost on its way: the id is this executor's alone.
         Err(status) if status.code() == Code::AlreadyExists => heartbeat(shared).await.map(drop),
         Err(status) => Err(status),
@@ -117,10 +124,16 @@ async fn heartbeat(shared: &Shared) -> Result<bool, Status> {
     let params = HeartBeatParams {
         executor_id: shared.id.to_string(),
         metrics: Vec::new(),
-        status: Some(ExecutorStatus { status: Some(status) }),
+        status: Some(ExecutorStatus {
+            status: Some(status),
+        }),
         metadata: Some(shared.registration.clone()),
     };
-    let answer = shared.link.engine().heart_beat_from_executor(params).await?;
+    let answer = shared
+        .link
+        .engine()
+        .heart_beat_from_executor(params)
+        .await?;
     Ok(answer.into_inner().reregister)
 }
 
@@ -150,10 +163,15 @@ async fn report(shared: &Shared) -> bool {
 
 /// Tells the scheduler that this executor ends, so that it need not find out.
 pub(super) async fn leave(shared: &Shared, reason: &str) {
-    let params = ExecutorStoppedParams { executor_id: shared.id.to_string(), reason: reason.to_owned() };
+    let params = ExecutorStoppedParams {
+        executor_id: shared.id.to_string(),
+        reason: reason.to_owned(),
+    };
     match timeout(GOODBYE, shared.link.engine().executor_stopped(params)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(status)) => debug!(executor_id = %shared.id, error = %Error::from(status), "could not take leave"),
+        Ok(Err(status)) => {
+            debug!(executor_id = %shared.id, error = %Error::from(status), "could not take leave")
+        }
         Err(_) => debug!(executor_id = %shared.id, "could not take leave in time"),
     }
 }

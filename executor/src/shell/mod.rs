@@ -126,7 +126,8 @@ impl Shared {
 
     /// Starts the parts that talk to the scheduler.
     pub(crate) fn start(self: &Arc<Self>, outcomes: Outcomes) {
-        self.tracker.spawn(outbox::deliver(Arc::clone(self), outcomes.0));
+        self.tracker
+            .spawn(outbox::deliver(Arc::clone(self), outcomes.0));
         self.tracker.spawn(membership::stay(Arc::clone(self)));
         self.tracker.spawn(clean::sweep(Arc::clone(self)));
     }
@@ -141,7 +142,11 @@ impl Shared {
         let asked_at = reports.borrow().answers;
         self.standing.ask_report();
         // The answer on its way may be older than the last task; the second one is not.
-        let done = reports.wait_for(|last| last.answers >= asked_at + 2 && self.none_here(&last.wanted_jobs) && self.tasks.count() == 0);
+        let done = reports.wait_for(|last| {
+            last.answers >= asked_at + 2
+                && self.none_here(&last.wanted_jobs)
+                && self.tasks.count() == 0
+        });
         // The sender is a part of `self`, so there is no error to see.
         let _ = done.await;
     }
@@ -151,10 +156,17 @@ impl Shared {
         !wanted.iter().any(|job| here.contains(job))
     }
 
+    /// Tells the running tasks to end.
+    pub(crate) fn cancel_all(&self) {
+        self.tasks.cancel_all();
+    }
+
     /// Gives up the running tasks and waits until their threads are free, but not for ever.
     pub(crate) async fn give_up(&self, patience: Duration) -> bool {
-        self.tasks.cancel_all();
-        tokio::time::timeout(patience, self.tasks.idle()).await.is_ok()
+        self.cancel_all();
+        tokio::time::timeout(patience, self.tasks.idle())
+            .await
+            .is_ok()
     }
 
     /// Tells the scheduler that this executor ends.

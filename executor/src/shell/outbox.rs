@@ -47,7 +47,13 @@ struct Unsent {
 impl Outbox {
     pub(super) fn new(places: usize) -> (Self, mpsc::Receiver<Outcome>) {
         let (sender, receiver) = mpsc::channel(places);
-        (Self { sender, unsent: Arc::default() }, receiver)
+        (
+            Self {
+                sender,
+                unsent: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     pub(super) async fn put(&self, outcome: Outcome) {
@@ -88,7 +94,12 @@ pub(super) async fn deliver(shared: Arc<Shared>, mut outcomes: mpsc::Receiver<Ou
 }
 
 async fn send(shared: &Shared, outcome: Outcome) {
-    let Outcome { status, error, membership, accepted } = outcome;
+    let Outcome {
+        status,
+        error,
+        membership,
+        accepted,
+    } = outcome;
     if let Some((task, error)) = error {
         let request = ReportTaskErrorRequest {
             executor_id: shared.id.to_string(),
@@ -101,7 +112,10 @@ async fn send(shared: &Shared, outcome: Outcome) {
         };
         persist(shared, membership, "a task's error", call).await;
     }
-    let params = UpdateTaskStatusParams { executor_id: shared.id.to_string(), task_status: vec![status] };
+    let params = UpdateTaskStatusParams {
+        executor_id: shared.id.to_string(),
+        task_status: vec![status],
+    };
     let call = || {
         let (mut scheduler, params) = (shared.link.engine(), params.clone());
         async move { scheduler.update_task_status(params).await.map(drop) }
@@ -119,7 +133,10 @@ where
     let mut refusals = 0;
     while shared.standing.membership() == membership {
         let Err(status) = call().await else { return };
-        let lost = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown);
+        let lost = matches!(
+            status.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+        );
         let first = backoff.is_fresh();
         let error = Error::from(status);
         if !lost {

@@ -74,6 +74,15 @@ impl Standing {
         });
     }
 
+    /// Somebody may still fetch what this job left here, as far as the scheduler has said.
+    pub(crate) fn is_wanted(&self, job_id: &str) -> bool {
+        self.reported
+            .borrow()
+            .wanted_jobs
+            .iter()
+            .any(|wanted| wanted == job_id)
+    }
+
     pub(crate) fn reports(&self) -> watch::Receiver<Reported> {
         self.reported.subscribe()
     }

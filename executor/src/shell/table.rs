@@ -27,7 +27,10 @@ struct Inner {
 
 impl Default for TaskTable {
     fn default() -> Self {
-        Self { inner: Mutex::default(), count: watch::Sender::new(0) }
+        Self {
+            inner: Mutex::default(),
+            count: watch::Sender::new(0),
+        }
     }
 }
 
@@ -49,14 +52,22 @@ impl TaskTable {
         let serial = inner.serial;
         inner.accepted.insert(serial, (key.clone(), token.clone()));
         self.count.send_replace(inner.accepted.len());
-        Accepted { table: Arc::clone(self), serial, token }
+        Accepted {
+            table: Arc::clone(self),
+            serial,
+            token,
+        }
     }
 
     /// Cancels a task; one that is not here yet stops as soon as it comes.
     pub(crate) fn cancel(&self, key: &TaskKey, now_ms: u64) {
         let mut inner = self.lock();
         let mut found = false;
-        for (_, token) in inner.accepted.values().filter(|(accepted, _)| accepted == key) {
+        for (_, token) in inner
+            .accepted
+            .values()
+            .filter(|(accepted, _)| accepted == key)
+        {
             token.cancel();
             found = true;
         }
@@ -64,13 +75,20 @@ impl TaskTable {
             if inner.tombstones.len() == TOMBSTONES {
                 inner.tombstones.pop_front();
             }
-            inner.tombstones.push_back((key.clone(), now_ms + TOMBSTONE_MS));
+            inner
+                .tombstones
+                .push_back((key.clone(), now_ms + TOMBSTONE_MS));
         }
     }
 
     /// Cancels all tasks of a job.
     pub(crate) fn cancel_job(&self, job_id: &str) {
-        for (_, token) in self.lock().accepted.values().filter(|(key, _)| key.job_id.as_str() == job_id) {
+        for (_, token) in self
+            .lock()
+            .accepted
+            .values()
+            .filter(|(key, _)| key.job_id.as_str() == job_id)
+        {
             token.cancel();
         }
     }
@@ -95,7 +113,10 @@ impl TaskTable {
 
     /// True while a task of the job is here.
     pub(crate) fn has_job(&self, job_id: &str) -> bool {
-        self.lock().accepted.values().any(|(key, _)| key.job_id.as_str() == job_id)
+        self.lock()
+            .accepted
+            .values()
+            .any(|(key, _)| key.job_id.as_str() == job_id)
     }
 }
 
@@ -126,7 +147,11 @@ mod tests {
     use super::*;
 
     fn key(task_id: usize) -> TaskKey {
-        TaskKey { job_id: "job".into(), stage_id: 1, task_id }
+        TaskKey {
+            job_id: "job".into(),
+            stage_id: 1,
+            task_id,
+        }
     }
 
     #[test]
@@ -134,13 +159,19 @@ mod tests {
         let table = Arc::new(TaskTable::default());
         table.cancel(&key(1), 0);
         assert!(table.accept(&key(1), 1).token().is_cancelled());
-        assert!(!table.accept(&key(1), 2).token().is_cancelled(), "a tombstone stops one task");
+        assert!(
+            !table.accept(&key(1), 2).token().is_cancelled(),
+            "a tombstone stops one task"
+        );
 
         let running = table.accept(&key(2), 0);
         table.cancel(&key(2), 0);
         assert!(running.token().is_cancelled());
         drop(running);
-        assert!(!table.accept(&key(2), 0).token().is_cancelled(), "a cancel that was heard leaves no tombstone");
+        assert!(
+            !table.accept(&key(2), 0).token().is_cancelled(),
+            "a cancel that was heard leaves no tombstone"
+        );
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub(super) struct PutOff(Mutex<HashMap<(String, usize, Vec<usize>), u32>>);
 
 impl PutOff {
     fn count(&self, task: &TaskDefinition) -> u32 {
-        let key = (task.job_id.to_string(), task.stage_id, task.global_output_partition_ids.clone());
+        let key = (
+            task.job_id.to_string(),
+            task.stage_id,
+            task.global_output_partition_ids.clone(),
+        );
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_default();
         *count += 1;
@@ -54,7 +58,10 @@ impl PutOff {
     }
 
     pub(super) fn forget(&self, job_id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(job, _, _), _| job != job_id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(job, _, _), _| job != job_id);
     }
 }
 
@@ -67,7 +74,10 @@ pub(super) async fn launch(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> 
         stage_id: tasks.stage_id,
         stage_attempt: tasks.stage_attempt_num,
         task_id: tasks.task_ids.first().map_or(0, |task| task.task_id),
-        task_attempt: tasks.task_ids.first().map_or(0, |task| task.task_attempt_num),
+        task_attempt: tasks
+            .task_ids
+            .first()
+            .map_or(0, |task| task.task_attempt_num),
     };
     // Tasks are accepted before they are decoded, so that a cancel finds them at any time.
     let keys = tasks.task_ids.iter().map(|task| TaskKey {
@@ -75,7 +85,9 @@ pub(super) async fn launch(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> 
         stage_id: tasks.stage_id as usize,
         task_id: task.task_id as usize,
     });
-    let accepted: Vec<_> = keys.map(|key| shared.tasks.accept(&key, now_ms())).collect();
+    let accepted: Vec<_> = keys
+        .map(|key| shared.tasks.accept(&key, now_ms()))
+        .collect();
     match decode(shared, tasks).await {
         Ok(tasks) => {
             for (task, accepted) in tasks.into_iter().zip(accepted) {
@@ -99,18 +111,31 @@ pub(crate) fn start_task(shared: &Arc<Shared>, task: TaskDefinition) {
 }
 
 fn begin(shared: &Arc<Shared>, task: TaskDefinition, accepted: Accepted) {
-    shared.tracker.spawn_on(run(Arc::clone(shared), task, accepted), shared.workers.handle());
+    shared.tracker.spawn_on(
+        run(Arc::clone(shared), task, accepted),
+        shared.workers.handle(),
+    );
 }
 
-async fn decode(shared: &Arc<Shared>, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, Error> {
+async fn decode(
+    shared: &Arc<Shared>,
+    tasks: MultiTaskDefinition,
+) -> Result<Vec<TaskDefinition>, Error> {
     let engine = Arc::clone(&shared.engine);
     // A plan may be large, and a decoder deep: neither belongs on a thread that answers the network.
-    let decoded = shared.workers.handle().spawn(async move { engine.decode(tasks) }).await;
+    let decoded = shared
+        .workers
+        .handle()
+        .spawn(async move { engine.decode(tasks) })
+        .await;
     match decoded {
         Ok(Ok(tasks)) => Ok(tasks),
         Ok(Err(error)) => Err(classify(&DataFusionError::External(Box::new(error)), &[])),
         Err(error) if error.is_panic() => Err(panicked(error.into_panic().as_ref())),
-        Err(_) => Err(Error::new(ErrorCode::Unavailable, "the executor is stopping")),
+        Err(_) => Err(Error::new(
+            ErrorCode::Unavailable,
+            "the executor is stopping",
+        )),
     }
 }
 
@@ -126,23 +151,62 @@ async fn run(shared: Arc<Shared>, task: TaskDefinition, accepted: Accepted) {
     let (status, error) = match ended {
         Ok((successful, metrics)) => {
             shared.index.add(&key(&task), &successful.partitions);
-            (status(&task, started, task_status::Status::Successful(successful), metrics), None)
+            (
+                status(
+                    &task,
+                    started,
+                    task_status::Status::Successful(successful),
+                    metrics,
+                ),
+                None,
+            )
         }
-        Err(Failure { error, status: failed }) => {
-            let failed = status(&task, started, task_status::Status::Failed(failed), Vec::new());
-            (failed, (error.code() != ErrorCode::Cancelled).then(|| (wire_key(&task), error)))
+        Err(Failure {
+            error,
+            status: failed,
+        }) => {
+            let failed = status(
+                &task,
+                started,
+                task_status::Status::Failed(failed),
+                Vec::new(),
+            );
+            (
+                failed,
+                (error.code() != ErrorCode::Cancelled).then(|| (wire_key(&task), error)),
+            )
         }
     };
-    log(&shared, &task, error.as_ref().map(|(_, error)| error), now_ms().saturating_sub(started));
-    if error.as_ref().is_some_and(|(_, error)| error.retry() == Retry::Later) {
+    log(
+        &shared,
+        &task,
+        error.as_ref().map(|(_, error)| error),
+        now_ms().saturating_sub(started),
+    );
+    if error
+        .as_ref()
+        .is_some_and(|(_, error)| error.retry() == Retry::Later)
+    {
         token.run_until_cancelled(pause(LATER)).await;
     }
-    shared.outbox.put(Outcome { status, error, membership, accepted }).await;
+    shared
+        .outbox
+        .put(Outcome {
+            status,
+            error,
+            membership,
+            accepted,
+        })
+        .await;
 }
 
 type Finished = (SuccessfulTask, Vec<OperatorMetricsSet>);
 
-async fn execute(shared: &Shared, task: &TaskDefinition, accepted: &Accepted) -> Result<Finished, Failure> {
+async fn execute(
+    shared: &Shared,
+    task: &TaskDefinition,
+    accepted: &Accepted,
+) -> Result<Finished, Failure> {
     let token = accepted.token();
     let failed = |error: DataFusionError| {
         if token.is_cancelled() {
@@ -212,7 +276,11 @@ fn status(
 }
 
 fn key(task: &TaskDefinition) -> TaskKey {
-    TaskKey { job_id: task.job_id.clone(), stage_id: task.stage_id, task_id: task.task_id }
+    TaskKey {
+        job_id: task.job_id.clone(),
+        stage_id: task.stage_id,
+        task_id: task.task_id,
+    }
 }
 
 /// These numbers came as 32 bits.
@@ -229,14 +297,29 @@ fn wire_key(task: &TaskDefinition) -> v1::TaskKey {
 
 /// The task's name as Ballista writes it; operators find it in their context.
 fn name(task: &TaskDefinition) -> String {
-    let TaskDefinition { job_id, stage_id, stage_attempt_num, task_id, task_attempt_num, .. } = task;
+    let TaskDefinition {
+        job_id,
+        stage_id,
+        stage_attempt_num,
+        task_id,
+        task_attempt_num,
+        ..
+    } = task;
     format!("TID {job_id}/{stage_id}.{stage_attempt_num}/{task_id}.{task_attempt_num}")
 }
 
 fn log(shared: &Shared, task: &TaskDefinition, error: Option<&Error>, took_ms: u64) {
-    let TaskDefinition { job_id, stage_id, task_id, task_attempt_num: attempt, .. } = task;
+    let TaskDefinition {
+        job_id,
+        stage_id,
+        task_id,
+        task_attempt_num: attempt,
+        ..
+    } = task;
     match error {
-        None => debug!(executor_id = %shared.id, %job_id, stage_id, task = task_id, attempt, took_ms, "a task ended"),
+        None => {
+            debug!(executor_id = %shared.id, %job_id, stage_id, task = task_id, attempt, took_ms, "a task ended")
+        }
         Some(error) => {
             info!(executor_id = %shared.id, %job_id, stage_id, task = task_id, attempt, took_ms, %error, "a task failed");
         }
@@ -249,7 +332,9 @@ fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
     let mut open = vec![plan];
     while let Some(node) = open.pop() {
         open.extend(node.children());
-        let scan = node.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+        let scan = node
+            .downcast_ref::<DataSourceExec>()
+            .map(DataSourceExec::data_source);
         if let Some(scan) = scan.and_then(|source| source.downcast_ref::<FileScanConfig>()) {
             let group = scan.file_groups.iter().flat_map(|group| group.iter());
             files.extend(group.map(|file| file.object_meta.location.to_string()));

@@ -49,7 +49,11 @@ impl Endless {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { alive: Arc::clone(alive), panics, properties: Arc::new(properties) }
+        Self {
+            alive: Arc::clone(alive),
+            panics,
+            properties: Arc::new(properties),
+        }
     }
 }
 
@@ -79,13 +83,20 @@ impl ExecutionPlan for Endless {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.alive.0.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::pin(Rows { alive: Arc::clone(&self.alive), panics: self.panics, schema: self.schema() }))
+        Ok(Box::pin(Rows {
+            alive: Arc::clone(&self.alive),
+            panics: self.panics,
+            schema: self.schema(),
+        }))
     }
 }
 
@@ -126,7 +137,10 @@ fn task(task_id: usize, plan: Endless) -> TaskDefinition {
         stage_attempt_num: 0,
         global_output_partition_ids: vec![task_id],
         vcores_consumed: 1,
-        plan: Arc::new(ShuffleWriterExec::try_new("job".into(), 1, Arc::new(plan), String::new()).expect("stage")),
+        plan: Arc::new(
+            ShuffleWriterExec::try_new("job".into(), 1, Arc::new(plan), String::new())
+                .expect("stage"),
+        ),
         launch_time: 0,
         session_id: "session".to_owned(),
         session_config: SessionConfig::new(),
@@ -143,19 +157,40 @@ async fn a_cancelled_query_frees_its_slots_and_drops_its_plans_at_once() {
     for id in 0..3 {
         start_task(&executor.shared, task(id, Endless::new(&alive, false)));
     }
-    eventually("two running tasks", || (alive.0.load(Ordering::SeqCst) == 2).then_some(())).await;
+    eventually("two running tasks", || {
+        (alive.0.load(Ordering::SeqCst) == 2).then_some(())
+    })
+    .await;
 
-    let task_infos = (0..3).map(|task_id| RunningTaskInfo { task_id, job_id: "job".to_owned(), stage_id: 1 }).collect();
-    tasks_of(&executor).await.cancel_tasks(CancelTasksParams { task_infos }).await.expect("cancelled");
+    let task_infos = (0..3)
+        .map(|task_id| RunningTaskInfo {
+            task_id,
+            job_id: "job".to_owned(),
+            stage_id: 1,
+        })
+        .collect();
+    tasks_of(&executor)
+        .await
+        .cancel_tasks(CancelTasksParams { task_infos })
+        .await
+        .expect("cancelled");
     let ended = async {
         for id in 0..3 {
             let status = scheduler.status(id).await;
-            let Some(task_status::Status::Failed(failed)) = status.status else { panic!("{status:?}") };
+            let Some(task_status::Status::Failed(failed)) = status.status else {
+                panic!("{status:?}")
+            };
             assert!(failed.retryable && !failed.count_to_failures, "{failed:?}");
         }
     };
-    tokio::time::timeout(Duration::from_secs(2), ended).await.expect("told within two seconds");
-    assert_eq!(alive.0.load(Ordering::SeqCst), 0, "plans are dropped before the scheduler is told");
+    tokio::time::timeout(Duration::from_secs(2), ended)
+        .await
+        .expect("told within two seconds");
+    assert_eq!(
+        alive.0.load(Ordering::SeqCst),
+        0,
+        "plans are dropped before the scheduler is told"
+    );
     executor.stop().await;
 }
 
@@ -165,8 +200,29 @@ async fn a_stop_gives_up_running_tasks() {
     let executor = joined(&scheduler, &folder.0).await;
     let alive = Arc::new(Alive::default());
     start_task(&executor.shared, task(0, Endless::new(&alive, false)));
-    eventually("a running task", || (alive.0.load(Ordering::SeqCst) == 1).then_some(())).await;
-    tokio::time::timeout(Duration::from_secs(5), executor.stop()).await.expect("stopped");
+    eventually("a running task", || {
+        (alive.0.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await;
+    tokio::time::timeout(Duration::from_secs(5), executor.stop())
+        .await
+        .expect("stopped");
+    assert_eq!(alive.0.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_handle_ends_its_tasks_and_frees_its_files() {
+    let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
+    let executor = joined(&scheduler, &folder.0).await;
+    let alive = Arc::new(Alive::default());
+    start_task(&executor.shared, task(0, Endless::new(&alive, false)));
+    eventually("a running task", || {
+        (alive.0.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await;
+    let own = folder.0.join("executors").join(executor.id().as_str());
+    drop(executor);
+    eventually("the files to go", || (!own.exists()).then_some(())).await;
     assert_eq!(alive.0.load(Ordering::SeqCst), 0);
 }
 
@@ -174,9 +230,14 @@ async fn a_stop_gives_up_running_tasks() {
 async fn a_panic_is_a_defect_that_runs_elsewhere_and_keeps_its_text() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
-    start_task(&executor.shared, task(0, Endless::new(&Arc::default(), true)));
+    start_task(
+        &executor.shared,
+        task(0, Endless::new(&Arc::default(), true)),
+    );
     let status = scheduler.status(0).await;
-    let Some(task_status::Status::Failed(failed)) = status.status else { panic!("{status:?}") };
+    let Some(task_status::Status::Failed(failed)) = status.status else {
+        panic!("{status:?}")
+    };
     assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
     assert!(failed.error.contains("the model fell over"), "{failed:?}");
     executor.stop().await;

@@ -62,9 +62,16 @@ impl FakeScheduler {
         let server = Server::builder()
             .add_service(SchedulerGrpcServer::new(Fake(Arc::clone(&memory))))
             .add_service(ClusterServiceServer::new(Fake(Arc::clone(&memory))))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), end.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                end.clone().cancelled_owned(),
+            );
         tokio::spawn(server);
-        Self { address, memory, end }
+        Self {
+            address,
+            memory,
+            end,
+        }
     }
 
     /// Waits until `found` finds something in what was heard.
@@ -84,7 +91,13 @@ impl FakeScheduler {
     }
 
     pub(crate) fn count(&self, which: impl Fn(&Heard) -> bool) -> usize {
-        self.memory.heard.lock().expect("heard").iter().filter(|heard| which(heard)).count()
+        self.memory
+            .heard
+            .lock()
+            .expect("heard")
+            .iter()
+            .filter(|heard| which(heard))
+            .count()
     }
 }
 
@@ -115,11 +128,21 @@ impl Fake {
 
 #[tonic::async_trait]
 impl ClusterService for Fake {
-    async fn join_pool(&self, request: Request<v1::JoinPoolRequest>) -> Result<Response<v1::JoinPoolResponse>, Status> {
-        assert!(request.into_inner().client_address.starts_with("127.0.0.1:"));
+    async fn join_pool(
+        &self,
+        request: Request<v1::JoinPoolRequest>,
+    ) -> Result<Response<v1::JoinPoolResponse>, Status> {
+        assert!(
+            request
+                .into_inner()
+                .client_address
+                .starts_with("127.0.0.1:")
+        );
         self.note(Heard::Joined);
         self.0.forgetful.store(false, Ordering::SeqCst);
-        Ok(Response::new(v1::JoinPoolResponse { client_token: TOKEN.to_owned() }))
+        Ok(Response::new(v1::JoinPoolResponse {
+            client_token: TOKEN.to_owned(),
+        }))
     }
 
     async fn report_executor(
@@ -131,7 +154,10 @@ impl ClusterService for Fake {
         }
         let wanted_jobs = self.0.wanted.lock().expect("wanted").clone();
         let known = !self.0.forgetful.load(Ordering::SeqCst);
-        Ok(Response::new(v1::ReportExecutorResponse { known, wanted_jobs }))
+        Ok(Response::new(v1::ReportExecutorResponse {
+            known,
+            wanted_jobs,
+        }))
     }
 
     async fn report_task_error(
@@ -144,9 +170,16 @@ impl ClusterService for Fake {
 
     type FetchModelStream = Outgoing<v1::FetchModelResponse>;
 
-    async fn fetch_model(&self, request: Request<v1::FetchModelRequest>) -> Result<Response<Self::FetchModelStream>, Status> {
+    async fn fetch_model(
+        &self,
+        request: Request<v1::FetchModelRequest>,
+    ) -> Result<Response<Self::FetchModelStream>, Status> {
         let digest = request.into_inner().digest;
-        let chunks = [digest.clone(), digest].map(|text| Ok(v1::FetchModelResponse { chunk: text.into_bytes() }));
+        let chunks = [digest.clone(), digest].map(|text| {
+            Ok(v1::FetchModelResponse {
+                chunk: text.into_bytes(),
+            })
+        });
         Ok(Response::new(Box::pin(stream::iter(chunks))))
     }
 }
@@ -158,12 +191,18 @@ impl SchedulerGrpc for Fake {
         request: Request<RegisterExecutorParams>,
     ) -> Result<Response<RegisterExecutorResult>, Status> {
         let metadata = request.into_inner().metadata.expect("metadata");
-        assert_eq!(metadata.port, metadata.grpc_port, "tasks and shuffles have one port");
+        assert_eq!(
+            metadata.port, metadata.grpc_port,
+            "tasks and shuffles have one port"
+        );
         self.note(Heard::Registered);
         Ok(Response::new(RegisterExecutorResult { success: true }))
     }
 
-    async fn heart_beat_from_executor(&self, _: Request<HeartBeatParams>) -> Result<Response<HeartBeatResult>, Status> {
+    async fn heart_beat_from_executor(
+        &self,
+        _: Request<HeartBeatParams>,
+    ) -> Result<Response<HeartBeatResult>, Status> {
         Ok(Response::new(HeartBeatResult { reregister: false }))
     }
 
@@ -190,7 +229,10 @@ impl SchedulerGrpc for Fake {
 
     type ExecuteQueryPushStream = Outgoing<GetJobStatusResult>;
 
-    async fn poll_work(&self, _: Request<PollWorkParams>) -> Result<Response<PollWorkResult>, Status> {
+    async fn poll_work(
+        &self,
+        _: Request<PollWorkParams>,
+    ) -> Result<Response<PollWorkResult>, Status> {
         Err(Status::unimplemented("poll_work"))
     }
 
@@ -201,7 +243,10 @@ impl SchedulerGrpc for Fake {
         Err(Status::unimplemented("create_update_session"))
     }
 
-    async fn remove_session(&self, _: Request<RemoveSessionParams>) -> Result<Response<RemoveSessionResult>, Status> {
+    async fn remove_session(
+        &self,
+        _: Request<RemoveSessionParams>,
+    ) -> Result<Response<RemoveSessionResult>, Status> {
         Err(Status::unimplemented("remove_session"))
     }
 
@@ -212,23 +257,38 @@ impl SchedulerGrpc for Fake {
         Err(Status::unimplemented("execute_query_push"))
     }
 
-    async fn execute_query(&self, _: Request<ExecuteQueryParams>) -> Result<Response<ExecuteQueryResult>, Status> {
+    async fn execute_query(
+        &self,
+        _: Request<ExecuteQueryParams>,
+    ) -> Result<Response<ExecuteQueryResult>, Status> {
         Err(Status::unimplemented("execute_query"))
     }
 
-    async fn get_job_status(&self, _: Request<GetJobStatusParams>) -> Result<Response<GetJobStatusResult>, Status> {
+    async fn get_job_status(
+        &self,
+        _: Request<GetJobStatusParams>,
+    ) -> Result<Response<GetJobStatusResult>, Status> {
         Err(Status::unimplemented("get_job_status"))
     }
 
-    async fn get_job_metrics(&self, _: Request<GetJobMetricsParams>) -> Result<Response<GetJobMetricsResult>, Status> {
+    async fn get_job_metrics(
+        &self,
+        _: Request<GetJobMetricsParams>,
+    ) -> Result<Response<GetJobMetricsResult>, Status> {
         Err(Status::unimplemented("get_job_metrics"))
     }
 
-    async fn cancel_job(&self, _: Request<CancelJobParams>) -> Result<Response<CancelJobResult>, Status> {
+    async fn cancel_job(
+        &self,
+        _: Request<CancelJobParams>,
+    ) -> Result<Response<CancelJobResult>, Status> {
         Err(Status::unimplemented("cancel_job"))
     }
 
-    async fn clean_job_data(&self, _: Request<CleanJobDataParams>) -> Result<Response<CleanJobDataResult>, Status> {
+    async fn clean_job_data(
+        &self,
+        _: Request<CleanJobDataParams>,
+    ) -> Result<Response<CleanJobDataResult>, Status> {
         Err(Status::unimplemented("clean_job_data"))
     }
 }

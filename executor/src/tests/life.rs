@@ -15,7 +15,9 @@ use crate::executor::thread_name;
 /// Threads of this process with that name.
 fn threads(name: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("threads");
-    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    let names = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|comm| comm.trim() == name).count()
 }
 
@@ -30,27 +32,31 @@ async fn ten_executors_in_one_process_leave_no_thread_port_or_file() {
         for executor in executors {
             let name: String = thread_name(executor.id()).chars().take(15).collect();
             let own = folder.0.join("executors").join(executor.id().as_str());
-            let (client, cluster) = (executor.client_address().to_owned(), executor.cluster_address());
+            let (client, cluster) = (
+                executor.client_address().to_owned(),
+                executor.cluster_address(),
+            );
             assert!(threads(&name) > 0 && own.is_dir());
             executor.stop().await;
             assert_eq!(threads(&name), 0, "round {round}");
             assert!(!own.exists(), "round {round}");
-            TcpListener::bind(client).await.expect("the client port is free");
-            TcpListener::bind(cluster).await.expect("the cluster port is free");
+            TcpListener::bind(client)
+                .await
+                .expect("the client port is free");
+            TcpListener::bind(cluster)
+                .await
+                .expect("the cluster port is free");
         }
-        assert_eq!(scheduler.count(|heard| matches!(heard, Heard::Stopped)), (round + 1) * 5);
+        assert_eq!(
+            scheduler.count(|heard| matches!(heard, Heard::Stopped)),
+            (round + 1) * 5
+        );
     }
     let heard = scheduler.memory.heard.lock().expect("heard").clone();
-    assert!(matches!(heard[..2], [Heard::Joined, Heard::Registered]), "{heard:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_handle_frees_its_ports_and_files() {
-    let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
-    let executor = joined(&scheduler, &folder.0).await;
-    let own = folder.0.join("executors").join(executor.id().as_str());
-    drop(executor);
-    eventually("the files to go", || (!own.exists()).then_some(())).await;
+    assert!(
+        matches!(heard[..2], [Heard::Joined, Heard::Registered]),
+        "{heard:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,22 +67,48 @@ async fn an_executor_outlives_its_scheduler_and_joins_the_next_one() {
     scheduler.memory.forgetful.store(true, Ordering::SeqCst);
     scheduler
         .heard("a second registration", |heard| {
-            (heard.iter().filter(|heard| matches!(heard, Heard::Registered)).count() == 2).then_some(())
+            (heard
+                .iter()
+                .filter(|heard| matches!(heard, Heard::Registered))
+                .count()
+                == 2)
+                .then_some(())
         })
         .await;
 
     // Ballista's forced stop means "I gave you up", not "end".
     let executor_id = executor.id().to_string();
-    let stop = StopExecutorParams { executor_id: executor_id.clone(), reason: "late".to_owned(), force: true };
-    tasks_of(&executor).await.stop_executor(stop).await.expect("answered");
+    let stop = StopExecutorParams {
+        executor_id: executor_id.clone(),
+        reason: "late".to_owned(),
+        force: true,
+    };
+    tasks_of(&executor)
+        .await
+        .stop_executor(stop)
+        .await
+        .expect("answered");
     scheduler
         .heard("a third registration", |heard| {
-            (heard.iter().filter(|heard| matches!(heard, Heard::Registered)).count() == 3).then_some(())
+            (heard
+                .iter()
+                .filter(|heard| matches!(heard, Heard::Registered))
+                .count()
+                == 3)
+                .then_some(())
         })
         .await;
 
-    let stop = StopExecutorParams { executor_id, reason: "enough".to_owned(), force: false };
-    tasks_of(&executor).await.stop_executor(stop).await.expect("answered");
+    let stop = StopExecutorParams {
+        executor_id,
+        reason: "enough".to_owned(),
+        force: false,
+    };
+    tasks_of(&executor)
+        .await
+        .stop_executor(stop)
+        .await
+        .expect("answered");
     executor.wait().await;
     executor.stop().await;
 }
@@ -85,7 +117,10 @@ async fn an_executor_outlives_its_scheduler_and_joins_the_next_one() {
 async fn an_executor_without_a_scheduler_serves_health_and_stops() {
     let folder = Folder::new();
     let executor = start(config("127.0.0.1:1", &folder.0)).await;
-    let (health, ready) = (get(executor.client_address(), "/healthz").await, get(executor.client_address(), "/readyz").await);
+    let (health, ready) = (
+        get(executor.client_address(), "/healthz").await,
+        get(executor.client_address(), "/readyz").await,
+    );
     assert!(health.starts_with("HTTP/1.1 200"), "{health}");
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     executor.stop().await;
@@ -93,7 +128,9 @@ async fn an_executor_without_a_scheduler_serves_health_and_stops() {
 
 async fn get(address: &str, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let mut stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connected");
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
@@ -105,12 +142,31 @@ async fn get(address: &str, path: &str) -> String {
 async fn a_status_is_sent_until_it_is_heard() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
-    scheduler.memory.refusals.lock().expect("refusals").extend([Status::unavailable("busy"), Status::internal("no")]);
+    scheduler
+        .memory
+        .refusals
+        .lock()
+        .expect("refusals")
+        .extend([Status::unavailable("busy"), Status::internal("no")]);
     let file = folder.write("a.csv", "id,name\n1,a\n");
-    tasks_of(&executor).await.launch_multi_task(launch("job", 0, csv_stage("job", &file).await)).await.expect("launched");
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(launch("job", 0, csv_stage("job", &file).await))
+        .await
+        .expect("launched");
     let status = scheduler.status(0).await;
-    assert!(matches!(status.status, Some(task_status::Status::Successful(_))), "{status:?}");
-    assert!(scheduler.memory.refusals.lock().expect("refusals").is_empty());
+    assert!(
+        matches!(status.status, Some(task_status::Status::Successful(_))),
+        "{status:?}"
+    );
+    assert!(
+        scheduler
+            .memory
+            .refusals
+            .lock()
+            .expect("refusals")
+            .is_empty()
+    );
     executor.stop().await;
 }
 
@@ -119,17 +175,34 @@ async fn the_true_reason_of_a_failure_comes_before_the_engines_status() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
     let file = folder.write("broken.csv", "id,name\n1,a\nnot a number,b\n");
-    tasks_of(&executor).await.launch_multi_task(launch("job", 3, csv_stage("job", &file).await)).await.expect("launched");
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(launch("job", 3, csv_stage("job", &file).await))
+        .await
+        .expect("launched");
     let status = scheduler.status(3).await;
-    let Some(task_status::Status::Failed(FailedTask { retryable, count_to_failures, .. })) = status.status else {
+    let Some(task_status::Status::Failed(FailedTask {
+        retryable,
+        count_to_failures,
+        ..
+    })) = status.status
+    else {
         panic!("{status:?}");
     };
     assert!(retryable && count_to_failures);
     let heard = scheduler.memory.heard.lock().expect("heard").clone();
-    let error_at = heard.iter().position(|heard| matches!(heard, Heard::Error(_))).expect("an error");
-    let status_at = heard.iter().position(|heard| matches!(heard, Heard::Status(_))).expect("a status");
+    let error_at = heard
+        .iter()
+        .position(|heard| matches!(heard, Heard::Error(_)))
+        .expect("an error");
+    let status_at = heard
+        .iter()
+        .position(|heard| matches!(heard, Heard::Status(_)))
+        .expect("a status");
     assert!(error_at < status_at);
-    let Heard::Error(report) = &heard[error_at] else { panic!("not an error") };
+    let Heard::Error(report) = &heard[error_at] else {
+        panic!("not an error")
+    };
     let error = Error::from(report.error.clone().expect("a reason"));
     assert_eq!(error.code(), ErrorCode::Data, "{error}");
     assert!(error.message().contains("broken.csv"), "{error}");
@@ -144,9 +217,21 @@ async fn what_cannot_be_decoded_fails_its_own_job_with_a_reason() {
     let file = folder.write("a.csv", "id,name\n1,a\n");
     let mut tasks = launch("job", 0, csv_stage("job", &file).await);
     tasks.multi_tasks[0].plan = vec![0xff; 8];
-    let answer = tasks_of(&executor).await.launch_multi_task(tasks).await.expect("answered").into_inner();
+    let answer = tasks_of(&executor)
+        .await
+        .launch_multi_task(tasks)
+        .await
+        .expect("answered")
+        .into_inner();
     assert_eq!(answer.failed_jobs, ["job"]);
-    scheduler.heard("the reason", |heard| heard.iter().any(|h| matches!(h, Heard::Error(_))).then_some(())).await;
+    scheduler
+        .heard("the reason", |heard| {
+            heard
+                .iter()
+                .any(|h| matches!(h, Heard::Error(_)))
+                .then_some(())
+        })
+        .await;
     executor.stop().await;
 }
 
@@ -155,12 +240,19 @@ async fn a_drain_finishes_its_tasks_and_serves_what_is_wanted() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
     let file = folder.write("a.csv", "id,name\n1,a\n");
-    tasks_of(&executor).await.launch_multi_task(launch("job", 0, csv_stage("job", &file).await)).await.expect("launched");
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(launch("job", 0, csv_stage("job", &file).await))
+        .await
+        .expect("launched");
     *scheduler.memory.wanted.lock().expect("wanted") = vec!["job".to_owned()];
     let client = executor.client_address().to_owned();
     let drained = tokio::spawn(executor.drain(Duration::from_secs(60)));
 
-    eventually("draining reports", || (scheduler.memory.draining_seen.load(Ordering::SeqCst) >= 4).then_some(())).await;
+    eventually("draining reports", || {
+        (scheduler.memory.draining_seen.load(Ordering::SeqCst) >= 4).then_some(())
+    })
+    .await;
     scheduler.status(0).await;
     assert!(!drained.is_finished());
     assert!(get(&client, "/readyz").await.contains("draining"));
@@ -175,8 +267,17 @@ async fn grace_ends_a_drain_whatever_is_wanted() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
     let file = folder.write("a.csv", "id,name\n1,a\n");
-    tasks_of(&executor).await.launch_multi_task(launch("job", 0, csv_stage("job", &file).await)).await.expect("launched");
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(launch("job", 0, csv_stage("job", &file).await))
+        .await
+        .expect("launched");
     scheduler.status(0).await;
     *scheduler.memory.wanted.lock().expect("wanted") = vec!["job".to_owned()];
-    tokio::time::timeout(Duration::from_secs(15), executor.drain(Duration::from_secs(1))).await.expect("ended");
+    tokio::time::timeout(
+        Duration::from_secs(15),
+        executor.drain(Duration::from_secs(1)),
+    )
+    .await
+    .expect("ended");
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ballista_core::execution_plans::ShuffleWriterExec;
+use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use ballista_core::serde::protobuf::executor_grpc_client::ExecutorGrpcClient;
 use ballista_core::serde::protobuf::{LaunchMultiTaskParams, MultiTaskDefinition, TaskId};
-use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan;
@@ -57,7 +57,10 @@ impl HostStats for NoModels {
 
 fn parts() -> Parts {
     let none = Arc::new(NoModels);
-    Parts { host: none.clone(), stats: none }
+    Parts {
+        host: none.clone(),
+        stats: none,
+    }
 }
 
 /// A folder of its own for one test, removed at the end.
@@ -65,7 +68,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let dir = std::env::temp_dir().join(format!("whimbrel-test-{}", new_executor_id().expect("id")));
+        let dir =
+            std::env::temp_dir().join(format!("whimbrel-test-{}", new_executor_id().expect("id")));
         std::fs::create_dir_all(&dir).expect("made");
         Self(dir)
     }
@@ -97,7 +101,9 @@ fn config(scheduler: &str, work_dir: &Path) -> Config {
 
 async fn start(config: Config) -> Executor {
     let listeners = Listeners::bind(&config).await.expect("bound");
-    Executor::start_with(config, listeners, parts()).await.expect("started")
+    Executor::start_with(config, listeners, parts())
+        .await
+        .expect("started")
 }
 
 /// An executor that has joined.
@@ -108,12 +114,17 @@ async fn joined(scheduler: &FakeScheduler, work_dir: &Path) -> Executor {
         (scheduler.count(|heard| matches!(heard, fake::Heard::Registered)) > before).then_some(())
     })
     .await;
-    fake::eventually("the connection", || executor.shared.standing.is_connected().then_some(())).await;
+    fake::eventually("the connection", || {
+        executor.shared.standing.is_connected().then_some(())
+    })
+    .await;
     executor
 }
 
 async fn tasks_of(executor: &Executor) -> ExecutorGrpcClient<Channel> {
-    ExecutorGrpcClient::connect(format!("http://{}", executor.cluster_address())).await.expect("connected")
+    ExecutorGrpcClient::connect(format!("http://{}", executor.cluster_address()))
+        .await
+        .expect("connected")
 }
 
 /// A stage that copies a CSV file with the columns `id` (a number) and `name`.
@@ -124,7 +135,10 @@ async fn csv_stage(job: &str, file: &Path) -> Arc<dyn ExecutionPlan> {
         arrow::datatypes::Field::new("name", arrow::datatypes::DataType::Utf8, true),
     ]);
     let options = CsvReadOptions::new().schema(&schema);
-    let frame = context.read_csv(file.to_str().expect("text"), options).await.expect("read");
+    let frame = context
+        .read_csv(file.to_str().expect("text"), options)
+        .await
+        .expect("read");
     let plan = frame.create_physical_plan().await.expect("planned");
     Arc::new(ShuffleWriterExec::try_new(job.into(), 1, plan, String::new()).expect("stage"))
 }
@@ -132,8 +146,15 @@ async fn csv_stage(job: &str, file: &Path) -> Arc<dyn ExecutionPlan> {
 fn launch(job: &str, task_id: u32, plan: Arc<dyn ExecutionPlan>) -> LaunchMultiTaskParams {
     let codec = BallistaPhysicalExtensionCodec::default();
     let codec = whimbrel_predict::codec::WhimbrelPhysicalCodec::new(Arc::new(codec));
-    let plan = PhysicalPlanNode::try_from_physical_plan(plan, &codec).expect("encoded").encode_to_vec();
-    let task = TaskId { task_id, task_attempt_num: 0, global_output_partition_ids: vec![0], vcores_consumed: 1 };
+    let plan = PhysicalPlanNode::try_from_physical_plan(plan, &codec)
+        .expect("encoded")
+        .encode_to_vec();
+    let task = TaskId {
+        task_id,
+        task_attempt_num: 0,
+        global_output_partition_ids: vec![0],
+        vcores_consumed: 1,
+    };
     let tasks = MultiTaskDefinition {
         task_ids: vec![task],
         job_id: job.to_owned(),
@@ -142,5 +163,8 @@ fn launch(job: &str, task_id: u32, plan: Arc<dyn ExecutionPlan>) -> LaunchMultiT
         session_id: "session".to_owned(),
         ..Default::default()
     };
-    LaunchMultiTaskParams { multi_tasks: vec![tasks], scheduler_endpoint: String::new() }
+    LaunchMultiTaskParams {
+        multi_tasks: vec![tasks],
+        scheduler_endpoint: String::new(),
+    }
 }

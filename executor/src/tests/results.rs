@@ -24,10 +24,20 @@ async fn with_result(scheduler: &FakeScheduler, folder: &Folder) -> (Executor, R
     let executor = joined(scheduler, &folder.0).await;
     let file = folder.write("a.csv", "id,name\n1,a\n2,b\n3,c\n");
     let tasks = launch("job", 7, csv_stage("job", &file).await);
-    tasks_of(&executor).await.launch_multi_task(tasks).await.expect("launched");
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(tasks)
+        .await
+        .expect("launched");
     let status = scheduler.status(7).await;
-    let Some(task_status::Status::Successful(done)) = status.status else { panic!("{status:?}") };
-    assert_eq!(status.metrics.len(), 2, "the writer's and the scan's, but none of the guard");
+    let Some(task_status::Status::Successful(done)) = status.status else {
+        panic!("{status:?}")
+    };
+    assert_eq!(
+        status.metrics.len(),
+        2,
+        "the writer's and the scan's, but none of the guard"
+    );
     let written = &done.partitions[0];
     let ticket = ResultTicket {
         query_id: "query".to_owned(),
@@ -41,16 +51,33 @@ async fn with_result(scheduler: &FakeScheduler, folder: &Folder) -> (Executor, R
     (executor, ticket)
 }
 
-async fn get(executor: &Executor, ticket: &ResultTicket, token: &str) -> Result<Vec<RecordBatch>, Error> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", executor.client_address())).expect("an address");
+async fn get(
+    executor: &Executor,
+    ticket: &ResultTicket,
+    token: &str,
+) -> Result<Vec<RecordBatch>, Error> {
+    let endpoint =
+        Endpoint::from_shared(format!("http://{}", executor.client_address())).expect("an address");
     let mut client = FlightServiceClient::new(endpoint.connect().await.expect("connected"));
-    let mut request = Request::new(Ticket { ticket: ticket.encode_to_vec().into() });
-    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("header"));
-    let stream = client.do_get(request).await?.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
-    FlightRecordBatchStream::new_from_flight_data(stream).try_collect().await.map_err(|error| match error {
-        FlightError::Tonic(status) => Error::from(*status),
-        other => panic!("{other}"),
-    })
+    let mut request = Request::new(Ticket {
+        ticket: ticket.encode_to_vec().into(),
+    });
+    request.metadata_mut().insert(
+        "authorization",
+        format!("Bearer {token}").parse().expect("header"),
+    );
+    let stream = client
+        .do_get(request)
+        .await?
+        .into_inner()
+        .map_err(|status| FlightError::Tonic(Box::new(status)));
+    FlightRecordBatchStream::new_from_flight_data(stream)
+        .try_collect()
+        .await
+        .map_err(|error| match error {
+            FlightError::Tonic(status) => Error::from(*status),
+            other => panic!("{other}"),
+        })
 }
 
 fn rows(batches: &[RecordBatch]) -> usize {
@@ -59,27 +86,107 @@ fn rows(batches: &[RecordBatch]) -> usize {
 
 /// Where the result lies.
 fn path(folder: &Folder, executor: &Executor, ticket: &ResultTicket) -> PathBuf {
-    folder.0.join("executors").join(executor.id().as_str()).join("jobs").join(&ticket.file)
+    folder
+        .0
+        .join("executors")
+        .join(executor.id().as_str())
+        .join("jobs")
+        .join(&ticket.file)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_brings_its_rows_and_nothing_else() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let (executor, ticket) = with_result(&scheduler, &folder).await;
-    assert_eq!(rows(&get(&executor, &ticket, TOKEN).await.expect("rows")), 3);
+    assert_eq!(
+        rows(&get(&executor, &ticket, TOKEN).await.expect("rows")),
+        3
+    );
     assert!(path(&folder, &executor, &ticket).is_file());
 
-    let code = async |ticket: ResultTicket, token: &str| get(&executor, &ticket, token).await.expect_err("refused").code();
+    let code = async |ticket: ResultTicket, token: &str| {
+        get(&executor, &ticket, token)
+            .await
+            .expect_err("refused")
+            .code()
+    };
     assert_eq!(code(ticket.clone(), "wrong").await, ErrorCode::Denied);
     assert_eq!(code(ticket.clone(), "").await, ErrorCode::Denied);
-    assert_eq!(code(ResultTicket { rows: 4, ..ticket.clone() }, TOKEN).await, ErrorCode::Data);
-    for file in ["../../../a.csv", "/etc/passwd", "job/1/0/../0/data-7.arrow", "job/1/1/data-7.arrow", ""] {
-        assert_eq!(code(ResultTicket { file: file.to_owned(), ..ticket.clone() }, TOKEN).await, ErrorCode::NotFound, "{file}");
+    assert_eq!(
+        code(
+            ResultTicket {
+                rows: 4,
+                ..ticket.clone()
+            },
+            TOKEN
+        )
+        .await,
+        ErrorCode::Data
+    );
+    for file in [
+        "../../../a.csv",
+        "/etc/passwd",
+        "job/1/0/../0/data-7.arrow",
+        "job/1/1/data-7.arrow",
+        "",
+    ] {
+        assert_eq!(
+            code(
+                ResultTicket {
+                    file: file.to_owned(),
+                    ..ticket.clone()
+                },
+                TOKEN
+            )
+            .await,
+            ErrorCode::NotFound,
+            "{file}"
+        );
     }
-    assert_eq!(code(ResultTicket { partition: 1, ..ticket.clone() }, TOKEN).await, ErrorCode::NotFound);
-    assert_eq!(code(ResultTicket { stage_id: 2, ..ticket.clone() }, TOKEN).await, ErrorCode::NotFound);
-    assert_eq!(code(ResultTicket { job_id: "../x".to_owned(), ..ticket.clone() }, TOKEN).await, ErrorCode::Invalid);
-    assert_eq!(code(ResultTicket { executor_id: "another".to_owned(), ..ticket.clone() }, TOKEN).await, ErrorCode::NotFound);
+    assert_eq!(
+        code(
+            ResultTicket {
+                partition: 1,
+                ..ticket.clone()
+            },
+            TOKEN
+        )
+        .await,
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        code(
+            ResultTicket {
+                stage_id: 2,
+                ..ticket.clone()
+            },
+            TOKEN
+        )
+        .await,
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        code(
+            ResultTicket {
+                job_id: "../x".to_owned(),
+                ..ticket.clone()
+            },
+            TOKEN
+        )
+        .await,
+        ErrorCode::Invalid
+    );
+    assert_eq!(
+        code(
+            ResultTicket {
+                executor_id: "another".to_owned(),
+                ..ticket.clone()
+            },
+            TOKEN
+        )
+        .await,
+        ErrorCode::NotFound
+    );
     executor.stop().await;
 }
 
@@ -100,7 +207,10 @@ async fn a_file_cut_at_a_message_is_an_error_and_never_a_clean_end() {
     std::fs::write(&file, shorter).expect("shortened");
     let error = get(&executor, &ticket, TOKEN).await.expect_err("seen");
     assert_eq!(error.code(), ErrorCode::Data, "{error}");
-    assert!(error.message().contains("0 rows here, 3 promised"), "{error}");
+    assert!(
+        error.message().contains("0 rows here, 3 promised"),
+        "{error}"
+    );
     executor.stop().await;
 }
 
@@ -110,16 +220,34 @@ async fn removed_results_are_gone_and_no_path_leaves_the_folder() {
     let (executor, ticket) = with_result(&scheduler, &folder).await;
     let mut tasks = tasks_of(&executor).await;
     for job_id in ["..", "../../models", "/tmp", ""] {
-        let params = RemoveJobDataParams { job_id: job_id.to_owned(), remove_stage_ids: vec![] };
+        let params = RemoveJobDataParams {
+            job_id: job_id.to_owned(),
+            remove_stage_ids: vec![],
+        };
         assert!(tasks.remove_job_data(params).await.is_err(), "{job_id}");
     }
-    let other = RemoveJobDataParams { job_id: "job".to_owned(), remove_stage_ids: vec![9] };
+    let other = RemoveJobDataParams {
+        job_id: "job".to_owned(),
+        remove_stage_ids: vec![9],
+    };
     tasks.remove_job_data(other).await.expect("removed");
-    assert_eq!(rows(&get(&executor, &ticket, TOKEN).await.expect("rows")), 3);
+    assert_eq!(
+        rows(&get(&executor, &ticket, TOKEN).await.expect("rows")),
+        3
+    );
 
-    let whole = RemoveJobDataParams { job_id: "job".to_owned(), remove_stage_ids: vec![] };
+    let whole = RemoveJobDataParams {
+        job_id: "job".to_owned(),
+        remove_stage_ids: vec![],
+    };
     tasks.remove_job_data(whole).await.expect("removed");
-    assert_eq!(get(&executor, &ticket, TOKEN).await.expect_err("gone").code(), ErrorCode::NotFound);
+    assert_eq!(
+        get(&executor, &ticket, TOKEN)
+            .await
+            .expect_err("gone")
+            .code(),
+        ErrorCode::NotFound
+    );
     assert!(!path(&folder, &executor, &ticket).exists());
     executor.stop().await;
 }
