@@ -40,9 +40,12 @@ const LATER: Duration = Duration::from_millis(500);
 /// Names more files than this help nobody.
 const FILES_NAMED: usize = 64;
 
-/// How often each partition was put off here.
+/// A job, a stage of it, and the partitions of one task.
+type Part = (String, usize, Vec<usize>);
+
+/// How often each part was put off here.
 #[derive(Debug, Default)]
-pub(super) struct PutOff(Mutex<HashMap<(String, usize, Vec<usize>), u32>>);
+pub(super) struct PutOff(Mutex<HashMap<Part, u32>>);
 
 impl PutOff {
     fn count(&self, task: &TaskDefinition) -> u32 {

@@ -6,11 +6,14 @@ use std::time::Duration;
 use ballista_core::serde::protobuf::{FailedTask, StopExecutorParams, task_status};
 use tokio::net::TcpListener;
 use tonic::Status;
+use whimbrel_proto::ids::Digest;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::fake::{FakeScheduler, Heard, eventually};
 use super::{Folder, config, csv_stage, joined, launch, start, tasks_of};
 use crate::executor::thread_name;
+use crate::runtime::ModelFetcher;
+use crate::shell::{Link, SchedulerModels};
 
 /// Threads of this process with that name.
 fn threads(name: &str) -> usize {
@@ -280,4 +283,27 @@ async fn grace_ends_a_drain_whatever_is_wanted() {
     )
     .await
     .expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_comes_from_the_scheduler_chunk_by_chunk() {
+    let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
+    let config = config(&scheduler.address, &folder.0);
+    let models = SchedulerModels {
+        link: Link::new(&config).expect("a link"),
+    };
+    let digest: Digest = "ab".repeat(32).parse().expect("a digest");
+    let to = folder.0.join("model");
+    models.fetch(&digest, &to).await.expect("fetched");
+    let content = std::fs::read_to_string(&to).expect("read");
+    assert_eq!(
+        content,
+        digest.as_str().repeat(2),
+        "the fake sends the digest twice"
+    );
+    let error = models
+        .fetch(&digest, &to)
+        .await
+        .expect_err("the file is there");
+    assert_eq!(error.code(), ErrorCode::Unavailable);
 }

@@ -1,17 +1,18 @@
 //! Results over Flight: whole ones come whole, and no ticket reads what is not its own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow_flight::Ticket;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use ballista_core::serde::protobuf::{RemoveJobDataParams, task_status};
+use arrow_flight::{FlightData, Ticket};
+use ballista_core::serde::protobuf::{RemoveJobDataParams, TaskStatus, task_status};
 use futures::TryStreamExt;
 use prost::Message;
-use tonic::Request;
 use tonic::transport::Endpoint;
+use tonic::{Request, Streaming};
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -30,16 +31,21 @@ async fn with_result(scheduler: &FakeScheduler, folder: &Folder) -> (Executor, R
         .await
         .expect("launched");
     let status = scheduler.status(7).await;
-    let Some(task_status::Status::Successful(done)) = status.status else {
-        panic!("{status:?}")
-    };
+    let ticket = ticket_of(&executor, &status);
     assert_eq!(
         status.metrics.len(),
         2,
         "the writer's and the scan's, but none of the guard"
     );
+    (executor, ticket)
+}
+
+fn ticket_of(executor: &Executor, status: &TaskStatus) -> ResultTicket {
+    let Some(task_status::Status::Successful(done)) = &status.status else {
+        panic!("{status:?}")
+    };
     let written = &done.partitions[0];
-    let ticket = ResultTicket {
+    ResultTicket {
         query_id: "query".to_owned(),
         job_id: "job".to_owned(),
         stage_id: 1,
@@ -47,15 +53,14 @@ async fn with_result(scheduler: &FakeScheduler, folder: &Folder) -> (Executor, R
         executor_id: executor.id().to_string(),
         file: format!("job/1/0/data-{}.arrow", written.file_id.expect("a file")),
         rows: written.num_rows,
-    };
-    (executor, ticket)
+    }
 }
 
-async fn get(
+async fn open(
     executor: &Executor,
     ticket: &ResultTicket,
     token: &str,
-) -> Result<Vec<RecordBatch>, Error> {
+) -> Result<Streaming<FlightData>, Error> {
     let endpoint =
         Endpoint::from_shared(format!("http://{}", executor.client_address())).expect("an address");
     let mut client = FlightServiceClient::new(endpoint.connect().await.expect("connected"));
@@ -66,10 +71,16 @@ async fn get(
         "authorization",
         format!("Bearer {token}").parse().expect("header"),
     );
-    let stream = client
-        .do_get(request)
+    Ok(client.do_get(request).await?.into_inner())
+}
+
+async fn get(
+    executor: &Executor,
+    ticket: &ResultTicket,
+    token: &str,
+) -> Result<Vec<RecordBatch>, Error> {
+    let stream = open(executor, ticket, token)
         .await?
-        .into_inner()
         .map_err(|status| FlightError::Tonic(Box::new(status)));
     FlightRecordBatchStream::new_from_flight_data(stream)
         .try_collect()
@@ -250,4 +261,33 @@ async fn removed_results_are_gone_and_no_path_leaves_the_folder() {
     );
     assert!(!path(&folder, &executor, &ticket).exists());
     executor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_nothing_cannot_hold_up_a_stop() {
+    let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
+    let executor = joined(&scheduler, &folder.0).await;
+    let rows: String = (0..300_000)
+        .map(|id| format!("{id},{}\n", id * 7919 % 1_000_003))
+        .collect();
+    let file = folder.write("large.csv", &format!("id,name\n{rows}"));
+    let tasks = launch("job", 7, csv_stage("job", &file).await);
+    tasks_of(&executor)
+        .await
+        .launch_multi_task(tasks)
+        .await
+        .expect("launched");
+    let ticket = ticket_of(&executor, &scheduler.status(7).await);
+    assert_eq!(ticket.rows, 300_000);
+
+    let mut stream = open(&executor, &ticket, TOKEN).await.expect("opened");
+    stream.message().await.expect("sent").expect("the schema");
+    tokio::time::timeout(Duration::from_secs(5), executor.stop())
+        .await
+        .expect("stopped");
+    let rest = async {
+        while stream.message().await?.is_some() {}
+        Ok::<_, tonic::Status>(())
+    };
+    assert!(rest.await.is_err(), "what was cut off must not look whole");
 }
