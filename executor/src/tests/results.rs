@@ -267,7 +267,7 @@ async fn removed_results_are_gone_and_no_path_leaves_the_folder() {
 async fn a_client_that_reads_nothing_cannot_hold_up_a_stop() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let executor = joined(&scheduler, &folder.0).await;
-    let rows: String = (0..300_000)
+    let rows: String = (0..300_000_i64)
         .map(|id| format!("{id},{}\n", id * 7919 % 1_000_003))
         .collect();
     let file = folder.write("large.csv", &format!("id,name\n{rows}"));
