@@ -4,6 +4,7 @@ mod cancel;
 mod fake;
 mod life;
 mod results;
+mod shuffle;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
