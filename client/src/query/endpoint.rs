@@ -63,6 +63,11 @@ impl Part {
             .chain(std::iter::once(Source::Pool))
     }
 
+    /// Whether an executor keeps it.
+    pub(crate) fn is_on_executor(&self) -> bool {
+        !self.locations.is_empty()
+    }
+
     /// For messages.
     pub(crate) fn name(&self) -> String {
         format!("part {} of the result", self.number + 1)

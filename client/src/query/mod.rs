@@ -2,7 +2,8 @@
 //!
 //! The pool answers with one endpoint for each finished partition. Several are read at once, each into a bounded buffer, and
 //! handed on in endpoint order, so that a query gives its rows in one order however the network behaves. A [`QueryStream`]
-//! that is dropped before its end cancels the query.
+//! that is dropped before its end cancels the query; one that is read to its end gives up the rows, so that executors need not
+//! keep them.
 
 mod endpoint;
 mod read;
@@ -46,6 +47,8 @@ pub struct QueryStream {
     waiting: VecDeque<Part>,
     readers: VecDeque<Reader>,
     peers: Arc<Peers>,
+    /// Whether executors keep rows of it.
+    on_executors: bool,
     ended: bool,
 }
 
@@ -88,13 +91,14 @@ impl QueryStream {
         let query_id = std::str::from_utf8(&info.app_metadata)
             .ok()
             .and_then(|text| text.parse().ok());
-        let waiting = info
+        let waiting: VecDeque<Part> = info
             .endpoint
             .iter()
             .cloned()
             .enumerate()
             .map(Part::from)
             .collect();
+        let on_executors = waiting.iter().any(Part::is_on_executor);
         let schema = info.try_decode_schema().map_err(|error| Error::Protocol {
             what: "a result's schema",
             reason: error.to_string(),
@@ -111,6 +115,7 @@ impl QueryStream {
             waiting,
             readers,
             peers,
+            on_executors,
             ended: false,
         };
         stream.start_readers();
@@ -193,7 +198,12 @@ impl Stream for QueryStream {
                 }
                 this.ended = true;
                 return match this.check_total() {
-                    Ok(()) => Poll::Ready(None),
+                    Ok(()) => {
+                        if this.on_executors {
+                            this.end_in_background();
+                        }
+                        Poll::Ready(None)
+                    }
                     Err(error) => Poll::Ready(Some(Err(error))),
                 };
             };
@@ -207,7 +217,7 @@ impl Stream for QueryStream {
                     this.start_readers();
                 }
                 Item::Failed(error) => {
-                    this.cancel_in_background();
+                    this.end_in_background();
                     return this.fail(error);
                 }
             }
@@ -216,14 +226,15 @@ impl Stream for QueryStream {
 }
 
 impl QueryStream {
-    /// Where nobody can wait for the answer; a process on its way out closes its connections, which says the same.
-    fn cancel_in_background(&mut self) {
+    /// Ends the query, or gives up its rows where it has ended. Nobody waits for the answer; a process on its way out closes its
+    /// connections, which says the same.
+    fn end_in_background(&mut self) {
         self.ended = true;
-        if let Some(id) = self.query_id.take() {
+        if let Some(id) = self.query_id.clone() {
             let client = self.client.clone();
             self.client.in_background(async move {
                 if let Err(error) = client.cancel_query(&id).await {
-                    tracing::debug!(query_id = %id, %error, "could not cancel a query that is no longer read");
+                    tracing::debug!(query_id = %id, %error, "could not end a query that is no longer read");
                 }
             });
         }
@@ -233,7 +244,7 @@ impl QueryStream {
 impl Drop for QueryStream {
     fn drop(&mut self) {
         if !self.ended {
-            self.cancel_in_background();
+            self.end_in_background();
         }
     }
 }

@@ -19,7 +19,11 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
-use whimbrel_proto::v1::ResultTicket;
+use whimbrel_proto::v1::pool_service_server::{PoolService, PoolServiceServer};
+use whimbrel_proto::v1::{
+    CancelQueryRequest, CancelQueryResponse, GetPoolStatusRequest, GetPoolStatusResponse,
+    QueryProgress, ResultTicket, WatchQueryRequest,
+};
 use whimbrel_proto::{Error as PoolError, ErrorCode};
 
 use crate::{Client, Error, PoolAddress, Token};
@@ -49,12 +53,14 @@ struct Server {
     /// By part; a part that is not here is whole.
     answers: HashMap<u32, Answer>,
     asked: Arc<Mutex<Vec<u32>>>,
+    ended: Arc<Mutex<Vec<String>>>,
 }
 
 /// A server that runs until it is dropped.
 struct Running {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<u32>>>,
+    ended: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -72,6 +78,7 @@ impl Server {
             total: -1,
             answers,
             asked: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -87,13 +94,16 @@ impl Server {
     async fn start(self) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::clone(&self.asked);
+        let (asked, ended) = (Arc::clone(&self.asked), Arc::clone(&self.ended));
+        let queries = Queries(Arc::clone(&self.ended));
         let serve = tonic::transport::Server::builder()
             .add_service(FlightServiceServer::new(self))
+            .add_service(PoolServiceServer::new(queries))
             .serve_with_incoming(TcpIncoming::from(listener));
         Running {
             address,
             asked,
+            ended,
             task: tokio::spawn(async { serve.await.unwrap() }),
         }
     }
@@ -159,7 +169,8 @@ impl FlightService for Server {
         let mut info = FlightInfo::new()
             .try_with_schema(&schema)
             .unwrap()
-            .with_total_records(self.total);
+            .with_total_records(self.total)
+            .with_app_metadata("q1");
         for (part, location) in self.parts.iter().enumerate() {
             let endpoint = FlightEndpoint::new().with_ticket(ticket(u32::try_from(part).unwrap()));
             info = info.with_endpoint(match location {
@@ -220,6 +231,31 @@ impl FlightService for Server {
         _: Request<Streaming<FlightData>>,
     ) -> Answered<Self::DoExchangeStream> {
         Err(Status::unimplemented("not for clients"))
+    }
+}
+
+/// Notes which queries were ended.
+struct Queries(Arc<Mutex<Vec<String>>>);
+
+#[tonic::async_trait]
+impl PoolService for Queries {
+    type WatchQueryStream = Rows<QueryProgress>;
+
+    async fn get_pool_status(
+        &self,
+        _: Request<GetPoolStatusRequest>,
+    ) -> Answered<GetPoolStatusResponse> {
+        Err(Status::unimplemented("not for queries"))
+    }
+    async fn watch_query(&self, _: Request<WatchQueryRequest>) -> Answered<Self::WatchQueryStream> {
+        Err(Status::unimplemented("not for queries"))
+    }
+    async fn cancel_query(
+        &self,
+        request: Request<CancelQueryRequest>,
+    ) -> Answered<CancelQueryResponse> {
+        self.0.lock().unwrap().push(request.into_inner().query_id);
+        Ok(Response::new(CancelQueryResponse { cancelled: true }))
     }
 }
 
@@ -339,4 +375,26 @@ async fn a_pool_that_is_not_there_is_out_of_reach() {
         matches!(&error, Error::Unreachable { reason, .. } if reason.contains("refused")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_query_is_ended_once_whether_read_or_not() {
+    let executor = Server::executor(&[]).start().await;
+    for batches in [0, 1, usize::MAX] {
+        let pool = Server::pool(vec![executor.location(); 2], &[])
+            .start()
+            .await;
+        let client = pool.client().await;
+        let stream = client.sql("SELECT n").await.unwrap();
+        stream
+            .take(batches)
+            .for_each(async |batch| drop(batch.unwrap()))
+            .await;
+        client.settle().await;
+        assert_eq!(
+            *pool.ended.lock().unwrap(),
+            ["q1"],
+            "after {batches} batches"
+        );
+    }
 }
