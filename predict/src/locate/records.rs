@@ -1,0 +1,154 @@
+//! The records of a CSV file as the reader cuts them, with the line each begins on: fields may be quoted, a quote in a
+//! quoted field is doubled, a quoted field may hold line breaks, and empty lines are no records.
+
+/// The most bytes of a record that are kept to look into.
+const KEPT: usize = 1 << 20;
+
+/// One record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    /// How many records came before it.
+    pub(super) index: u64,
+    /// The line it begins on, the first being 1.
+    pub(super) line: u64,
+    pub(super) fields: usize,
+    /// Its bytes without the line's end.
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Start,
+    FieldStart,
+    Field,
+    Quoted,
+    /// After a quote in a quoted field: its end, or the first half of a doubled one.
+    Closing,
+}
+
+/// Cuts bytes into records as they come.
+#[derive(Debug)]
+pub(super) struct Records {
+    delimiter: u8,
+    quote: u8,
+    state: State,
+    line: u64,
+    count: u64,
+    current: Record,
+}
+
+impl Records {
+    /// Records of bytes whose first is on `line`.
+    pub(super) fn new(delimiter: u8, quote: u8, line: u64) -> Self {
+        Self {
+            delimiter,
+            quote,
+            state: State::Start,
+            line,
+            count: 0,
+            current: Record::default(),
+        }
+    }
+
+    /// Takes one byte; gives the record that it ends.
+    pub(super) fn push(&mut self, byte: u8) -> Option<Record> {
+        let on_line = self.line;
+        self.line += u64::from(byte == b'\n');
+        let ends = matches!(byte, b'\n' | b'\r') && self.state != State::Quoted;
+        if ends {
+            return self.end();
+        }
+        if self.state == State::Start {
+            self.current = Record {
+                index: self.count,
+                line: on_line,
+                fields: 1,
+                bytes: Vec::new(),
+            };
+            self.state = State::FieldStart;
+        }
+        self.state = match self.state {
+            State::Quoted if byte == self.quote => State::Closing,
+            State::Quoted => State::Quoted,
+            State::Closing if byte == self.quote => State::Quoted,
+            _ if byte == self.delimiter => {
+                self.current.fields += 1;
+                State::FieldStart
+            }
+            State::FieldStart if byte == self.quote => State::Quoted,
+            State::Start | State::FieldStart | State::Field | State::Closing => State::Field,
+        };
+        if self.current.bytes.len() < KEPT {
+            self.current.bytes.push(byte);
+        }
+        None
+    }
+
+    /// Ends the record under way, if there is one; called at the end of the file.
+    pub(super) fn end(&mut self) -> Option<Record> {
+        if self.state == State::Start {
+            return None;
+        }
+        self.state = State::Start;
+        self.count += 1;
+        Some(std::mem::take(&mut self.current))
+    }
+}
+
+/// The text of a record's n-th field, without its quotes.
+pub(super) fn field(record: &Record, column: usize, delimiter: u8, quote: u8) -> Option<String> {
+    let mut fields = vec![Vec::new()];
+    let mut walk = Records::new(delimiter, quote, 1);
+    for &byte in &record.bytes {
+        let before = walk.state;
+        walk.push(byte);
+        match (before, walk.state) {
+            (State::Quoted, State::Closing) | (State::Start | State::FieldStart, State::Quoted) => {
+            }
+            (before, State::FieldStart) if before != State::Quoted => fields.push(Vec::new()),
+            _ => fields.last_mut()?.push(byte),
+        }
+    }
+    fields
+        .get(column)
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<(u64, u64, usize)> {
+        let mut records = Records::new(b',', b'"', 1);
+        let mut found: Vec<Record> = text.bytes().filter_map(|byte| records.push(byte)).collect();
+        found.extend(records.end());
+        found
+            .iter()
+            .map(|record| (record.index, record.line, record.fields))
+            .collect()
+    }
+
+    #[test]
+    fn records_have_the_line_they_begin_on() {
+        assert_eq!(cut("a,b\n1,2\n3,4"), [(0, 1, 2), (1, 2, 2), (2, 3, 2)]);
+        assert_eq!(cut("a\r\n\r\nb\r\n"), [(0, 1, 1), (1, 3, 1)]);
+        assert_eq!(cut("\"x\ny\",1\nz,2\n"), [(0, 1, 2), (1, 3, 2)]);
+        assert_eq!(cut("\"a,\"\"b\"\"\",c\nd\"e,f\n"), [(0, 1, 2), (1, 2, 2)]);
+        assert_eq!(cut(",\n"), [(0, 1, 2)]);
+        assert_eq!(cut(""), []);
+    }
+
+    #[test]
+    fn a_field_is_read_without_its_quotes() {
+        let record = Record {
+            bytes: br#"a,"b ""q"", c",,d"#.to_vec(),
+            ..Record::default()
+        };
+        let read = |column| field(&record, column, b',', b'"');
+        assert_eq!(read(0).unwrap(), "a");
+        assert_eq!(read(1).unwrap(), "b \"q\", c");
+        assert_eq!(read(2).unwrap(), "");
+        assert_eq!(read(3).unwrap(), "d");
+        assert_eq!(read(4), None);
+    }
+}
