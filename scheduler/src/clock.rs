@@ -27,9 +27,14 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// A clock whose monotonic time begins now.
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of time"
+    )]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 
     /// The same, ready to be handed around.
@@ -45,9 +50,14 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of time"
+    )]
     fn unix_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -55,7 +65,10 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of time"
+    )]
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -81,19 +94,32 @@ pub trait Ids: Send + Sync + fmt::Debug {
 pub struct SystemIds;
 
 impl Ids for SystemIds {
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of ids")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of ids"
+    )]
     fn uuid(&self) -> Uuid {
         Uuid::now_v7()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of chance")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of chance"
+    )]
     fn secret(&self) -> String {
         format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this file is the scheduler's one source of chance")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is the scheduler's one source of chance"
+    )]
     fn below(&self, bound: u64) -> u64 {
-        Uuid::new_v4().as_u64_pair().1.checked_rem(bound).unwrap_or(0)
+        Uuid::new_v4()
+            .as_u64_pair()
+            .1
+            .checked_rem(bound)
+            .unwrap_or(0)
     }
 }
 
@@ -116,7 +142,10 @@ impl SeededIds {
     /// SplitMix64: every state gives one well mixed number.
     fn next(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut mixed = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        let mut mixed = self
+            .state
+            .fetch_add(STEP, Ordering::Relaxed)
+            .wrapping_add(STEP);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod grpc;
+pub mod models;
 pub mod nearest;
 mod server;
 pub mod store;

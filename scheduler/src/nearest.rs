@@ -7,7 +7,10 @@ const ALIKE: f64 = 0.6;
 pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, none: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let score = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
-    let best = known.iter().map(|other| (score(other), *other)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = known
+        .iter()
+        .map(|other| (score(other), *other))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         None => none.to_owned(),
         Some((alike, nearest)) if alike >= ALIKE => format!("did you mean '{nearest}'?"),
@@ -17,7 +20,11 @@ pub fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, none: &str
 
 fn some_of(known: &[&str]) -> String {
     const SHOWN: usize = 5;
-    let shown: Vec<String> = known.iter().take(SHOWN).map(|name| format!("'{name}'")).collect();
+    let shown: Vec<String> = known
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("'{name}'"))
+        .collect();
     match known.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
@@ -30,10 +37,22 @@ mod tests {
 
     #[test]
     fn offers_the_nearest_name_or_what_there_is() {
-        assert_eq!(hint("trisp", ["zones", "trips"], "none"), "did you mean 'trips'?");
+        assert_eq!(
+            hint("trisp", ["zones", "trips"], "none"),
+            "did you mean 'trips'?"
+        );
         assert_eq!(hint("TRIPS", ["trips"], "none"), "did you mean 'trips'?");
-        assert_eq!(hint("zzz", ["trips", "fares"], "none"), "there is 'trips', 'fares'");
-        assert_eq!(hint("x", ["aa", "bb", "cc", "dd", "ee", "ff"], "none"), "there is 'aa', 'bb', 'cc', 'dd', 'ee' and 1 more");
-        assert_eq!(hint("x", [], "the catalog is empty"), "the catalog is empty");
+        assert_eq!(
+            hint("zzz", ["trips", "fares"], "none"),
+            "there is 'trips', 'fares'"
+        );
+        assert_eq!(
+            hint("x", ["aa", "bb", "cc", "dd", "ee", "ff"], "none"),
+            "there is 'aa', 'bb', 'cc', 'dd', 'ee' and 1 more"
+        );
+        assert_eq!(
+            hint("x", [], "the catalog is empty"),
+            "the catalog is empty"
+        );
     }
 }

@@ -84,7 +84,13 @@ mod tests {
         for (pattern, name) in fits {
             assert!(matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("*.csv", "a.csv2"), ("a?", "a"), ("[a-c]x", "dx"), ("a*b", "ab-"), ("", "a")] {
+        for (pattern, name) in [
+            ("*.csv", "a.csv2"),
+            ("a?", "a"),
+            ("[a-c]x", "dx"),
+            ("a*b", "ab-"),
+            ("", "a"),
+        ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
     }

@@ -57,10 +57,19 @@ pub struct Catalog {
 
 impl Catalog {
     /// The catalog that `store` keeps. Files are looked into through `runtime`'s stores; relative paths start at `base`.
-    pub async fn open(store: Arc<dyn StateStore>, runtime: Arc<RuntimeEnv>, base: PathBuf) -> Result<Arc<Self>, Error> {
+    pub async fn open(
+        store: Arc<dyn StateStore>,
+        runtime: Arc<RuntimeEnv>,
+        base: PathBuf,
+    ) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(Arc::clone(&store), keys::TABLES, Table::decode).await?;
         let session = SessionStateBuilder::new().with_runtime_env(runtime).build();
-        Ok(Arc::new(Self { store, mirror, session, base }))
+        Ok(Arc::new(Self {
+            store,
+            mirror,
+            session,
+            base,
+        }))
     }
 
     /// Takes up what others write to the store, until `stop`; to be run as one task for the catalog's life.
@@ -87,8 +96,11 @@ impl Catalog {
         self.known(name).ok_or_else(|| {
             let names = self.mirror.names();
             let none = "the catalog is empty: `whimbrel table add NAME --uri PATH` adds one";
-            Error::new(ErrorCode::NotFound, format!("table '{name}' does not exist"))
-                .with_hint(nearest::hint(name, names.iter().map(String::as_str), none))
+            Error::new(
+                ErrorCode::NotFound,
+                format!("table '{name}' does not exist"),
+            )
+            .with_hint(nearest::hint(name, names.iter().map(String::as_str), none))
         })
     }
 
@@ -96,7 +108,11 @@ impl Catalog {
         if let Some(record) = self.mirror.get(name) {
             return Some((name.to_owned(), record));
         }
-        let name = self.mirror.names().into_iter().find(|known| known.eq_ignore_ascii_case(name))?;
+        let name = self
+            .mirror
+            .names()
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name))?;
         self.mirror.get(&name).map(|record| (name, record))
     }
 
@@ -116,12 +132,20 @@ impl Catalog {
                 // The old entry may be spelled in another case; there is one entry for all spellings.
                 Some((old, known)) => {
                     let old: TableName = old.parse()?;
-                    let transaction = Transaction::new().expect(keys::table(&old), Expect::At(known.revision));
-                    if old == table.name { transaction } else { transaction.delete(keys::table(&old)) }
+                    let transaction =
+                        Transaction::new().expect(keys::table(&old), Expect::At(known.revision));
+                    if old == table.name {
+                        transaction
+                    } else {
+                        transaction.delete(keys::table(&old))
+                    }
                 }
                 None => Transaction::new().expect(keys::table(&table.name), Expect::Absent),
             };
-            let outcome = self.store.commit(transaction.put(keys::table(&table.name), record.clone())).await?;
+            let outcome = self
+                .store
+                .commit(transaction.put(keys::table(&table.name), record.clone()))
+                .await?;
             self.mirror.refresh().await?;
             match outcome {
                 Outcome::Committed(_) => return Ok(table),
@@ -133,8 +157,13 @@ impl Catalog {
 
     fn refuse_taken(&self, name: &TableName) -> Result<(), Error> {
         match self.known(name.as_str()) {
-            Some((taken, _)) => Err(Error::new(ErrorCode::Exists, format!("table '{taken}' exists already"))
-                .with_hint(format!("replace it with --replace, or drop it first: `whimbrel table drop {taken}`"))),
+            Some((taken, _)) => Err(Error::new(
+                ErrorCode::Exists,
+                format!("table '{taken}' exists already"),
+            )
+            .with_hint(format!(
+                "replace it with --replace, or drop it first: `whimbrel table drop {taken}`"
+            ))),
             None => Ok(()),
         }
     }
@@ -148,13 +177,20 @@ impl Catalog {
         };
         let (kind, files) = tokio::task::spawn_blocking(listing)
             .await
-            .map_err(|error| Error::new(ErrorCode::Bug, format!("listing files failed: {error}")))??;
+            .map_err(|error| {
+                Error::new(ErrorCode::Bug, format!("listing files failed: {error}"))
+            })??;
         if files.is_empty() {
             return Err(infer::no_files(&uri));
         }
         let format = options(kind, request, infer::all_tabs(&files))?;
         let schema = infer::schema_of(&self.session, format, &files).await?;
-        Ok(Table { name, uri, format, schema })
+        Ok(Table {
+            name,
+            uri,
+            format,
+            schema,
+        })
     }
 
     /// Forgets a table; its files stay.
@@ -162,7 +198,9 @@ impl Catalog {
         for _ in 0..RACES {
             let (known, record) = self.find(name)?;
             let key = keys::table(&known.parse()?);
-            let transaction = Transaction::new().expect(key.clone(), Expect::At(record.revision)).delete(key);
+            let transaction = Transaction::new()
+                .expect(key.clone(), Expect::At(record.revision))
+                .delete(key);
             let outcome = self.store.commit(transaction).await?;
             self.mirror.refresh().await?;
             match outcome {
@@ -175,14 +213,19 @@ impl Catalog {
 }
 
 fn busy(name: &str) -> Error {
-    Error::new(ErrorCode::Unavailable, format!("others keep changing table '{name}'")).with_hint("try again")
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("others keep changing table '{name}'"),
+    )
+    .with_hint("try again")
 }
 
 fn parse_format(text: &str) -> Result<Option<Kind>, Error> {
     match text {
         "" => Ok(None),
         text => Kind::from_name(text).map(Some).ok_or_else(|| {
-            Error::new(ErrorCode::Invalid, format!("'{text}' is not a format")).with_hint(format!("say {}", Kind::NAMES))
+            Error::new(ErrorCode::Invalid, format!("'{text}' is not a format"))
+                .with_hint(format!("say {}", Kind::NAMES))
         }),
     }
 }
@@ -190,13 +233,20 @@ fn parse_format(text: &str) -> Result<Option<Kind>, Error> {
 /// The format with its options; `tabs` says that the files' names ask for tabs.
 fn options(kind: Kind, request: &AddTable, tabs: bool) -> Result<Format, Error> {
     let csv_only = |what: &str| {
-        Error::new(ErrorCode::Invalid, format!("a {} table has no {what}", kind.name()))
-            .with_hint(format!("leave {what} out; it is for csv only"))
+        Error::new(
+            ErrorCode::Invalid,
+            format!("a {} table has no {what}", kind.name()),
+        )
+        .with_hint(format!("leave {what} out; it is for csv only"))
     };
     match kind {
         Kind::Csv => {
-            let delimiter = parse_delimiter(&request.delimiter)?.unwrap_or(if tabs { b'\t' } else { b',' });
-            Ok(Format::Csv { header: request.header.unwrap_or(true), delimiter })
+            let delimiter =
+                parse_delimiter(&request.delimiter)?.unwrap_or(if tabs { b'\t' } else { b',' });
+            Ok(Format::Csv {
+                header: request.header.unwrap_or(true),
+                delimiter,
+            })
         }
         Kind::Parquet | Kind::Json if request.header == Some(false) => Err(csv_only("header")),
         Kind::Parquet | Kind::Json if !request.delimiter.is_empty() => Err(csv_only("delimiter")),
@@ -209,10 +259,17 @@ fn parse_delimiter(text: &str) -> Result<Option<u8>, Error> {
     match text.as_bytes() {
         [] => Ok(None),
         b"\\t" | b"tab" => Ok(Some(b'\t')),
-        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r' | 0) && !byte.is_ascii_alphanumeric() => {
+        [byte]
+            if byte.is_ascii()
+                && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
+                && !byte.is_ascii_alphanumeric() =>
+        {
             Ok(Some(*byte))
         }
-        _ => Err(Error::new(ErrorCode::Invalid, format!("'{text}' cannot part the fields of a CSV file"))
-            .with_hint("the delimiter is one character, such as ',' ';' '|' or '\\t'")),
+        _ => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("'{text}' cannot part the fields of a CSV file"),
+        )
+        .with_hint("the delimiter is one character, such as ',' ';' '|' or '\\t'")),
     }
 }

@@ -63,7 +63,10 @@ pub struct Dataset {
 
 impl fmt::Debug for Dataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dataset").field("name", &self.table.name).field("uri", &self.table.uri).finish()
+        f.debug_struct("Dataset")
+            .field("name", &self.table.name)
+            .field("uri", &self.table.uri)
+            .finish()
     }
 }
 
@@ -82,7 +85,12 @@ impl Dataset {
         };
         let listed = tokio::task::spawn_blocking(listing)
             .await
-            .map_err(|error| Error::new(ErrorCode::Bug, format!("listing the files of a table failed: {error}")))?;
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Bug,
+                    format!("listing the files of a table failed: {error}"),
+                )
+            })?;
         listed.map_err(|error| self.explain(&error))
     }
 
@@ -92,9 +100,9 @@ impl Dataset {
         let text = format!("table '{name}' cannot be read: {}", error.message());
         let told = Error::new(error.code(), text);
         match (error.code(), error.hint()) {
-            (ErrorCode::NotFound, _) => {
-                told.with_hint(format!("put the files back, or `whimbrel table drop {name}` and add it where they are now"))
-            }
+            (ErrorCode::NotFound, _) => told.with_hint(format!(
+                "put the files back, or `whimbrel table drop {name}` and add it where they are now"
+            )),
             (_, Some(hint)) => told.with_hint(hint),
             (_, None) => told,
         }
@@ -102,7 +110,8 @@ impl Dataset {
 
     fn listing(&self, state: &dyn Session, files: &[Found]) -> EngineResult<ListingTable> {
         let urls: Result<Vec<_>, Error> = files.iter().map(infer::url_of).collect();
-        let options = ListingOptions::new(infer::reader(self.table.format, 0)).with_file_extension("");
+        let options =
+            ListingOptions::new(infer::reader(self.table.format, 0)).with_file_extension("");
         let config = ListingTableConfig::new_with_multi_paths(urls.map_err(engine_error)?)
             .with_listing_options(options)
             .with_schema(Arc::clone(&self.table.schema));
@@ -135,17 +144,26 @@ impl TableProvider for Dataset {
         Ok(self.scan_with_args(state, args).await?.into_inner())
     }
 
-    async fn scan_with_args<'a>(&self, state: &dyn Session, args: ScanArgs<'a>) -> EngineResult<ScanResult> {
+    async fn scan_with_args<'a>(
+        &self,
+        state: &dyn Session,
+        args: ScanArgs<'a>,
+    ) -> EngineResult<ScanResult> {
         let files = self.files().await.map_err(engine_error)?;
         if files.is_empty() {
             let projection = args.projection().map(<[usize]>::to_vec);
             let schema = project_schema(&self.table.schema, projection.as_ref())?;
             return Ok(ScanResult::new(Arc::new(EmptyExec::new(schema))));
         }
-        self.listing(state, &files)?.scan_with_args(state, args).await
+        self.listing(state, &files)?
+            .scan_with_args(state, args)
+            .await
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> EngineResult<Vec<TableProviderFilterPushDown>> {
         // Parquet prunes row groups and pages by them; the engine still applies them to every row.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }

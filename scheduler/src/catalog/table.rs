@@ -10,7 +10,10 @@ use whimbrel_proto::{Error, ErrorCode, v1};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Parquet,
-    Csv { header: bool, delimiter: u8 },
+    Csv {
+        header: bool,
+        delimiter: u8,
+    },
     /// One JSON object per line.
     Json,
 }
@@ -58,8 +61,12 @@ struct Record {
 impl Table {
     /// The record that keeps this entry.
     pub fn encode(&self) -> Result<Vec<u8>, Error> {
-        let schema = protobuf::Schema::try_from(self.schema.as_ref())
-            .map_err(|error| Error::new(ErrorCode::Invalid, format!("the schema of '{}' cannot be kept: {error}", self.name)))?;
+        let schema = protobuf::Schema::try_from(self.schema.as_ref()).map_err(|error| {
+            Error::new(
+                ErrorCode::Invalid,
+                format!("the schema of '{}' cannot be kept: {error}", self.name),
+            )
+        })?;
         let (header, delimiter) = match self.format {
             Format::Csv { header, delimiter } => (header, delimiter),
             Format::Parquet | Format::Json => (false, 0),
@@ -79,12 +86,19 @@ impl Table {
 
     /// Reads a record back.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let broken = |what: String| Error::new(ErrorCode::Invalid, format!("not a catalog record: {what}"));
+        let broken =
+            |what: String| Error::new(ErrorCode::Invalid, format!("not a catalog record: {what}"));
         let Some((&LAYOUT, message)) = bytes.split_first() else {
             return Err(broken("its layout is not known".to_owned()));
         };
-        let Record { name, uri, format, header, delimiter, schema } =
-            Record::decode(message).map_err(|error| broken(error.to_string()))?;
+        let Record {
+            name,
+            uri,
+            format,
+            header,
+            delimiter,
+            schema,
+        } = Record::decode(message).map_err(|error| broken(error.to_string()))?;
         let delimiter = u8::try_from(delimiter).map_err(|error| broken(error.to_string()))?;
         let format = match format.as_str() {
             "parquet" => Format::Parquet,
@@ -94,7 +108,12 @@ impl Table {
         };
         let schema = schema.ok_or_else(|| broken("it has no schema".to_owned()))?;
         let schema = Schema::try_from(&schema).map_err(|error| broken(error.to_string()))?;
-        Ok(Self { name: name.parse()?, uri, format, schema: schema.into() })
+        Ok(Self {
+            name: name.parse()?,
+            uri,
+            format,
+            schema: schema.into(),
+        })
     }
 }
 
@@ -130,13 +149,24 @@ mod tests {
 
     #[test]
     fn a_record_keeps_everything_nested_types_included() {
-        let inner = Field::new("item", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true);
+        let inner = Field::new(
+            "item",
+            DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+            true,
+        );
         let schema = Schema::new(vec![
             Field::new("a b", DataType::Decimal128(12, 2), false),
             Field::new("l", DataType::List(Arc::new(inner)), true),
             Field::new("s", DataType::Utf8View, true),
         ]);
-        let formats = [Format::Parquet, Format::Json, Format::Csv { header: false, delimiter: b'\t' }];
+        let formats = [
+            Format::Parquet,
+            Format::Json,
+            Format::Csv {
+                header: false,
+                delimiter: b'\t',
+            },
+        ];
         for format in formats {
             let table = Table {
                 name: "trips".parse().unwrap(),

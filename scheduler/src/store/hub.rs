@@ -79,9 +79,18 @@ impl Hub {
         Ok(Outcome::Committed(revision))
     }
 
-    pub(super) fn watch(self: &Arc<Self>, prefix: &str, seen: Revision) -> Result<ChangeStream, Error> {
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        prefix: &str,
+        seen: Revision,
+    ) -> Result<ChangeStream, Error> {
         drop(self.open()?);
-        let cursor = Some((Arc::clone(self), self.commits.subscribe(), prefix.to_owned(), seen));
+        let cursor = Some((
+            Arc::clone(self),
+            self.commits.subscribe(),
+            prefix.to_owned(),
+            seen,
+        ));
         Ok(Box::pin(stream::unfold(cursor, |cursor| async move {
             let (hub, mut commits, prefix, mut seen) = cursor?;
             loop {
@@ -90,7 +99,9 @@ impl Hub {
                 let looked = hub.open().ok()?.next_changes(&prefix, seen);
                 match looked {
                     Err(lagged) => return Some((Err(lagged), None)),
-                    Ok((Some(changes), upto)) => return Some((Ok(changes), Some((hub, commits, prefix, upto)))),
+                    Ok((Some(changes), upto)) => {
+                        return Some((Ok(changes), Some((hub, commits, prefix, upto))));
+                    }
                     Ok((None, upto)) => seen = upto,
                 }
                 tokio::select! {
@@ -152,5 +163,6 @@ impl Hub {
 }
 
 pub(super) fn closed() -> Error {
-    Error::new(ErrorCode::Unavailable, "the state store is closed").with_hint("the pool is stopping; start it again")
+    Error::new(ErrorCode::Unavailable, "the state store is closed")
+        .with_hint("the pool is stopping; start it again")
 }

@@ -33,7 +33,10 @@ impl MemoryStore {
             let ending = Arc::clone(&ending);
             async move { ending.run(&Command::EndLeases(leases)) }.boxed()
         }));
-        Self { hub, leases: Mutex::new(Some(leases)) }
+        Self {
+            hub,
+            leases: Mutex::new(Some(leases)),
+        }
     }
 }
 
@@ -75,7 +78,11 @@ impl StateStore for MemoryStore {
 
     async fn close(&self) {
         self.hub.close();
-        let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let leases = self
+            .leases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(leases) = leases
             && let Err(error) = leases.await
         {

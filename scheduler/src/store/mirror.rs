@@ -28,7 +28,10 @@ pub struct Record<T> {
 
 impl<T> Clone for Record<T> {
     fn clone(&self) -> Self {
-        Self { revision: self.revision, value: self.value.clone() }
+        Self {
+            revision: self.revision,
+            value: self.value.clone(),
+        }
     }
 }
 
@@ -48,15 +51,29 @@ pub struct Mirror<T> {
 
 impl<T> fmt::Debug for Mirror<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Mirror")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T: Send + Sync + 'static> Mirror<T> {
     /// The records under `prefix` as of now; `follow` keeps them so.
-    pub async fn open(store: Arc<dyn StateStore>, prefix: &'static str, decode: Decode<T>) -> Result<Self, Error> {
-        let snapshot = Snapshot { revision: Revision(0), records: BTreeMap::new() };
-        let mirror = Self { store, prefix, decode, snapshot: RwLock::new(snapshot) };
+    pub async fn open(
+        store: Arc<dyn StateStore>,
+        prefix: &'static str,
+        decode: Decode<T>,
+    ) -> Result<Self, Error> {
+        let snapshot = Snapshot {
+            revision: Revision(0),
+            records: BTreeMap::new(),
+        };
+        let mirror = Self {
+            store,
+            prefix,
+            decode,
+            snapshot: RwLock::new(snapshot),
+        };
         let listing = mirror.store.list(prefix).await?;
         mirror.replace(listing);
         Ok(mirror)
@@ -74,7 +91,13 @@ impl<T: Send + Sync + 'static> Mirror<T> {
 
     /// All readable records, by name.
     pub fn values(&self) -> Vec<Arc<T>> {
-        self.read(|snapshot| snapshot.records.values().filter_map(|record| record.value.clone().ok()).collect())
+        self.read(|snapshot| {
+            snapshot
+                .records
+                .values()
+                .filter_map(|record| record.value.clone().ok())
+                .collect()
+        })
     }
 
     /// Catches up with the store, so that a commit made before this call is seen.
@@ -128,7 +151,10 @@ impl<T: Send + Sync + 'static> Mirror<T> {
 
     /// A listing may have been overtaken by a later one or by the watch; then it is old news.
     fn replace(&self, listing: Listing) {
-        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if listing.revision < snapshot.revision {
             return;
         }
@@ -147,7 +173,10 @@ impl<T: Send + Sync + 'static> Mirror<T> {
     }
 
     fn apply(&self, commit: Changes) {
-        let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if commit.revision <= snapshot.revision {
             return;
         }
@@ -157,7 +186,9 @@ impl<T: Send + Sync + 'static> Mirror<T> {
                 continue;
             };
             match entry {
-                Some(entry) => snapshot.records.insert(name.to_owned(), self.decode(&key, &entry)),
+                Some(entry) => snapshot
+                    .records
+                    .insert(name.to_owned(), self.decode(&key, &entry)),
                 None => snapshot.records.remove(name),
             };
         }
@@ -166,10 +197,18 @@ impl<T: Send + Sync + 'static> Mirror<T> {
     fn decode(&self, key: &str, entry: &Entry) -> Record<T> {
         let value = (self.decode)(&entry.value).map(Arc::new).map_err(|error| {
             tracing::error!(%error, key, "cannot read a record of the state store");
-            Error::new(ErrorCode::Invalid, format!("the record '{key}' cannot be read: {}", error.message()))
-                .with_hint("another version of whimbrel wrote it: use that one, or drop it and add it again")
+            Error::new(
+                ErrorCode::Invalid,
+                format!("the record '{key}' cannot be read: {}", error.message()),
+            )
+            .with_hint(
+                "another version of whimbrel wrote it: use that one, or drop it and add it again",
+            )
         });
-        Record { revision: entry.revision, value }
+        Record {
+            revision: entry.revision,
+            value,
+        }
     }
 }
 

@@ -92,13 +92,19 @@ impl Transaction {
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Self {
         let value = value.into();
-        self.writes.push((key.into(), Write::Put { value, lease: None }));
+        self.writes
+            .push((key.into(), Write::Put { value, lease: None }));
         self
     }
 
     /// Write a value that vanishes with its lease.
     #[must_use]
-    pub fn put_leased(mut self, key: impl Into<String>, value: impl Into<Bytes>, lease: LeaseId) -> Self {
+    pub fn put_leased(
+        mut self,
+        key: impl Into<String>,
+        value: impl Into<Bytes>,
+        lease: LeaseId,
+    ) -> Self {
         let (value, lease) = (value.into(), Some(lease));
         self.writes.push((key.into(), Write::Put { value, lease }));
         self
@@ -152,7 +158,11 @@ pub struct Lagged {
 
 impl fmt::Display for Lagged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the commits after revision {} are no longer kept", self.seen.0)
+        write!(
+            f,
+            "the commits after revision {} are no longer kept",
+            self.seen.0
+        )
     }
 }
 

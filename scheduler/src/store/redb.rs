@@ -15,14 +15,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::hub::{Hub, closed};
 use super::tree::{Batch, Command, HistoryLimit, Planned, Tree};
-use super::{ChangeStream, Entry, LeaseId, Listing, Outcome, Revision, StateStore, Transaction, Write};
+use super::{
+    ChangeStream, Entry, LeaseId, Listing, Outcome, Revision, StateStore, Transaction, Write,
+};
 use crate::clock::Clock;
 
 /// key -> (revision, value)
@@ -62,7 +67,12 @@ impl RedbStore {
         let folder = folder.to_owned();
         let (file, tree) = tokio::task::spawn_blocking(move || StateFile::open(&folder, limit))
             .await
-            .map_err(|error| Error::new(ErrorCode::Bug, format!("opening the state file failed: {error}")))??;
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Bug,
+                    format!("opening the state file failed: {error}"),
+                )
+            })??;
         let hub = Hub::new(tree, clock);
         let (requests, queue) = mpsc::channel(QUEUE);
         let writer = tokio::task::spawn_blocking({
@@ -83,7 +93,11 @@ impl RedbStore {
     }
 
     async fn run(&self, command: Command) -> Result<Outcome, Error> {
-        let sender = self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sender = self
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         send(sender, command).await
     }
 }
@@ -133,7 +147,12 @@ impl StateStore for RedbStore {
 
     async fn close(&self) {
         self.hub.close();
-        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.requests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             if let Err(error) = task.await {
@@ -168,8 +187,14 @@ struct StateFile {
 impl StateFile {
     fn open(folder: &Path, limit: HistoryLimit) -> Result<(Self, Tree), Error> {
         make_folder(folder).map_err(|error| {
-            Error::new(ErrorCode::Unavailable, format!("cannot use the state folder '{}': {error}", folder.display()))
-                .with_hint("choose a folder that can be written with --state")
+            Error::new(
+                ErrorCode::Unavailable,
+                format!(
+                    "cannot use the state folder '{}': {error}",
+                    folder.display()
+                ),
+            )
+            .with_hint("choose a folder that can be written with --state")
         })?;
         let path = folder.join("state.redb");
         let owner = folder.join("state.owner");
@@ -181,17 +206,26 @@ impl StateFile {
         if let Err(error) = fs::write(&owner, std::process::id().to_string()) {
             tracing::warn!(%error, path = %owner.display(), "cannot note who owns the state file");
         }
-        let file = Self { database, path, owner };
+        let file = Self {
+            database,
+            path,
+            owner,
+        };
         let tree = file.load(limit)?;
         Ok((file, tree))
     }
 
     fn load(&self, limit: HistoryLimit) -> Result<Tree, Error> {
         let broken = |error: redb::Error| self.broken(&error);
-        let read = self.database.begin_read().map_err(|error| broken(error.into()))?;
+        let read = self
+            .database
+            .begin_read()
+            .map_err(|error| broken(error.into()))?;
         let meta = match read.open_table(META) {
             Ok(meta) => meta,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Tree::restore(Revision(0), Vec::new(), limit)),
+            Err(TableError::TableDoesNotExist(_)) => {
+                return Ok(Tree::restore(Revision(0), Vec::new(), limit));
+            }
             Err(error) => return Err(broken(error.into())),
         };
         let number = |key| -> Result<u64, Error> {
@@ -200,17 +234,25 @@ impl StateFile {
         };
         let format = number(FORMAT_KEY)?;
         if format != FORMAT {
-            let text = format!("the state file '{}' has layout {format}, not {FORMAT}", self.path.display());
+            let text = format!(
+                "the state file '{}' has layout {format}, not {FORMAT}",
+                self.path.display()
+            );
             return Err(Error::new(ErrorCode::Invalid, text)
                 .with_hint("a later whimbrel wrote it: use that one, or another --state folder"));
         }
         let revision = Revision(number(REVISION_KEY)?);
-        let table = read.open_table(ENTRIES).map_err(|error| broken(error.into()))?;
+        let table = read
+            .open_table(ENTRIES)
+            .map_err(|error| broken(error.into()))?;
         let mut entries = Vec::new();
         for row in table.iter().map_err(|error| broken(error.into()))? {
             let (key, value) = row.map_err(|error| broken(error.into()))?;
             let (revision, bytes) = value.value();
-            let entry = Entry { value: Bytes::copy_from_slice(bytes), revision: Revision(revision) };
+            let entry = Entry {
+                value: Bytes::copy_from_slice(bytes),
+                revision: Revision(revision),
+            };
             entries.push((key.value().to_owned(), entry));
         }
         Ok(Tree::restore(revision, entries, limit))
@@ -244,7 +286,10 @@ impl StateFile {
     }
 
     fn broken(&self, error: &dyn Display) -> Error {
-        let text = format!("the state file '{}' cannot be used: {error}", self.path.display());
+        let text = format!(
+            "the state file '{}' cannot be used: {error}",
+            self.path.display()
+        );
         Error::new(ErrorCode::Unavailable, text)
             .with_hint("free disk space or restore the file, then start the pool again")
     }
@@ -275,15 +320,31 @@ fn cannot_open(path: &Path, owner: &Path, error: &DatabaseError) -> Error {
             let who = fs::read_to_string(owner)
                 .ok()
                 .and_then(|text| text.trim().parse::<u32>().ok())
-                .map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            Error::new(ErrorCode::Unavailable, format!("the state file '{shown}' is in use by {who}"))
-                .with_hint("connect to that pool with --pool, stop it, or choose another folder with --state")
+                .map_or_else(
+                    || "another process".to_owned(),
+                    |pid| format!("process {pid}"),
+                );
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("the state file '{shown}' is in use by {who}"),
+            )
+            .with_hint(
+                "connect to that pool with --pool, stop it, or choose another folder with --state",
+            )
         }
-        DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-            Error::new(ErrorCode::Invalid, format!("'{shown}' is not a state file of whimbrel"))
-                .with_hint("choose another folder with --state, or move that file away")
+        DatabaseError::Storage(redb::StorageError::Io(error))
+            if error.kind() == io::ErrorKind::InvalidData =>
+        {
+            Error::new(
+                ErrorCode::Invalid,
+                format!("'{shown}' is not a state file of whimbrel"),
+            )
+            .with_hint("choose another folder with --state, or move that file away")
         }
-        error => Error::new(ErrorCode::Unavailable, format!("cannot open the state file '{shown}': {error}"))
-            .with_hint("check the file's rights and the disk, or choose another folder with --state"),
+        error => Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot open the state file '{shown}': {error}"),
+        )
+        .with_hint("check the file's rights and the disk, or choose another folder with --state"),
     }
 }

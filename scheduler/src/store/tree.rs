@@ -10,8 +10,8 @@ use bytes::Bytes;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::{
-    Change, Changes, Entry, Expect, Lagged, LeaseId, Listing, MAX_KEY_BYTES, MAX_VALUE_BYTES, Outcome, Revision,
-    Transaction, Write,
+    Change, Changes, Entry, Expect, Lagged, LeaseId, Listing, MAX_KEY_BYTES, MAX_VALUE_BYTES,
+    Outcome, Revision, Transaction, Write,
 };
 
 /// How much of the past is kept for watchers.
@@ -23,7 +23,10 @@ pub(super) struct HistoryLimit {
 
 impl Default for HistoryLimit {
     fn default() -> Self {
-        Self { commits: 1024, bytes: 16 << 20 }
+        Self {
+            commits: 1024,
+            bytes: 16 << 20,
+        }
     }
 }
 
@@ -81,7 +84,11 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The facts a home has read back; its past is not known.
-    pub(super) fn restore(revision: Revision, entries: Vec<(String, Entry)>, limit: HistoryLimit) -> Self {
+    pub(super) fn restore(
+        revision: Revision,
+        entries: Vec<(String, Entry)>,
+        limit: HistoryLimit,
+    ) -> Self {
         let entries = entries
             .into_iter()
             .map(|(key, entry)| (key, Stored { entry, lease: None }))
@@ -106,15 +113,24 @@ impl Tree {
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, stored)| (key.clone(), stored.entry.clone()))
             .collect();
-        Listing { revision: self.revision, entries }
+        Listing {
+            revision: self.revision,
+            entries,
+        }
     }
 
     /// The first commit after `seen` that touches `prefix`, and how far the past has been looked through.
-    pub(super) fn next_changes(&self, prefix: &str, seen: Revision) -> Result<(Option<Changes>, Revision), Lagged> {
+    pub(super) fn next_changes(
+        &self,
+        prefix: &str,
+        seen: Revision,
+    ) -> Result<(Option<Changes>, Revision), Lagged> {
         if seen < self.forgotten || seen > self.revision {
             return Err(Lagged { seen });
         }
-        let start = self.history.partition_point(|changes| changes.revision <= seen);
+        let start = self
+            .history
+            .partition_point(|changes| changes.revision <= seen);
         for commit in self.history.range(start..) {
             let changes: Vec<Change> = commit
                 .changes
@@ -151,21 +167,34 @@ impl Tree {
             return Ok(Planned::Answer(Outcome::Conflict));
         }
         for (_, write) in &transaction.writes {
-            if let Write::Put { lease: Some(lease), .. } = write {
+            if let Write::Put {
+                lease: Some(lease), ..
+            } = write
+            {
                 self.live_lease(*lease, now)?;
             }
         }
-        let writes = transaction.writes.iter().filter(|(key, write)| match write {
-            Write::Put { .. } => true,
-            Write::Delete => self.entries.contains_key(key),
-        });
+        let writes = transaction
+            .writes
+            .iter()
+            .filter(|(key, write)| match write {
+                Write::Put { .. } => true,
+                Write::Delete => self.entries.contains_key(key),
+            });
         Ok(self.batch(writes.cloned().collect(), Vec::new()))
     }
 
     fn plan_end(&self, leases: &[LeaseId]) -> Planned {
-        let ended: Vec<LeaseId> = leases.iter().copied().filter(|id| self.leases.contains_key(id)).collect();
+        let ended: Vec<LeaseId> = leases
+            .iter()
+            .copied()
+            .filter(|id| self.leases.contains_key(id))
+            .collect();
         let keys: BTreeSet<&String> = ended.iter().flat_map(|id| &self.leases[id].keys).collect();
-        let writes = keys.into_iter().map(|key| (key.clone(), Write::Delete)).collect();
+        let writes = keys
+            .into_iter()
+            .map(|key| (key.clone(), Write::Delete))
+            .collect();
         self.batch(writes, ended)
     }
 
@@ -174,12 +203,20 @@ impl Tree {
             return Planned::Answer(Outcome::Committed(self.revision));
         }
         let revision = Revision(self.revision.0 + 1);
-        Planned::Make(Batch { revision, writes, ended })
+        Planned::Make(Batch {
+            revision,
+            writes,
+            ended,
+        })
     }
 
     /// Makes a planned batch visible. Batches are applied in the order they were planned, each before the next is planned.
     pub(super) fn apply(&mut self, batch: Batch) {
-        let Batch { revision, writes, ended } = batch;
+        let Batch {
+            revision,
+            writes,
+            ended,
+        } = batch;
         let changes = writes
             .into_iter()
             .map(|(key, write)| {
@@ -207,7 +244,10 @@ impl Tree {
             lease.keys.insert(key.to_owned());
         }
         let entry = Entry { value, revision };
-        let stored = Stored { entry: entry.clone(), lease };
+        let stored = Stored {
+            entry: entry.clone(),
+            lease,
+        };
         self.entries.insert(key.to_owned(), stored);
         Some(entry)
     }
@@ -229,7 +269,14 @@ impl Tree {
         let id = LeaseId(self.granted);
         let deadline = now.saturating_add(ttl);
         let keys = BTreeSet::new();
-        self.leases.insert(id, Lease { ttl, deadline, keys });
+        self.leases.insert(
+            id,
+            Lease {
+                ttl,
+                deadline,
+                keys,
+            },
+        );
         id
     }
 
@@ -245,22 +292,37 @@ impl Tree {
     fn live_lease(&self, id: LeaseId, now: Duration) -> Result<(), Error> {
         match self.leases.get(&id) {
             Some(lease) if now < lease.deadline => Ok(()),
-            Some(_) | None => Err(Error::new(ErrorCode::NotFound, format!("lease {} has ended", id.0))
-                .with_hint("take a new lease and write its keys again")),
+            Some(_) | None => Err(Error::new(
+                ErrorCode::NotFound,
+                format!("lease {} has ended", id.0),
+            )
+            .with_hint("take a new lease and write its keys again")),
         }
     }
 
     /// Leases whose time is up, and when the next one's will be.
     pub(super) fn expired(&self, now: Duration) -> (Vec<LeaseId>, Option<Duration>) {
         let over = |lease: &Lease| lease.deadline <= now;
-        let expired = self.leases.iter().filter(|(_, lease)| over(lease)).map(|(id, _)| *id).collect();
-        let next = self.leases.values().filter(|lease| !over(lease)).map(|lease| lease.deadline).min();
+        let expired = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| over(lease))
+            .map(|(id, _)| *id)
+            .collect();
+        let next = self
+            .leases
+            .values()
+            .filter(|lease| !over(lease))
+            .map(|lease| lease.deadline)
+            .min();
         (expired, next)
     }
 }
 
 fn weight(changes: &Changes) -> usize {
-    let bytes = |change: &Change| change.key.len() + change.entry.as_ref().map_or(0, |entry| entry.value.len());
+    let bytes = |change: &Change| {
+        change.key.len() + change.entry.as_ref().map_or(0, |entry| entry.value.len())
+    };
     changes.changes.iter().map(bytes).sum()
 }
 
@@ -269,7 +331,10 @@ fn check(transaction: &Transaction) -> Result<(), Error> {
     for (key, write) in &transaction.writes {
         check_key(key)?;
         if !written.insert(key) {
-            return Err(Error::new(ErrorCode::Bug, format!("one transaction writes the key '{key}' twice")));
+            return Err(Error::new(
+                ErrorCode::Bug,
+                format!("one transaction writes the key '{key}' twice"),
+            ));
         }
         if let Write::Put { value, .. } = write {
             check_value(key, value)?;
@@ -280,7 +345,10 @@ fn check(transaction: &Transaction) -> Result<(), Error> {
 
 fn check_key(key: &str) -> Result<(), Error> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        let text = format!("a state key has {} bytes; 1 to {MAX_KEY_BYTES} are allowed", key.len());
+        let text = format!(
+            "a state key has {} bytes; 1 to {MAX_KEY_BYTES} are allowed",
+            key.len()
+        );
         return Err(Error::new(ErrorCode::Invalid, text));
     }
     Ok(())
@@ -288,7 +356,10 @@ fn check_key(key: &str) -> Result<(), Error> {
 
 fn check_value(key: &str, value: &Bytes) -> Result<(), Error> {
     if value.len() > MAX_VALUE_BYTES {
-        let text = format!("the state of '{key}' has {} bytes; {MAX_VALUE_BYTES} are allowed", value.len());
+        let text = format!(
+            "the state of '{key}' has {} bytes; {MAX_VALUE_BYTES} are allowed",
+            value.len()
+        );
         return Err(Error::new(ErrorCode::Exhausted, text)
             .with_hint("the state store holds small facts; a table or model with thousands of columns does not fit"));
     }

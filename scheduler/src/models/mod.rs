@@ -1,0 +1,230 @@
+//! The pool's bindings: which alias means which exact model. Records are durable in the state store (`store::keys`), model
+//! content in the [`ContentStore`]; an in-memory mirror of the records answers the planner. A re-bind makes the next
+//! generation; queries that run keep the model they were planned with.
+
+mod content;
+mod request;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+use whimbrel_predict::binding::{Binding, BindingSource};
+use whimbrel_predict::onnx::inspect_named;
+use whimbrel_predict::types::parse_returns;
+use whimbrel_proto::ids::{Alias, Generation};
+use whimbrel_proto::{Error, ErrorCode, v1};
+
+use self::content::blocking;
+use crate::clock::Clock;
+use crate::nearest;
+use crate::store::{Expect, Mirror, Outcome, Record, Revision, StateStore, Transaction, keys};
+
+pub use content::{ContentStore, digest_of};
+pub use request::BindModel;
+
+/// How often a write is tried again when others write the same binding.
+const RACES: usize = 8;
+/// The layout of a binding's record, as its first byte; a protobuf `v1::Binding` follows.
+const LAYOUT: u8 = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry {
+    store: Arc<dyn StateStore>,
+    mirror: Mirror<Binding>,
+    content: ContentStore,
+    clock: Arc<dyn Clock>,
+    base: PathBuf,
+}
+
+impl Registry {
+    /// The bindings that `store` keeps. Relative paths start at `base`.
+    pub async fn open(
+        store: Arc<dyn StateStore>,
+        content: ContentStore,
+        clock: Arc<dyn Clock>,
+        base: PathBuf,
+    ) -> Result<Arc<Self>, Error> {
+        let mirror = Mirror::open(Arc::clone(&store), keys::MODELS, decode).await?;
+        Ok(Arc::new(Self {
+            store,
+            mirror,
+            content,
+            clock,
+            base,
+        }))
+    }
+
+    /// Takes up what others write to the store, until `stop`; to be run as one task for the registry's life.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        self.mirror.follow(Arc::clone(&self.clock), stop).await;
+    }
+
+    /// Where model content is kept.
+    pub fn content(&self) -> &ContentStore {
+        &self.content
+    }
+
+    /// All bindings, by alias.
+    pub fn list(&self) -> Vec<Arc<Binding>> {
+        self.mirror.values()
+    }
+
+    /// The binding that `alias` has now.
+    pub fn get(&self, alias: &str) -> Result<Arc<Binding>, Error> {
+        self.find(alias)?.value
+    }
+
+    fn find(&self, alias: &str) -> Result<Record<Binding>, Error> {
+        self.mirror.get(alias).ok_or_else(|| {
+            let aliases = self.mirror.names();
+            let none = "no model is bound: `whimbrel model bind ALIAS --uri PATH` binds one";
+            Error::new(ErrorCode::NotFound, format!("model '{alias}' is not bound")).with_hint(
+                nearest::hint(alias, aliases.iter().map(String::as_str), none),
+            )
+        })
+    }
+
+    /// Reads the model, keeps its content, and makes `alias` mean it. Once it returns, the binding survives a restart and
+    /// new queries use it.
+    pub async fn bind(&self, request: BindModel) -> Result<Arc<Binding>, Error> {
+        let BindModel {
+            alias,
+            uri,
+            returns,
+            runtime,
+            columns,
+        } = request;
+        let alias: Alias = alias.parse()?;
+        let runtime = request::parse_runtime(&runtime)?;
+        let asked = if returns.is_empty() {
+            None
+        } else {
+            Some(parse_returns(&returns)?)
+        };
+        let uri = source::locate(&uri, &self.base)?;
+        let path = uri.clone();
+        let (bytes, facts) = blocking(move || {
+            let bytes = source::read(&path)?;
+            let facts = inspect_named(&path, &bytes)?;
+            Ok((bytes, facts))
+        })
+        .await?;
+        let returns = request::returned_type(&uri, &facts.returns, asked)?;
+        let columns = request::place_columns(&facts.elements, columns)?;
+        let digest = self.content.put(bytes).await?;
+        let binding = Binding {
+            alias,
+            uri,
+            digest,
+            generation: Generation(0),
+            runtime,
+            signature: facts.signature,
+            returns,
+            elements: facts.elements,
+            columns,
+            size_bytes: facts.size,
+            bound_at_ms: self.clock.unix_ms(),
+        };
+        self.commit(binding).await
+    }
+
+    /// Writes the binding as the generation after the one that is there.
+    async fn commit(&self, mut binding: Binding) -> Result<Arc<Binding>, Error> {
+        let key = keys::model(&binding.alias);
+        for _ in 0..RACES {
+            let expect = match self.mirror.get(binding.alias.as_str()) {
+                None => {
+                    binding.generation = Generation(1);
+                    Expect::Absent
+                }
+                Some(Record { revision, value }) => {
+                    binding.generation = after(revision, value);
+                    Expect::At(revision)
+                }
+            };
+            let transaction = Transaction::new()
+                .expect(key.clone(), expect)
+                .put(key.clone(), encode(&binding)?);
+            let outcome = self.store.commit(transaction).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => {
+                    let (digest, generation) = (binding.digest.short(), binding.generation.0);
+                    tracing::info!(model = %binding.alias, digest, generation, "bound a model");
+                    return Ok(Arc::new(binding));
+                }
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(binding.alias.as_str()))
+    }
+
+    /// Forgets a binding. Its content stays, for queries that run.
+    pub async fn unbind(&self, alias: &str) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let record = self.find(alias)?;
+            let key = keys::model(&alias.parse()?);
+            let transaction = Transaction::new()
+                .expect(key.clone(), Expect::At(record.revision))
+                .delete(key);
+            let outcome = self.store.commit(transaction).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(alias))
+    }
+}
+
+impl BindingSource for Registry {
+    fn binding(&self, alias: &str) -> Option<Arc<Binding>> {
+        self.mirror.get(alias)?.value.ok()
+    }
+
+    fn aliases(&self) -> Vec<String> {
+        self.mirror.names()
+    }
+}
+
+/// The next generation. Every generation takes a commit of its own, so after a record that cannot be read the commit's
+/// number is still larger than the generation in it.
+fn after(revision: Revision, value: Result<Arc<Binding>, Error>) -> Generation {
+    match value {
+        Ok(binding) => Generation(binding.generation.0 + 1),
+        Err(_) => Generation(revision.0 + 1),
+    }
+}
+
+fn busy(alias: &str) -> Error {
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("others keep binding '{alias}'"),
+    )
+    .with_hint("try again")
+}
+
+fn encode(binding: &Binding) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![LAYOUT];
+    bytes.extend(v1::Binding::try_from(binding)?.encode_to_vec());
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Binding, Error> {
+    let Some((&LAYOUT, message)) = bytes.split_first() else {
+        return Err(Error::new(
+            ErrorCode::Invalid,
+            "not a binding: its layout is not known",
+        ));
+    };
+    let message = v1::Binding::decode(message)
+        .map_err(|error| Error::new(ErrorCode::Invalid, format!("not a binding: {error}")))?;
+    message.try_into()
+}

@@ -1,0 +1,100 @@
+//! What a user says when binding a model, checked against what the model says about itself.
+
+use arrow::datatypes::DataType;
+use whimbrel_predict::binding::{InputElement, RuntimeKind};
+use whimbrel_predict::types::returns_name;
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::nearest;
+
+/// A wish to bind. Empty texts mean: not said.
+#[derive(Clone, Debug, Default)]
+pub struct BindModel {
+    pub alias: String,
+    pub uri: String,
+    /// The type PREDICT returns; else the model's own.
+    pub returns: String,
+    /// "onnx"; else by looking at the model.
+    pub runtime: String,
+    /// `input=column` pairs.
+    pub columns: Vec<(String, String)>,
+}
+
+pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {
+    match text.to_ascii_lowercase().as_str() {
+        "" | "onnx" | "ort" => Ok(RuntimeKind::Ort),
+        _ => Err(
+            Error::new(ErrorCode::Invalid, format!("'{text}' is not a runtime"))
+                .with_hint("say onnx, or leave it out"),
+        ),
+    }
+}
+
+/// The type PREDICT returns: what is asked for, else the model's own.
+pub(super) fn returned_type(
+    uri: &str,
+    own: &DataType,
+    asked: Option<DataType>,
+) -> Result<DataType, Error> {
+    match asked {
+        Some(asked) if *own == DataType::Utf8 && asked != DataType::Utf8 => {
+            let text = format!(
+                "the model '{uri}' gives text, which cannot be returned as {}",
+                returns_name(&asked)?
+            );
+            Err(Error::new(ErrorCode::Invalid, text)
+                .with_hint("leave the return type out, or say STRING"))
+        }
+        Some(asked) => Ok(asked),
+        None => Ok(own.clone()),
+    }
+}
+
+/// Checks the user's pairs against the model's inputs, and spells the inputs as the model does.
+pub(super) fn place_columns(
+    elements: &[InputElement],
+    pairs: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, Error> {
+    let mut placed: Vec<(String, String)> = Vec::new();
+    for (input, column) in pairs {
+        let same = |element: &&InputElement| element.named && element.name == input;
+        let alike =
+            |element: &&InputElement| element.named && element.name.eq_ignore_ascii_case(&input);
+        let Some(element) = elements
+            .iter()
+            .find(same)
+            .or_else(|| elements.iter().find(alike))
+        else {
+            return Err(no_input(elements, &input, &column));
+        };
+        if column.is_empty() {
+            return Err(
+                Error::new(ErrorCode::Invalid, format!("'{input}=' names no column"))
+                    .with_hint("write input=column"),
+            );
+        }
+        if placed.iter().any(|(taken, _)| *taken == element.name) {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("input '{input}' is given two columns"),
+            )
+            .with_hint("give every input once"));
+        }
+        placed.push((element.name.clone(), column));
+    }
+    Ok(placed)
+}
+
+fn no_input(elements: &[InputElement], input: &str, column: &str) -> Error {
+    let named = elements
+        .iter()
+        .filter(|element| element.named)
+        .map(|element| element.name.as_str());
+    let none = "its inputs have no names: give the columns in order, PREDICT('alias', a, b, ...), \
+                or export the model with feature_names in its metadata";
+    Error::new(
+        ErrorCode::Invalid,
+        format!("'{input}={column}': the model has no input '{input}'"),
+    )
+    .with_hint(nearest::hint(input, named, none))
+}
