@@ -1,14 +1,25 @@
 //! The pool's scheduler: answers SQL over Flight, keeps the catalog and the model bindings, plans queries and hands their
 //! tasks to executors. Ballista's scheduler runs inside it as a library; what clients and executors reach is ours.
 
+mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+mod engine;
+mod error;
+mod executors;
+mod failures;
+mod flight;
 pub mod grpc;
+mod health;
 pub mod models;
 pub mod nearest;
+mod pool;
+mod query;
 mod server;
+mod session;
 pub mod store;
+mod watch;
 
 pub use config::Config;
 pub use server::{Listeners, Scheduler};

@@ -1,4 +1,6 @@
 //! The gRPC services: thin, they convert, call and convert.
 
+pub(crate) mod cluster;
 pub mod models;
+pub(crate) mod pool;
 pub mod tables;

@@ -1,0 +1,40 @@
+//! The parts of a running scheduler that its services share.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::Catalog;
+use crate::clock::{Clock, Ids};
+use crate::engine::Engine;
+use crate::executors::Executors;
+use crate::failures::Failures;
+use crate::models::Registry;
+use crate::query::{Queries, Runner, Shelf};
+use crate::session::Sessions;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) engine: Engine,
+    pub(crate) executors: Arc<Executors>,
+    pub(crate) failures: Arc<Failures>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) models: Arc<Registry>,
+    pub(crate) sessions: Sessions,
+    pub(crate) queries: Arc<Queries>,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) runner: Arc<Runner>,
+    /// Streams of rows that clients read through this process.
+    pub(crate) streams: Arc<watch::Sender<usize>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) token: Option<String>,
+    pub(crate) client_address: String,
+    pub(crate) started_at_ms: i64,
+    pub(crate) max_message_bytes: usize,
+}

@@ -1,0 +1,79 @@
+//! What kind of statement a plan is, and who runs it.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::{LogicalPlan, Statement};
+use whimbrel_proto::{Error, ErrorCode};
+
+/// What a statement gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Rows,
+    Effect,
+}
+
+pub(super) fn kind(plan: &LogicalPlan) -> std::result::Result<Kind, Error> {
+    let not_yet = |what: &str, hint: &str| Err(Error::new(ErrorCode::Invalid, format!("{what} is not supported")).with_hint(hint));
+    match plan {
+        LogicalPlan::Ddl(_) => Ok(Kind::Effect),
+        LogicalPlan::Statement(Statement::SetVariable(_) | Statement::ResetVariable(_)) => Ok(Kind::Effect),
+        LogicalPlan::Statement(other) => not_yet(other.name(), "Flight SQL has prepared statements; there are no transactions"),
+        LogicalPlan::Dml(dml) => not_yet(&dml.name(), "write a SELECT's rows with `whimbrel sql ... -o FILE`"),
+        LogicalPlan::Copy(_) => not_yet("COPY", "write a SELECT's rows with `whimbrel sql ... -o FILE`"),
+        LogicalPlan::Analyze(_) => not_yet("EXPLAIN ANALYZE", "EXPLAIN shows the plan"),
+        _ => Ok(Kind::Rows),
+    }
+}
+
+/// Whether the scheduler answers by itself: constants, explanations, and what there is. Whatever scores or reads a table is
+/// for executors.
+pub(super) fn stays_here(plan: &LogicalPlan) -> Result<bool> {
+    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::DescribeTable(_)) {
+        return Ok(true);
+    }
+    let (mut catalog, mut work) = (false, false);
+    plan.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::TableScan(scan) if scan.table_name.schema() == Some("information_schema") => catalog = true,
+            LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) | LogicalPlan::RecursiveQuery(_) => work = true,
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(catalog || !work)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    async fn plan(sql: &str) -> LogicalPlan {
+        let ctx = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+        ctx.sql("CREATE TABLE t AS VALUES (1), (2)").await.unwrap();
+        ctx.state().create_logical_plan(sql).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_needs_no_table_is_answered_by_the_scheduler() {
+        for (sql, here) in [
+            ("SELECT 1 + 1", true),
+            ("SHOW TABLES", true),
+            ("EXPLAIN SELECT * FROM t", true),
+            ("DESCRIBE t", true),
+            ("SELECT count(*) FROM t", false),
+            ("SELECT 1 WHERE EXISTS (SELECT 1 FROM t)", false),
+        ] {
+            assert_eq!(stays_here(&plan(sql).await).unwrap(), here, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_run_says_what_to_do_instead() {
+        for sql in ["INSERT INTO t VALUES (3)", "COPY t TO '/tmp/x.csv'", "EXPLAIN ANALYZE SELECT 1", "BEGIN"] {
+            assert!(kind(&plan(sql).await).unwrap_err().hint().is_some(), "{sql}");
+        }
+        assert_eq!(kind(&plan("SET datafusion.execution.batch_size = 1").await).unwrap(), Kind::Effect);
+    }
+}

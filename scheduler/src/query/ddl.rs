@@ -1,0 +1,153 @@
+//! Statements that change something: the pool's tables, the session's views and settings.
+
+use datafusion::common::TableReference;
+use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement as PlanStatement};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::parser::Statement;
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::catalog::{AddTable, Catalog};
+use crate::engine::{CATALOG, SCHEMA, may_set};
+use crate::session::{Session, View};
+
+/// A change, understood but not made.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Set { key: String, value: String },
+    Reset { key: String },
+    CreateView { name: String, view: View, replace: bool },
+    DropView { name: String, if_exists: bool },
+    AddTable { table: AddTable, if_not_exists: bool },
+    DropTable { name: String, if_exists: bool },
+}
+
+/// What the planned statement changes; `written` is the statement as it came.
+pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
+    match plan {
+        LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
+            settable(&set.variable)?;
+            let key = set.variable.to_ascii_lowercase();
+            // A value that is none must fail here, not at every later statement.
+            SessionConfig::new().options_mut().set(&key, &set.value).map_err(|error| {
+                let why = error.find_root().message().into_owned();
+                Error::new(ErrorCode::Invalid, format!("'{key}' cannot be '{}': {why}", set.value))
+            })?;
+            Ok(Effect::Set { key, value: set.value })
+        }
+        LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) => {
+            settable(&reset.variable)?;
+            Ok(Effect::Reset { key: reset.variable.to_ascii_lowercase() })
+        }
+        LogicalPlan::Ddl(ddl) => change(written, ddl),
+        _ => Err(Error::new(ErrorCode::Bug, "a statement without effect was taken for one with effect")),
+    }
+}
+
+fn settable(key: &str) -> Result<(), Error> {
+    if may_set(key) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::Invalid, format!("'{key}' cannot be set in a session"))
+        .with_hint("SET takes datafusion.execution.*, datafusion.optimizer.* and datafusion.sql_parser.*, but for what the pool fixes"))
+}
+
+fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
+    match ddl {
+        DdlStatement::CreateView(create) => Ok(Effect::CreateView {
+            name: own(&create.name)?,
+            view: View { statement: written },
+            replace: create.or_replace,
+        }),
+        DdlStatement::DropView(drop) => Ok(Effect::DropView { name: own(&drop.name)?, if_exists: drop.if_exists }),
+        DdlStatement::CreateExternalTable(create) => add_table(*create),
+        DdlStatement::DropTable(drop) => Ok(Effect::DropTable { name: own(&drop.name)?, if_exists: drop.if_exists }),
+        DdlStatement::CreateMemoryTable(_) => refuse("CREATE TABLE", "CREATE EXTERNAL TABLE names files, CREATE VIEW a query"),
+        DdlStatement::CreateCatalogSchema(_)
+        | DdlStatement::DropCatalogSchema(_)
+        | DdlStatement::CreateCatalog(_) => refuse("more than one schema", "all tables of a pool are in one"),
+        DdlStatement::CreateIndex(_) => refuse("CREATE INDEX", "files have none"),
+        DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
+            refuse("CREATE FUNCTION", "bind a model with `whimbrel model bind`")
+        }
+    }
+}
+
+fn refuse(what: &str, hint: &str) -> Result<Effect, Error> {
+    Err(Error::new(ErrorCode::Invalid, format!("{what} is not supported")).with_hint(hint))
+}
+
+/// The bare name of a table in the pool's own schema.
+fn own(name: &TableReference) -> Result<String, Error> {
+    let ours = name.schema().is_none_or(|schema| schema == SCHEMA)
+        && name.catalog().is_none_or(|catalog| catalog == CATALOG);
+    if ours {
+        return Ok(name.table().to_owned());
+    }
+    Err(Error::new(ErrorCode::Invalid, format!("'{name}' is not a name in this pool")).with_hint("leave out schema and catalog"))
+}
+
+fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
+    let CreateExternalTable { schema, name, locations, file_type, table_partition_cols, order_exprs, unbounded, .. } = &create;
+    if !schema.fields().is_empty() {
+        return refuse("a column list", "the columns are those of the files");
+    }
+    if !table_partition_cols.is_empty() || !order_exprs.is_empty() || *unbounded {
+        return refuse("PARTITIONED BY, WITH ORDER and UNBOUNDED", "leave them out");
+    }
+    let [location] = locations.as_slice() else {
+        return refuse("several locations", "name a folder, or a pattern such as /data/*.parquet");
+    };
+    let mut table = AddTable {
+        name: own(name)?,
+        uri: location.clone(),
+        format: file_type.to_ascii_lowercase(),
+        replace: create.or_replace,
+        ..AddTable::default()
+    };
+    for (key, value) in &create.options {
+        let key = key.to_ascii_lowercase();
+        match key.strip_prefix("format.").unwrap_or(&key) {
+            "has_header" => table.header = Some(parse_bool(value)?),
+            "delimiter" => table.delimiter.clone_from(value),
+            other => return refuse(&format!("option '{other}'"), "there are has_header and delimiter"),
+        }
+    }
+    Ok(Effect::AddTable { table, if_not_exists: create.if_not_exists })
+}
+
+fn parse_bool(text: &str) -> Result<bool, Error> {
+    text.to_ascii_lowercase().parse().map_err(|_| {
+        Error::new(ErrorCode::Invalid, format!("has_header is '{text}'")).with_hint("write true or false")
+    })
+}
+
+impl Effect {
+    /// Makes the change.
+    pub(super) async fn apply(self, session: &Session, catalog: &Catalog) -> Result<(), Error> {
+        match self {
+            Self::Set { key, value } => session.set(key, value),
+            Self::Reset { key } => session.reset(&key),
+            Self::CreateView { name, view, replace } => {
+                if !replace && session.has_view(&name) {
+                    return Err(Error::new(ErrorCode::Exists, format!("view '{name}' exists already"))
+                        .with_hint("write CREATE OR REPLACE VIEW"));
+                }
+                session.add_view(name, view)?;
+            }
+            Self::DropView { name, if_exists } => {
+                if !session.drop_view(&name) && !if_exists {
+                    return Err(Error::new(ErrorCode::NotFound, format!("view '{name}' does not exist in this session")));
+                }
+            }
+            Self::AddTable { table, if_not_exists } => match catalog.add(table).await {
+                Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
+                added => drop(added?),
+            },
+            Self::DropTable { name, if_exists } => match catalog.drop_table(&name).await {
+                Err(error) if if_exists && error.code() == ErrorCode::NotFound => {}
+                dropped => dropped?,
+            },
+        }
+        Ok(())
+    }
+}

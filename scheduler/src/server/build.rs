@@ -1,0 +1,181 @@
+//! Puts a scheduler's parts together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ballista_core::serde::BallistaPhysicalExtensionCodec;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use whimbrel_predict::binding::BindingSource;
+use whimbrel_predict::codec::WhimbrelPhysicalCodec;
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::listen::Reached;
+use super::{Listeners, Scheduler, serve};
+use crate::catalog::{Catalog, PoolSchema};
+use crate::clock::{Clock, Ids, SystemClock, SystemIds};
+use crate::config::{Config, StateHome};
+use crate::engine::{Engine, Options};
+use crate::executors::Executors;
+use crate::failures::Failures;
+use crate::models::{ContentStore, Registry};
+use crate::pool::Pool;
+use crate::query::{Limits, Parts, Planning, Queries, Runner, Shelf};
+use crate::session::{SessionPlanner, Sessions};
+use crate::store::{MemoryStore, RedbStore, StateStore};
+
+pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Scheduler, Error> {
+    config.validate()?;
+    let token = config.token()?;
+    let client = Reached::of(&listeners.client, &config.advertise)?;
+    let cluster = Reached::of(&listeners.cluster, &config.advertise)?;
+    let facts = Facts::open(&config).await?;
+    let started = assemble(&config, token, &client, &cluster, &facts).await;
+    let (pool, planning) = match started {
+        Ok(parts) => parts,
+        Err(error) => {
+            facts.store.close().await;
+            return Err(error);
+        }
+    };
+    let failed = CancellationToken::new();
+    run(&pool, listeners, &config, &failed);
+    tracing::info!(client = %client, cluster = %cluster, "the scheduler serves");
+    let (client_address, cluster_address) = (client.to_string(), cluster.to_string());
+    let Facts { store, temporary, .. } = facts;
+    Ok(Scheduler { client_address, cluster_address, pool, planning, store, temporary, failed })
+}
+
+/// The pool's durable facts and what they are made with.
+struct Facts {
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    store: Arc<dyn StateStore>,
+    runtime: Arc<RuntimeEnv>,
+    catalog: Arc<Catalog>,
+    models: Arc<Registry>,
+    temporary: Option<PathBuf>,
+}
+
+impl Facts {
+    async fn open(config: &Config) -> Result<Self, Error> {
+        let clock = SystemClock::shared();
+        let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+        let runtime = runtime()?;
+        let base = std::env::current_dir()
+            .map_err(|error| Error::new(ErrorCode::Unavailable, format!("the working directory is not there: {error}")))?;
+        let temporary = match config.storage_home()? {
+            Some(_) => None,
+            None => Some(std::env::temp_dir().join(format!("whimbrel-models-{}", ids.id()))),
+        };
+        let folder = config.storage_home()?.or_else(|| temporary.clone()).unwrap_or_default();
+        let store: Arc<dyn StateStore> = match config.state_home()? {
+            StateHome::Memory => Arc::new(MemoryStore::new(Arc::clone(&clock))),
+            StateHome::Folder(folder) => Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?),
+        };
+        let catalog = Catalog::open(Arc::clone(&store), Arc::clone(&runtime), base.clone());
+        let content = ContentStore::new(folder, Arc::clone(&ids));
+        let models = Registry::open(Arc::clone(&store), content, Arc::clone(&clock), base);
+        match futures::future::try_join(catalog, models).await {
+            Ok((catalog, models)) => Ok(Self { clock, ids, store, runtime, catalog, models, temporary }),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Object stores and caches that all statements share. Listings are not kept: a file that is new, or gone, is seen by the
+/// next statement.
+fn runtime() -> Result<Arc<RuntimeEnv>, Error> {
+    RuntimeEnvBuilder::new()
+        .with_object_list_cache_limit(0)
+        .build_arc()
+        .map_err(|error| Error::new(ErrorCode::Bug, format!("the engine's runtime cannot be built: {}", error.message())))
+}
+
+async fn assemble(
+    config: &Config,
+    token: Option<String>,
+    client: &Reached,
+    cluster: &Reached,
+    facts: &Facts,
+) -> Result<(Arc<Pool>, Arc<Planning>), Error> {
+    let Facts { clock, ids, runtime, catalog, models, .. } = facts;
+    let executors = Arc::new(Executors::new(Arc::clone(clock)));
+    let failures = Arc::new(Failures::default());
+    let codec: Arc<dyn PhysicalExtensionCodec> =
+        Arc::new(WhimbrelPhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default())));
+    let options = Options {
+        scheduler_id: ids.id(),
+        host: cluster.host.clone(),
+        cluster_port: cluster.port,
+        max_message_bytes: config.max_message_bytes,
+        heartbeat_timeout: config.heartbeat_timeout,
+        executor_wait: config.executor_wait,
+        result_ttl: config.result_ttl,
+        physical_codec: Arc::clone(&codec),
+        ids: Arc::clone(ids),
+    };
+    let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
+    let bindings: Arc<dyn BindingSource> = Arc::clone(models) as _;
+    let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
+    let planner = SessionPlanner::new(config.max_message_bytes, Arc::clone(runtime), bindings, schema)?;
+    let planning = Arc::new(Planning::new(planner, Arc::clone(models), codec, config.max_sql_bytes));
+    let queries = Arc::new(Queries::new(Arc::clone(clock), Arc::clone(ids), config.result_ttl));
+    let shelf = Arc::new(Shelf::new(Arc::clone(clock), config.result_ttl));
+    let tasks = TaskTracker::new();
+    let runner = Runner::new(Parts {
+        clock: Arc::clone(clock),
+        engine: engine.clone(),
+        executors: Arc::clone(&executors),
+        failures: Arc::clone(&failures),
+        planning: Arc::clone(&planning),
+        catalog: Arc::clone(catalog),
+        queries: Arc::clone(&queries),
+        shelf: Arc::clone(&shelf),
+        tasks: tasks.clone(),
+        limits: Limits {
+            executor_wait: config.executor_wait,
+            partitions_per_slot: config.partitions_per_slot,
+            max_partitions: config.max_partitions,
+        },
+    });
+    let pool = Arc::new(Pool {
+        clock: Arc::clone(clock),
+        ids: Arc::clone(ids),
+        engine,
+        executors,
+        failures,
+        catalog: Arc::clone(catalog),
+        models: Arc::clone(models),
+        sessions: Sessions::new(Arc::clone(clock), config.session_ttl),
+        queries,
+        shelf,
+        runner,
+        streams: Arc::new(watch::Sender::new(0)),
+        tasks,
+        stop: CancellationToken::new(),
+        token,
+        client_address: client.to_string(),
+        started_at_ms: clock.unix_ms(),
+        max_message_bytes: config.max_message_bytes,
+    });
+    Ok((pool, planning))
+}
+
+/// Starts what runs for as long as the scheduler does.
+fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &CancellationToken) {
+    let Listeners { client, cluster } = listeners;
+    let stop = || pool.stop.clone();
+    let tasks = &pool.tasks;
+    tasks.spawn(serve::serve(client, serve::client_routes(pool), stop(), failed.clone()));
+    tasks.spawn(serve::serve(cluster, serve::cluster_routes(pool), stop(), failed.clone()));
+    tasks.spawn(crate::watch::run(Arc::clone(pool), config.report_timeout));
+    tasks.spawn(Arc::clone(&pool.catalog).follow(Arc::clone(&pool.clock), stop()));
+    tasks.spawn(Arc::clone(&pool.models).follow(stop()));
+}

@@ -1,0 +1,170 @@
+//! Client sessions: settings, views and prepared statements of one client, over the pool's one catalog. They are memory, and
+//! forgotten when they have not been used for a while.
+//!
+//! A view is kept as its statement and planned again each time it is used, so it never carries the schema of a model that has
+//! been bound anew since.
+
+mod planner;
+mod schema;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use datafusion::sql::parser::Statement;
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::clock::Clock;
+
+pub(crate) use planner::{SessionPlanner, one_statement};
+
+/// Views and prepared statements that one session may have.
+const LIMIT: usize = 1000;
+
+/// A view by its `CREATE VIEW` statement.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) statement: Statement,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    id: String,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    settings: BTreeMap<String, String>,
+    views: BTreeMap<String, View>,
+    prepared: HashMap<String, String>,
+    used: Duration,
+}
+
+impl Session {
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn settings(&self) -> BTreeMap<String, String> {
+        self.lock().settings.clone()
+    }
+
+    pub(crate) fn set(&self, key: String, value: String) {
+        self.lock().settings.insert(key, value);
+    }
+
+    pub(crate) fn reset(&self, key: &str) {
+        self.lock().settings.remove(key);
+    }
+
+    pub(crate) fn views(&self) -> BTreeMap<String, View> {
+        self.lock().views.clone()
+    }
+
+    pub(crate) fn has_view(&self, name: &str) -> bool {
+        self.lock().views.contains_key(name)
+    }
+
+    pub(crate) fn add_view(&self, name: String, view: View) -> Result<(), Error> {
+        let mut facts = self.lock();
+        if facts.views.len() >= LIMIT && !facts.views.contains_key(&name) {
+            return Err(too_many("views"));
+        }
+        facts.views.insert(name, view);
+        Ok(())
+    }
+
+    pub(crate) fn drop_view(&self, name: &str) -> bool {
+        self.lock().views.remove(name).is_some()
+    }
+
+    pub(crate) fn prepare(&self, handle: String, sql: String) -> Result<(), Error> {
+        let mut facts = self.lock();
+        if facts.prepared.len() >= LIMIT {
+            return Err(too_many("prepared statements"));
+        }
+        facts.prepared.insert(handle, sql);
+        Ok(())
+    }
+
+    pub(crate) fn prepared(&self, handle: &str) -> Result<String, Error> {
+        self.lock().prepared.get(handle).cloned().ok_or_else(|| {
+            Error::new(ErrorCode::NotFound, "the prepared statement does not exist in this session")
+                .with_hint("prepare it again; a session that is not used for a while is forgotten")
+        })
+    }
+
+    pub(crate) fn unprepare(&self, handle: &str) {
+        self.lock().prepared.remove(handle);
+    }
+}
+
+fn too_many(what: &str) -> Error {
+    Error::new(ErrorCode::Exhausted, format!("the session has {LIMIT} {what}")).with_hint("drop some, or open a new session")
+}
+
+/// All sessions, by what their clients are known by.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    clock: Arc<dyn Clock>,
+    ttl: Duration,
+    sessions: Mutex<HashMap<String, Arc<Session>>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(clock: Arc<dyn Clock>, ttl: Duration) -> Self {
+        Self { clock, ttl, sessions: Mutex::new(HashMap::new()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client's session; a new one where it has none.
+    pub(crate) fn open(&self, id: &str) -> Arc<Session> {
+        let mut sessions = self.lock();
+        let session = sessions
+            .entry(id.to_owned())
+            .or_insert_with(|| Arc::new(Session { id: id.to_owned(), facts: Mutex::default() }));
+        session.lock().used = self.clock.monotonic();
+        Arc::clone(session)
+    }
+
+    /// Ends a session; nothing happens where there is none.
+    pub(crate) fn close(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    /// Forgets the sessions that nobody has used for the time they are kept.
+    pub(crate) fn sweep(&self) {
+        let now = self.clock.monotonic();
+        self.lock().retain(|_, session| now.saturating_sub(session.lock().used) <= self.ttl);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_session_lasts_as_long_as_it_is_used() {
+        let clock = ManualClock::shared();
+        let sessions = Sessions::new(clock.clone(), Duration::from_secs(10));
+        sessions.open("a").set("k".to_owned(), "v".to_owned());
+        clock.advance(Duration::from_secs(8));
+        assert_eq!(sessions.open("a").settings().len(), 1);
+        clock.advance(Duration::from_secs(8));
+        sessions.sweep();
+        assert_eq!(sessions.open("a").settings().len(), 1, "it was used in between");
+        clock.advance(Duration::from_secs(11));
+        sessions.sweep();
+        assert!(sessions.open("a").settings().is_empty());
+    }
+}
