@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, Projection};
 
-use super::guards::is_own;
+use super::guards::{is_own, refused};
 use crate::node::PredictNode;
 use crate::sql::{BoundCall, HIDDEN_PREFIX, Pinned};
 
@@ -74,6 +74,12 @@ pub(super) fn is_hidden(column: &Column) -> bool {
     column.relation.is_none() && column.name.starts_with(HIDDEN_PREFIX)
 }
 
+/// The engine knows these only where it can turn them into joins, which is not below an expression.
+fn asks_subquery(expr: &Expr) -> bool {
+    let asks = |expr: &Expr| Ok(matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)));
+    expr.exists(asks).unwrap_or(true)
+}
+
 /// A plan and what is scored in it.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
@@ -93,6 +99,10 @@ impl Block {
         let is_own = args.iter().any(is_own);
         if !is_own && let Some(known) = self.known.iter().find(|known| known.serves(&call.binding, &args, mask)) {
             return Ok(Expr::Column(known.column.clone()));
+        }
+        if args.iter().chain(mask).any(asks_subquery) {
+            let what = format!("{} depends on IN or EXISTS (SELECT ...), which only WHERE can ask", call.text);
+            return Err(refused(&what, "LEFT JOIN the subquery's rows and ask whether there was a partner"));
         }
         let output = self.fresh(names);
         let input = std::mem::take(&mut self.plan);

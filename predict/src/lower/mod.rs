@@ -6,6 +6,7 @@
 //! before anything that would let them be seen.
 
 mod block;
+mod defer;
 mod guards;
 mod join;
 mod plan;
@@ -83,5 +84,3 @@ fn has_call(expr: &Expr) -> Result<bool> {
     expr.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(function) if BoundPredict::of(function).is_some())))
 }
 
-#[cfg(test)]
-mod tests;

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::block::{Block, is_hidden};
 use super::guards::{Place, Use, lift, refused};
-use super::has_call;
+use super::{defer, has_call};
 use crate::sql::BoundCall;
 
 /// Lowers the calls of one statement.
@@ -88,6 +88,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn limit(&self, limit: Limit) -> Result<Block> {
+        if let Some(later) = defer::score_after(&limit)? {
+            return self.lower(later);
+        }
         let mut block = self.lower(Arc::unwrap_or_clone(limit.input))?;
         block.plan = LogicalPlan::Limit(Limit { input: Arc::new(block.plan), skip: limit.skip, fetch: limit.fetch });
         Ok(block)

@@ -1,10 +1,12 @@
-//! Drops scoring nodes whose value nobody reads any more, after other rules have dropped what read it.
+//! Drops scoring nodes whose value nobody reads any more, after other rules have dropped what read it, and those that have no
+//! rows to score.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::as_predict;
 use super::block::is_hidden;
@@ -22,6 +24,12 @@ fn below(plan: LogicalPlan, needed: &Needed) -> Result<Transformed<LogicalPlan>>
     {
         let input = below(node.input.clone(), needed)?.data;
         return Ok(Transformed::yes(input));
+    }
+    if let Some(node) = as_predict(&plan)
+        && matches!(&node.input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row)
+    {
+        let schema = Arc::clone(node.schema());
+        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })));
     }
     let needed = match &plan {
         // These give only what their own expressions name.

@@ -137,8 +137,8 @@ fn missing(call: &Call<'_>, wanted: &[Wanted<'_>], found: &[Option<usize>]) -> E
         Some((lost, near)) => format!("did you mean '{near}'? rename it in a subquery, or bind with --map '{lost}={near}'"),
         None => format!("the columns are {}", columns(call)),
     };
-    let noun = if lost.len() == 1 { "column" } else { "columns" };
-    call.invalid(format!("there is no {noun} {} for the model", quoted(lost)))
+    let noun = if lost.len() == 1 { "is no column" } else { "are no columns" };
+    call.invalid(format!("there {noun} {} for the model", quoted(lost)))
         .with_hint(hint)
 }
 

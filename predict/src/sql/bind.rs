@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
-use datafusion::logical_expr::{Cast as CastExpr, Expr, ExprSchemable, LogicalPlan, Projection, Sort};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Cast as CastExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, Sort};
 use datafusion::optimizer::AnalyzerRule;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -41,10 +42,17 @@ impl BindPredict {
         if !has_stub(&plan)? {
             return Ok(Transformed::no(plan));
         }
+        let plan = selected_stars(plan)?;
         let source = plan.clone();
         let scope = Scope::of(&source);
         let schema = scope.schema();
-        let bound = plan.map_expressions(|expr| expr.transform_up(|expr| self.bind_expr(expr, &scope, &schema)))?;
+        // A call is part of its parents' names, which the node's schema has already.
+        let names = NamePreserver::new(&plan);
+        let bound = plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let bound = expr.transform_up(|expr| self.bind_expr(expr, &scope, &schema))?;
+            Ok(bound.update_data(|expr| name.restore(expr)))
+        })?;
         let bound = same_types(&source, bound.data)?;
         match (bound, &scope) {
             (LogicalPlan::Sort(sort), Scope::Ordering(projection)) => order_by(sort, projection).map(Transformed::yes),
@@ -104,6 +112,47 @@ fn has_stub(plan: &LogicalPlan) -> Result<bool> {
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
+}
+
+/// ORDER BY PREDICT('m', *) sorts by the select list's own PREDICT('m', *) where it has one: DISTINCT leaves nothing else.
+fn selected_stars(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Sort(mut sort) = plan else {
+        return Ok(plan);
+    };
+    let input = match sort.input.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(input)) => Arc::clone(input),
+        _ => Arc::clone(&sort.input),
+    };
+    if let LogicalPlan::Projection(projection) = input.as_ref() {
+        for sort in &mut sort.expr {
+            let expr = std::mem::take(&mut sort.expr);
+            sort.expr = expr.transform_down(|expr| Ok(selected_star(expr, projection))).data()?;
+        }
+    }
+    Ok(LogicalPlan::Sort(sort))
+}
+
+fn selected_star(expr: Expr, projection: &Projection) -> Transformed<Expr> {
+    let Expr::ScalarFunction(function) = &expr else {
+        return Transformed::no(expr);
+    };
+    if !is_stub(function) || !function.args.iter().skip(1).all(is_star) {
+        return Transformed::no(expr);
+    }
+    let text = stub::text(&function.args);
+    let selected = projection.expr.iter().zip(projection.schema.columns()).find(|(selected, _)| {
+        let inner = (*selected).clone().unalias_nested().data;
+        matches!(&inner, Expr::ScalarFunction(function) if BoundPredict::of(function).is_some_and(|call| call.text == text))
+    });
+    match selected {
+        Some((_, column)) => Transformed::new(Expr::Column(column), true, TreeNodeRecursion::Jump),
+        None => Transformed::no(expr),
+    }
+}
+
+#[expect(deprecated, reason = "the planner still gives `*` inside arguments as this variant")]
+fn is_star(expr: &Expr) -> bool {
+    matches!(expr, Expr::Wildcard { .. })
 }
 
 /// What may feed the model, as the mapping and as the plan see it.

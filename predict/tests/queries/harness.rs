@@ -14,15 +14,15 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::binding::{Binding, BindingSource};
-use crate::error::find;
-use crate::runtime::ModelHostRef;
-use crate::signature::ElementType;
-use crate::sql::{explain_failure, rewrite_statement};
-use crate::testing::{self, SumHost};
+use whimbrel_predict::binding::{Binding, BindingSource};
+use whimbrel_predict::error::find;
+use whimbrel_predict::runtime::ModelHostRef;
+use whimbrel_predict::signature::ElementType;
+use whimbrel_predict::sql::{explain_failure, rewrite_statement};
+use whimbrel_predict::testing::{self, SumHost};
 
 #[derive(Debug, Default)]
-pub(super) struct Bindings(BTreeMap<String, Arc<Binding>>);
+pub(crate) struct Bindings(BTreeMap<String, Arc<Binding>>);
 
 impl BindingSource for Bindings {
     fn binding(&self, alias: &str) -> Option<Arc<Binding>> {
@@ -37,30 +37,44 @@ impl BindingSource for Bindings {
 impl Bindings {
     fn with(mut self, alias: &str, inputs: &[&str], element: ElementType) -> Self {
         let mut binding = testing::binding(alias, inputs, element).unwrap();
-        binding.returns = DataType::Float64;
+        binding.returns = match element {
+            ElementType::Int64 => DataType::Int64,
+            _ => DataType::Float64,
+        };
         self.0.insert(alias.to_owned(), Arc::new(binding));
         self
     }
 }
 
-pub(super) struct Pool {
-    pub ctx: SessionContext,
+pub(crate) struct Pool {
+    pub(crate) ctx: SessionContext,
     host: Arc<SumHost>,
 }
 
 /// What a query gave, and what it cost.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub rows: Vec<String>,
-    pub names: Vec<String>,
-    pub nodes: usize,
-    pub scored: usize,
-    pub plan: String,
+pub(crate) struct Answer {
+    pub(crate) rows: Vec<String>,
+    pub(crate) names: Vec<String>,
+    pub(crate) nodes: usize,
+    pub(crate) scored: usize,
+    pub(crate) plan: String,
 }
 
 impl Pool {
     /// `m` adds floats a and b; `i` adds the integers k (no NULL allowed); `s` adds the number a; `xy` adds x and y.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::with(SessionConfig::new())
+    }
+
+    /// As the cluster plans: scalar subqueries become joins.
+    pub(crate) fn distributed() -> Self {
+        let mut config = SessionConfig::new();
+        config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        Self::with(config)
+    }
+
+    fn with(config: SessionConfig) -> Self {
         let bindings = Bindings::default()
             .with("m", &["a", "b"], ElementType::Float64)
             .with("i", &["k"], ElementType::Int64)
@@ -68,29 +82,29 @@ impl Pool {
             .with("xy", &["x", "y"], ElementType::Float64)
             .with("f", &["a", "b"], ElementType::Float32);
         let host = Arc::new(SumHost::default());
-        let config = SessionConfig::new()
+        let config = config
             .with_target_partitions(2)
             .with_extension(Arc::new(ModelHostRef(Arc::clone(&host) as _)));
         let builder = SessionStateBuilder::new_with_default_features().with_config(config);
-        let builder = crate::session::install(builder, Arc::new(bindings)).unwrap();
+        let builder = whimbrel_predict::session::install(builder, Arc::new(bindings)).unwrap();
         let ctx = SessionContext::new_with_state(builder.build());
         ctx.register_table("t", Arc::new(t())).unwrap();
         ctx.register_table("u", Arc::new(u())).unwrap();
         Self { ctx, host }
     }
 
-    pub async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+    pub(crate) async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
         let state = self.ctx.state();
         let dialect = state.config_options().sql_parser.dialect;
         let mut statement = state.sql_to_statement(sql, &dialect)?;
-        rewrite_statement(&mut statement).map_err(crate::error::external)?;
+        rewrite_statement(&mut statement).map_err(whimbrel_predict::error::external)?;
         match state.statement_to_plan(statement.clone()).await {
             Ok(plan) => Ok(plan),
             Err(error) => Err(explain_failure(&statement, error)),
         }
     }
 
-    pub async fn run(&self, sql: &str) -> Result<Answer> {
+    pub(crate) async fn run(&self, sql: &str) -> Result<Answer> {
         let plan = self.plan(sql).await?;
         let frame = self.ctx.execute_logical_plan(plan).await?;
         let physical = frame.create_physical_plan().await?;
@@ -99,7 +113,7 @@ impl Pool {
         let batches = datafusion::physical_plan::collect(Arc::clone(&physical), self.ctx.task_ctx()).await?;
         let names = physical.schema().fields().iter().map(|field| field.name().clone()).collect();
         let rows = pretty_format_batches(&batches)?.to_string();
-        let rows = rows.lines().skip(3).filter(|line| line.starts_with('|')).map(str::to_owned).collect();
+        let rows = rows.lines().skip(3).filter(|line| line.starts_with('|')).map(cells).collect();
         Ok(Answer {
             rows,
             names,
@@ -110,7 +124,7 @@ impl Pool {
     }
 
     /// Runs `sql` and its twin without PREDICT; says what differs: rows, scoring nodes or rows scored.
-    pub async fn differs(&self, sql: &str, twin: &str, nodes: Option<usize>, scored: usize) -> Option<String> {
+    pub(crate) async fn differs(&self, sql: &str, twin: &str, nodes: Option<usize>, scored: usize) -> Option<String> {
         let answer = match self.run(sql).await {
             Ok(answer) => answer,
             Err(error) => return Some(format!("{sql}\n{error}")),
@@ -130,12 +144,17 @@ impl Pool {
     }
 
     /// The one line that a user would read.
-    pub async fn refusal(&self, sql: &str) -> String {
+    pub(crate) async fn refusal(&self, sql: &str) -> String {
         match self.run(sql).await {
             Ok(answer) => panic!("{sql} gave {:?}\n{}", answer.rows, answer.plan),
             Err(error) => line(&error),
         }
     }
+}
+
+/// A table's line without its padding.
+fn cells(line: &str) -> String {
+    line.split('|').map(str::trim).collect::<Vec<_>>().join("|")
 }
 
 /// Whether the whole statement is ordered, not only a part in parentheses.
@@ -154,11 +173,11 @@ fn is_ordered(sql: &str) -> bool {
 }
 
 /// Fails with all that differs.
-pub(super) fn none(differences: Vec<String>) {
+pub(crate) fn none(differences: Vec<String>) {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n\n"));
 }
 
-pub(super) fn line(error: &DataFusionError) -> String {
+pub(crate) fn line(error: &DataFusionError) -> String {
     match find(error) {
         Some(error) => error.to_string(),
         None => panic!("not the pool's error: {error:?}"),

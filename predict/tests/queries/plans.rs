@@ -27,8 +27,8 @@ async fn a_plan_says_how_the_model_is_fed() {
     let pool = Pool::new();
     for (sql, part) in [
         ("SELECT PREDICT('f', *) FROM t", "a ← t.a (float64 to float32, lossy), b ← t.b (float64 to float32, lossy)"),
-        ("SELECT PREDICT('m', id, a) FROM t", "a ← t.id (int64 to float64, lossy), b ← t.a; by position"),
-        ("SELECT CASE WHEN id > 3 THEN PREDICT('m', *) END FROM t", "; only where (t.id > Int64(3)) IS TRUE"),
+        ("SELECT PREDICT('m', id, b / 2) FROM t", "a ← t.id (int64 to float64, lossy), b ← t.b / Float64(2); by position"),
+        ("SELECT CASE WHEN id > 3 THEN PREDICT('m', *) END FROM t", "; only where t.id > Int64(3) IS TRUE"),
         ("SELECT id FROM t ORDER BY PREDICT('m', *)", "a ← t.a, b ← t.b"),
     ] {
         let answer = pool.run(&format!("EXPLAIN {sql}")).await;
@@ -66,6 +66,14 @@ async fn optimizing_again_changes_nothing() {
         let twice = state.optimize(&once).unwrap();
         assert_eq!(once.display_indent().to_string(), twice.display_indent().to_string(), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn what_is_written_is_scored() {
+    let pool = Pool::new();
+    pool.run("CREATE TABLE scored AS SELECT id, PREDICT('m', *) AS p FROM t").await.unwrap();
+    pool.run("INSERT INTO scored SELECT id, PREDICT('m', *) FROM t WHERE PREDICT('m', *) > 33 ORDER BY PREDICT('m', *)").await.unwrap();
+    assert_eq!(pool.run("SELECT sum(p) FROM scored").await.unwrap().rows, ["|726.0|"]);
 }
 
 #[tokio::test]

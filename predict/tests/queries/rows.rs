@@ -6,7 +6,9 @@ use super::harness::{Pool, none};
 type Case = (&'static str, &'static str, usize, usize);
 
 async fn check(cases: &[Case]) {
-    check_in(&Pool::new(), cases).await;
+    for pool in [Pool::new(), Pool::distributed()] {
+        check_in(&pool, cases).await;
+    }
 }
 
 async fn check_in(pool: &Pool, cases: &[Case]) {
@@ -30,6 +32,11 @@ async fn in_the_select_list() {
         ("SELECT PREDICT('m', PREDICT('s', a) + 0, b) AS p FROM t", "SELECT a + b AS p FROM t", 2, 16),
         ("SELECT DISTINCT PREDICT('m', a - a, b - b) AS p FROM t", "SELECT 0.0 AS p", 1, 8),
         ("SELECT abs(-PREDICT('m', *)) AS p FROM t WHERE id BETWEEN 2 AND 3", "SELECT a + b AS p FROM t WHERE id IN (2, 3)", 1, 2),
+        ("SELECT PREDICT('m', *) AS p FROM (VALUES (1.0, 2.0), (3.0, 4.0)) AS v(a, b)", "VALUES (3.0), (7.0)", 1, 2),
+        ("SELECT PREDICT('s', st['x']) AS p, st FROM (SELECT named_struct('x', a, 'y', b) AS st, id FROM t) WHERE st['y'] > 30", "SELECT a AS p, named_struct('x', a, 'y', b) AS st FROM t WHERE b > 30", 1, 5),
+        ("SELECT unnest([id, 0]) AS i, PREDICT('m', *) AS p FROM t", "SELECT unnest([id, 0]) AS i, a + b AS p FROM t", 1, 8),
+        ("SELECT PREDICT('m', *) AS p FROM t WHERE false", "SELECT a FROM t WHERE false", 0, 0),
+        ("SELECT nullif(PREDICT('m', *), 22) AS p, PREDICT('m', *) IS NULL AS q FROM t", "SELECT nullif(a + b, 22) AS p, false AS q FROM t", 1, 8),
         ("SELECT CAST(PREDICT('m', *) AS INT) AS p FROM t", "SELECT CAST(a + b AS INT) AS p FROM t", 1, 8),
     ])
     .await;
@@ -93,6 +100,12 @@ async fn in_groups_and_aggregates() {
             1,
             8,
         ),
+        (
+            "SELECT zone, PREDICT('s', a % 2) AS p, count(*) FROM t GROUP BY GROUPING SETS ((zone), (PREDICT('s', a % 2)), ())",
+            "SELECT zone, a % 2 AS p, count(*) FROM t GROUP BY GROUPING SETS ((zone), (a % 2), ())",
+            1,
+            8,
+        ),
         ("SELECT PREDICT('s', sum(a)) AS p FROM t GROUP BY zone", "SELECT sum(a) AS p FROM t GROUP BY zone", 1, 2),
         (
             "SELECT array_agg(id ORDER BY PREDICT('m', *) DESC) AS p FROM t",
@@ -110,6 +123,8 @@ async fn in_sorts_and_limits() {
     check(&[
         ("SELECT id FROM t ORDER BY PREDICT('m', *) DESC", "SELECT id FROM t ORDER BY id DESC", 1, 8),
         ("SELECT id, PREDICT('m', *) AS p FROM t ORDER BY PREDICT('m', *) DESC", "SELECT id, a + b AS p FROM t ORDER BY id DESC", 1, 8),
+        ("SELECT id, PREDICT('m', *) AS p FROM t ORDER BY id DESC LIMIT 2", "SELECT id, a + b AS p FROM t ORDER BY id DESC LIMIT 2", 1, 2),
+        ("SELECT PREDICT('m', *) AS p, zone AS z FROM t ORDER BY z, b DESC LIMIT 1 OFFSET 1", "SELECT a + b AS p, zone AS z FROM t ORDER BY z, b DESC LIMIT 1 OFFSET 1", 1, 1),
         ("SELECT id, PREDICT('m', *) AS p FROM t ORDER BY p DESC LIMIT 2", "SELECT id, a + b AS p FROM t ORDER BY id DESC LIMIT 2", 1, 8),
         ("SELECT id, PREDICT('m', a, b) AS p FROM t ORDER BY PREDICT('m', *) DESC", "SELECT id, a + b AS p FROM t ORDER BY id DESC", 1, 8),
         (
@@ -139,6 +154,12 @@ async fn in_sorts_and_limits() {
         ("SELECT id, sum(a) OVER (ORDER BY id) AS s FROM t ORDER BY PREDICT('m', *) DESC", "SELECT id, sum(a) OVER (ORDER BY id) AS s FROM t ORDER BY id DESC", 1, 8),
         ("SELECT DISTINCT a, b FROM t ORDER BY PREDICT('m', *) DESC", "SELECT DISTINCT a, b FROM t ORDER BY a DESC", 1, 8),
         ("SELECT DISTINCT PREDICT('m', *) AS p FROM t ORDER BY PREDICT('m', *) DESC", "SELECT a + b AS p FROM t ORDER BY p DESC", 1, 8),
+        (
+            "SELECT DISTINCT ON (zone) zone, PREDICT('m', *) AS p FROM t ORDER BY zone, PREDICT('m', *) DESC",
+            "SELECT DISTINCT ON (zone) zone, a + b AS p FROM t ORDER BY zone, a + b DESC",
+            1,
+            8,
+        ),
         (
             "SELECT a, b FROM t UNION ALL SELECT x, y FROM u ORDER BY PREDICT('m', *) DESC",
             "SELECT a, b FROM t UNION ALL SELECT x, y FROM u ORDER BY a + b DESC",
@@ -188,7 +209,12 @@ async fn in_windows() {
 
 #[tokio::test]
 async fn in_subqueries_ctes_views_and_unions() {
-    let pool = Pool::new();
+    for pool in [Pool::new(), Pool::distributed()] {
+        subqueries_and_views(&pool).await;
+    }
+}
+
+async fn subqueries_and_views(pool: &Pool) {
     for view in ["CREATE VIEW v AS SELECT *, PREDICT('m', *) AS p FROM t", "CREATE VIEW w AS SELECT *, a + b AS p FROM t"] {
         let plan = pool.plan(view).await.unwrap();
         pool.ctx.execute_logical_plan(plan).await.unwrap();
@@ -224,9 +250,22 @@ async fn in_subqueries_ctes_views_and_unions() {
             2,
             16,
         ),
+        (
+            "WITH RECURSIVE r AS (SELECT 1.0 AS a UNION ALL SELECT PREDICT('s', a) + 1 FROM r WHERE a < 4) SELECT a FROM r",
+            "VALUES (1.0), (2.0), (3.0), (4.0)",
+            1,
+            3,
+        ),
+        ("SELECT id FROM t WHERE id IN (SELECT u.id FROM u WHERE u.zone = t.zone AND PREDICT('xy', *) > 102)", "SELECT id FROM t WHERE id IN (3, 5, 7)", 1, 5),
+        (
+            "SELECT id FROM t WHERE a > (SELECT avg(PREDICT('xy', x, 0)) FROM u WHERE u.zone = t.zone)",
+            "SELECT id FROM t WHERE a > (SELECT avg(x) FROM u WHERE u.zone = t.zone)",
+            1,
+            5,
+        ),
         ("SELECT p FROM (SELECT a, PREDICT('m', *) AS p FROM t LIMIT 3)", "SELECT a + b AS p FROM t LIMIT 3", 1, 3),
     ];
-    check_in(&pool, cases).await;
+    check_in(pool, cases).await;
 }
 
 #[tokio::test]
@@ -245,6 +284,13 @@ async fn in_joins() {
             1,
             5,
         ),
+        (
+            "SELECT x.id FROM t AS x JOIN t AS y ON PREDICT('m', x.a, x.b) = PREDICT('m', y.a, y.b) AND y.id < 4",
+            "SELECT id FROM t WHERE id < 4",
+            2,
+            11,
+        ),
+        ("SELECT PREDICT('m', x.*) AS p, PREDICT('m', y.*) AS q FROM t AS x JOIN t AS y ON x.id = y.id - 1", "SELECT a + b AS p, a + b + 11 AS q FROM t WHERE id < 8", 2, 14),
         ("SELECT PREDICT('xy', *) AS p FROM t JOIN u USING (id)", "SELECT x + y AS p FROM t JOIN u USING (id)", 1, 4),
         ("SELECT PREDICT('m', a, b) AS p, q.p AS r FROM t CROSS JOIN (SELECT PREDICT('xy', *) AS p FROM u) AS q", "SELECT a + b AS p, x + y AS r FROM t CROSS JOIN u", 2, 45),
         (
