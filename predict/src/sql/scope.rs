@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema, Result, TableReference, plan_err};
+use datafusion::common::{Column, DFSchema, Result, TableReference};
 use datafusion::logical_expr::utils::{expand_qualified_wildcard, expand_wildcard, merge_schema};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection};
 use whimbrel_proto::{Error, ErrorCode};
@@ -54,7 +54,10 @@ impl<'a> Scope<'a> {
     pub(super) fn star(&self, qualifier: Option<&TableReference>) -> Result<Vec<StarColumn>> {
         match self {
             Self::Inputs(inputs) => match inputs.as_slice() {
-                [] => plan_err!("PREDICT(..., *) has no FROM to take columns from"),
+                [] => {
+                    let error = Error::new(ErrorCode::Invalid, "PREDICT(..., *) has no FROM to take columns from");
+                    Err(external(error.with_hint("name the inputs, or add a FROM")))
+                }
                 [only] => from_columns(only, qualifier),
                 several => {
                     let schema = merge_schema(several);
