@@ -44,7 +44,14 @@ impl PredictNode {
         let dependencies = schema.functional_dependencies().clone();
         let schema = DFSchema::new_with_metadata(fields, schema.metadata().clone())?
             .with_functional_dependencies(dependencies)?;
-        Ok(Self { input, call, args, mask, output, schema: Arc::new(schema) })
+        Ok(Self {
+            input,
+            call,
+            args,
+            mask,
+            output,
+            schema: Arc::new(schema),
+        })
     }
 
     /// The column that is added.
@@ -55,7 +62,14 @@ impl PredictNode {
 
 impl PartialOrd for PredictNode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        let key = |node: &Self| (node.input.clone(), node.args.clone(), node.mask.clone(), node.output.clone());
+        let key = |node: &Self| {
+            (
+                node.input.clone(),
+                node.args.clone(),
+                node.mask.clone(),
+                node.output.clone(),
+            )
+        };
         key(self)
             .partial_cmp(&key(other))
             .filter(|order| *order != Ordering::Equal || self == other)
@@ -85,7 +99,14 @@ impl UserDefinedLogicalNodeCore for PredictNode {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let binding = &self.call.binding.0;
-        write!(f, "Predict: {} = '{}' {} {}: ", self.output, binding.alias, binding.digest.short(), binding.runtime)?;
+        write!(
+            f,
+            "Predict: {} = '{}' {} {}: ",
+            self.output,
+            binding.alias,
+            binding.digest.short(),
+            binding.runtime
+        )?;
         for (place, (element, arg)) in binding.elements.iter().zip(&self.args).enumerate() {
             let comma = if place == 0 { "" } else { ", " };
             write!(f, "{comma}{} ← {}", element.name, shown(arg))?;
@@ -97,23 +118,47 @@ impl UserDefinedLogicalNodeCore for PredictNode {
             f.write_str("; by position")?;
         }
         for (place, condition) in self.mask.iter().enumerate() {
-            write!(f, "{} {condition}", if place == 0 { "; only where" } else { " and" })?;
+            write!(
+                f,
+                "{} {condition}",
+                if place == 0 { "; only where" } else { " and" }
+            )?;
         }
         Ok(())
     }
 
-    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let (Some(input), true, true) = (inputs.pop(), inputs.is_empty(), exprs.len() >= self.args.len()) else {
+    fn with_exprs_and_inputs(
+        &self,
+        mut exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> Result<Self> {
+        let (Some(input), true, true) = (
+            inputs.pop(),
+            inputs.is_empty(),
+            exprs.len() >= self.args.len(),
+        ) else {
             return internal_err!("Predict has one input and an argument per element");
         };
         let mask = exprs.split_off(self.args.len());
-        Self::try_new(input, Arc::clone(&self.call), exprs, mask, self.output.clone())
+        Self::try_new(
+            input,
+            Arc::clone(&self.call),
+            exprs,
+            mask,
+            self.output.clone(),
+        )
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         // What the arguments and the mask read is added by the optimizer.
         let own = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|column| *column < own).collect()])
+        Some(vec![
+            output_columns
+                .iter()
+                .copied()
+                .filter(|column| *column < own)
+                .collect(),
+        ])
     }
 
     fn supports_limit_pushdown(&self) -> bool {

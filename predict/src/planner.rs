@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::{Result, internal_err};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -10,7 +11,6 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::expressions::{case, cast, lit};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use datafusion::catalog::Session;
 
 use crate::exec::PredictExec;
 use crate::node::PredictNode;
@@ -21,7 +21,11 @@ pub struct PredictQueryPlanner;
 
 #[async_trait]
 impl QueryPlanner for PredictQueryPlanner {
-    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PredictPlanner)])
             .create_physical_plan(plan, session)
             .await
@@ -59,7 +63,13 @@ impl ExtensionPlanner for PredictPlanner {
             .map(|(arg, element)| cast(physical(arg)?, &input.schema(), element.element.arrow()))
             .collect::<Result<Vec<_>>>()?;
         let mask = node.mask.iter().map(physical).collect::<Result<Vec<_>>>()?;
-        let exec = PredictExec::try_new(Arc::clone(input), Arc::clone(binding), args, all_of(mask)?, node.output.clone())?;
+        let exec = PredictExec::try_new(
+            Arc::clone(input),
+            Arc::clone(binding),
+            args,
+            all_of(mask)?,
+            node.output.clone(),
+        )?;
         Ok(Some(Arc::new(exec)))
     }
 }
@@ -72,6 +82,8 @@ fn all_of(mask: Vec<Arc<dyn PhysicalExpr>>) -> Result<Option<Arc<dyn PhysicalExp
         return Ok(None);
     };
     conditions
-        .try_fold(last, |rest, condition| case(None, vec![(condition, rest)], Some(lit(false))))
+        .try_fold(last, |rest, condition| {
+            case(None, vec![(condition, rest)], Some(lit(false)))
+        })
         .map(Some)
 }

@@ -22,18 +22,30 @@ pub fn install(
 ) -> Result<SessionStateBuilder, Error> {
     let bind = Arc::new(BindPredict::new(Arc::clone(&bindings)));
     let analyzer = builder.analyzer().get_or_insert_default();
-    analyzer.rules.retain(|rule| rule.name() != BindPredict::NAME);
+    analyzer
+        .rules
+        .retain(|rule| rule.name() != BindPredict::NAME);
     analyzer.rules.insert(0, bind);
 
     let optimizer = builder.optimizer().get_or_insert_default();
-    optimizer.rules.retain(|rule| rule.name() != LowerPredict::NAME);
-    let Some(place) = optimizer.rules.iter().position(|rule| rule.name() == LOWER_AFTER) else {
-        let what = format!("the engine has no optimizer rule '{LOWER_AFTER}' to lower PREDICT after");
+    optimizer
+        .rules
+        .retain(|rule| rule.name() != LowerPredict::NAME);
+    let Some(place) = optimizer
+        .rules
+        .iter()
+        .position(|rule| rule.name() == LOWER_AFTER)
+    else {
+        let what =
+            format!("the engine has no optimizer rule '{LOWER_AFTER}' to lower PREDICT after");
         return Err(Error::new(ErrorCode::Bug, what));
     };
     optimizer.rules.insert(place + 1, Arc::new(LowerPredict));
 
     let stub = ScalarUDF::new_from_impl(PredictStub::new(bindings));
-    builder.scalar_functions().get_or_insert_default().push(Arc::new(stub));
+    builder
+        .scalar_functions()
+        .get_or_insert_default()
+        .push(Arc::new(stub));
     Ok(builder.with_query_planner(Arc::new(PredictQueryPlanner)))
 }

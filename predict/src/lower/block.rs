@@ -24,12 +24,19 @@ pub(super) struct Known {
 impl Known {
     /// A column scored under fewer conditions serves a call under more: the rows of the call are among its own.
     fn serves(&self, binding: &Pinned, args: &[Expr], mask: &[Expr]) -> bool {
-        self.binding == *binding && self.args == args && self.mask.iter().all(|condition| mask.contains(condition))
+        self.binding == *binding
+            && self.args == args
+            && self.mask.iter().all(|condition| mask.contains(condition))
     }
 
     /// The same in other names; none where one of its columns has no other name.
     pub(super) fn renamed(&self, names: &HashMap<Column, Column>) -> Option<Self> {
-        let rename = |exprs: &[Expr]| exprs.iter().map(|expr| renamed(expr, names)).collect::<Option<Vec<_>>>();
+        let rename = |exprs: &[Expr]| {
+            exprs
+                .iter()
+                .map(|expr| renamed(expr, names))
+                .collect::<Option<Vec<_>>>()
+        };
         Some(Self {
             binding: self.binding.clone(),
             args: rename(&self.args)?,
@@ -57,7 +64,10 @@ fn renamed(expr: &Expr, names: &HashMap<Column, Column>) -> Option<Expr> {
                     }
                 },
                 // A subquery's own columns are out of reach here.
-                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
+                Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_) => {
                     complete = false;
                     Transformed::no(expr)
                 }
@@ -76,7 +86,12 @@ pub(super) fn is_hidden(column: &Column) -> bool {
 
 /// The engine knows these only where it can turn them into joins, which is not below an expression.
 fn asks_subquery(expr: &Expr) -> bool {
-    let asks = |expr: &Expr| Ok(matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)));
+    let asks = |expr: &Expr| {
+        Ok(matches!(
+            expr,
+            Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
+        ))
+    };
     expr.exists(asks).unwrap_or(true)
 }
 
@@ -97,21 +112,40 @@ impl Block {
         mask: &[Expr],
     ) -> Result<Expr> {
         let is_own = args.iter().any(is_own);
-        if !is_own && let Some(known) = self.known.iter().find(|known| known.serves(&call.binding, &args, mask)) {
+        if !is_own
+            && let Some(known) = self
+                .known
+                .iter()
+                .find(|known| known.serves(&call.binding, &args, mask))
+        {
             return Ok(Expr::Column(known.column.clone()));
         }
         if args.iter().chain(mask).any(asks_subquery) {
-            let what = format!("{} depends on IN or EXISTS (SELECT ...), which only WHERE can ask", call.text);
-            return Err(refused(&what, "LEFT JOIN the subquery's rows and ask whether there was a partner"));
+            let what = format!(
+                "{} depends on IN or EXISTS (SELECT ...), which only WHERE can ask",
+                call.text
+            );
+            return Err(refused(
+                &what,
+                "LEFT JOIN the subquery's rows and ask whether there was a partner",
+            ));
         }
         let output = self.fresh(names);
         let input = std::mem::take(&mut self.plan);
-        let node = PredictNode::try_new(input, Arc::clone(call), args.clone(), mask.to_vec(), output)?;
+        let node =
+            PredictNode::try_new(input, Arc::clone(call), args.clone(), mask.to_vec(), output)?;
         let column = node.column();
-        self.plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        self.plan = LogicalPlan::Extension(Extension {
+            node: Arc::new(node),
+        });
         if !is_own {
             let (binding, mask) = (call.binding.clone(), mask.to_vec());
-            self.known.push(Known { binding, args, mask, column: column.clone() });
+            self.known.push(Known {
+                binding,
+                args,
+                mask,
+                column: column.clone(),
+            });
         }
         Ok(Expr::Column(column))
     }

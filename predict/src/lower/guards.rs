@@ -9,7 +9,8 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, Alias, Exists, GroupingSet, InSubquery, ScalarFunction, SetComparison, Sort, WindowFunction,
+    AggregateFunction, Alias, Exists, GroupingSet, InSubquery, ScalarFunction, SetComparison, Sort,
+    WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::split_binary_owned;
@@ -40,14 +41,30 @@ pub(super) enum Use {
 }
 
 /// Replaces the calls in `exprs`, all of one node.
-pub(super) fn lift(place: &mut dyn Place, exprs: Vec<Expr>, purpose: Use, mask: &[Expr]) -> Result<Vec<Expr>> {
+pub(super) fn lift(
+    place: &mut dyn Place,
+    exprs: Vec<Expr>,
+    purpose: Use,
+    mask: &[Expr],
+) -> Result<Vec<Expr>> {
     // Calls that nothing guards go first: they serve the guarded ones too.
-    let mut scout = Walk { place: &mut *place, base: mask.len(), scouting: true };
+    let mut scout = Walk {
+        place: &mut *place,
+        base: mask.len(),
+        scouting: true,
+    };
     for expr in &exprs {
         scout.walk(expr.clone(), mask, purpose)?;
     }
-    let mut walk = Walk { place, base: mask.len(), scouting: false };
-    exprs.into_iter().map(|expr| walk.walk(expr, mask, purpose)).collect()
+    let mut walk = Walk {
+        place,
+        base: mask.len(),
+        scouting: false,
+    };
+    exprs
+        .into_iter()
+        .map(|expr| walk.walk(expr, mask, purpose))
+        .collect()
 }
 
 struct Walk<'a> {
@@ -66,21 +83,35 @@ impl Walk<'_> {
         match expr {
             Expr::Alias(alias) => {
                 let inner = self.walk(*alias.expr, mask, purpose)?;
-                Ok(Expr::Alias(Alias { expr: Box::new(inner), ..alias }))
+                Ok(Expr::Alias(Alias {
+                    expr: Box::new(inner),
+                    ..alias
+                }))
             }
-            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-                self.logic(binary_expr(*left, op, *right), op, mask, purpose)
-            }
-            Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.walk(*inner, mask, Use::Truth)?))),
-            Expr::IsNotTrue(inner) => Ok(Expr::IsNotTrue(Box::new(self.walk(*inner, mask, Use::Truth)?))),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::And | Operator::Or),
+                right,
+            }) => self.logic(binary_expr(*left, op, *right), op, mask, purpose),
+            Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.walk(
+                *inner,
+                mask,
+                Use::Truth,
+            )?))),
+            Expr::IsNotTrue(inner) => Ok(Expr::IsNotTrue(Box::new(self.walk(
+                *inner,
+                mask,
+                Use::Truth,
+            )?))),
             Expr::Case(case) => self.case(case, mask, purpose),
             Expr::ScalarFunction(function) => self.function(function, mask),
             Expr::AggregateFunction(function) => self.aggregate(function, mask),
             Expr::WindowFunction(function) => self.window(*function, mask),
             Expr::GroupingSet(set) => self.grouping_set(set, mask),
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
-                self.subquery(expr, mask)
-            }
+            Expr::ScalarSubquery(_)
+            | Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::SetComparison(_) => self.subquery(expr, mask),
             Expr::HigherOrderFunction(_) | Expr::Lambda(_) if has_call(&expr)? => Err(refused(
                 "PREDICT stands inside a lambda, which has no rows of its own",
                 "unnest the list first and predict its rows",
@@ -101,7 +132,10 @@ impl Walk<'_> {
             .map(|part| Ok((has_call(&part)?, part)))
             .collect::<Result<Vec<_>>>()?;
         if !parts.iter().any(|(has_call, _)| *has_call) {
-            let parts = parts.into_iter().map(|(_, part)| self.walk(part, mask, purpose)).collect::<Result<Vec<_>>>()?;
+            let parts = parts
+                .into_iter()
+                .map(|(_, part)| self.walk(part, mask, purpose))
+                .collect::<Result<Vec<_>>>()?;
             return join(parts, op);
         }
         let guards = |part: Expr| match (op, purpose) {
@@ -125,7 +159,11 @@ impl Walk<'_> {
     }
 
     fn case(&mut self, case: Case, mask: &[Expr], purpose: Use) -> Result<Expr> {
-        let Case { expr, when_then_expr, else_expr } = case;
+        let Case {
+            expr,
+            when_then_expr,
+            else_expr,
+        } = case;
         let operand = match expr {
             Some(operand) => {
                 let operand = self.walk(*operand, mask, Use::Value)?;
@@ -133,7 +171,11 @@ impl Walk<'_> {
             }
             None => None,
         };
-        let when_use = if operand.is_some() { Use::Value } else { Use::Truth };
+        let when_use = if operand.is_some() {
+            Use::Value
+        } else {
+            Use::Truth
+        };
         let mut under = mask.to_vec();
         let mut branches = Vec::with_capacity(when_then_expr.len());
         for (when, then) in when_then_expr {
@@ -153,15 +195,25 @@ impl Walk<'_> {
             Some(otherwise) => Some(Box::new(self.walk(*otherwise, &under, purpose)?)),
             None => None,
         };
-        Ok(Expr::Case(Case::new(operand.map(Box::new), branches, otherwise)))
+        Ok(Expr::Case(Case::new(
+            operand.map(Box::new),
+            branches,
+            otherwise,
+        )))
     }
 
     fn function(&mut self, function: ScalarFunction, mask: &[Expr]) -> Result<Expr> {
         if let Some(call) = BoundPredict::of(&function).cloned() {
-            let args = function.args.into_iter().map(|arg| self.walk(arg, mask, Use::Value));
+            let args = function
+                .args
+                .into_iter()
+                .map(|arg| self.walk(arg, mask, Use::Value));
             let args = args.collect::<Result<Vec<_>>>()?;
             if self.scouting && args.iter().any(is_own) {
-                return Ok(Expr::ScalarFunction(ScalarFunction { func: function.func, args }));
+                return Ok(Expr::ScalarFunction(ScalarFunction {
+                    func: function.func,
+                    args,
+                }));
             }
             return self.place.score(&call, args, mask);
         }
@@ -170,14 +222,21 @@ impl Walk<'_> {
             "coalesce" | "nvl" => self.first_known(args, mask)?,
             "nvl2" => self.either(args, mask)?,
             name => {
-                let lazy = func.conditional_arguments(&args).map(|(_, lazy)| lazy).unwrap_or_default();
+                let lazy = func
+                    .conditional_arguments(&args)
+                    .map(|(_, lazy)| lazy)
+                    .unwrap_or_default();
                 for arg in lazy {
                     if has_call(arg)? {
-                        let what = format!("PREDICT stands in {name}, which does not evaluate every argument for every row");
+                        let what = format!(
+                            "PREDICT stands in {name}, which does not evaluate every argument for every row"
+                        );
                         return Err(refused(&what, "write the condition as CASE"));
                     }
                 }
-                args.into_iter().map(|arg| self.walk(arg, mask, Use::Value)).collect::<Result<_>>()?
+                args.into_iter()
+                    .map(|arg| self.walk(arg, mask, Use::Value))
+                    .collect::<Result<_>>()?
             }
         };
         Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
@@ -199,13 +258,19 @@ impl Walk<'_> {
     /// NVL2(test, known, unknown).
     fn either(&mut self, args: Vec<Expr>, mask: &[Expr]) -> Result<Vec<Expr>> {
         let mut args = args.into_iter();
-        let Some(test) = args.next() else { return Ok(Vec::new()) };
+        let Some(test) = args.next() else {
+            return Ok(Vec::new());
+        };
         let test = self.walk(test, mask, Use::Value)?;
         let test = self.fixed(test)?;
         let mut done = vec![test.clone()];
         for (arg, known) in args.zip([true, false]) {
             let test = Box::new(test.clone());
-            let condition = if known { Expr::IsNotNull(test) } else { Expr::IsNull(test) };
+            let condition = if known {
+                Expr::IsNotNull(test)
+            } else {
+                Expr::IsNull(test)
+            };
             let under: Vec<Expr> = mask.iter().cloned().chain([condition]).collect();
             done.push(self.walk(arg, &under, Use::Value)?);
         }
@@ -231,9 +296,15 @@ impl Walk<'_> {
     }
 
     /// FILTER (WHERE ...), and the conditions under which the arguments count.
-    fn filter(&mut self, filter: Option<Box<Expr>>, mask: &[Expr]) -> Result<(Option<Box<Expr>>, Vec<Expr>)> {
+    fn filter(
+        &mut self,
+        filter: Option<Box<Expr>>,
+        mask: &[Expr],
+    ) -> Result<(Option<Box<Expr>>, Vec<Expr>)> {
         let mut under = mask.to_vec();
-        let Some(filter) = filter else { return Ok((None, under)) };
+        let Some(filter) = filter else {
+            return Ok((None, under));
+        };
         let filter = self.walk(*filter, mask, Use::Truth)?;
         let filter = self.fixed(filter)?;
         under.push(Expr::IsTrue(Box::new(filter.clone())));
@@ -241,13 +312,21 @@ impl Walk<'_> {
     }
 
     fn each(&mut self, exprs: Vec<Expr>, mask: &[Expr]) -> Result<Vec<Expr>> {
-        exprs.into_iter().map(|expr| self.walk(expr, mask, Use::Value)).collect()
+        exprs
+            .into_iter()
+            .map(|expr| self.walk(expr, mask, Use::Value))
+            .collect()
     }
 
     fn sorts(&mut self, sorts: Vec<Sort>, mask: &[Expr]) -> Result<Vec<Sort>> {
         sorts
             .into_iter()
-            .map(|sort| Ok(Sort { expr: self.walk(sort.expr, mask, Use::Value)?, ..sort }))
+            .map(|sort| {
+                Ok(Sort {
+                    expr: self.walk(sort.expr, mask, Use::Value)?,
+                    ..sort
+                })
+            })
             .collect()
     }
 
@@ -272,14 +351,35 @@ impl Walk<'_> {
     fn subquery(&mut self, expr: Expr, mask: &[Expr]) -> Result<Expr> {
         Ok(match expr {
             Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(self.inner(subquery)?),
-            Expr::Exists(Exists { subquery, negated }) => Expr::Exists(Exists { subquery: self.inner(subquery)?, negated }),
-            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            Expr::Exists(Exists { subquery, negated }) => Expr::Exists(Exists {
+                subquery: self.inner(subquery)?,
+                negated,
+            }),
+            Expr::InSubquery(InSubquery {
+                expr,
+                subquery,
+                negated,
+            }) => {
                 let expr = Box::new(self.walk(*expr, mask, Use::Value)?);
-                Expr::InSubquery(InSubquery { expr, subquery: self.inner(subquery)?, negated })
+                Expr::InSubquery(InSubquery {
+                    expr,
+                    subquery: self.inner(subquery)?,
+                    negated,
+                })
             }
-            Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+            Expr::SetComparison(SetComparison {
+                expr,
+                subquery,
+                op,
+                quantifier,
+            }) => {
                 let expr = Box::new(self.walk(*expr, mask, Use::Value)?);
-                Expr::SetComparison(SetComparison { expr, subquery: self.inner(subquery)?, op, quantifier })
+                Expr::SetComparison(SetComparison {
+                    expr,
+                    subquery: self.inner(subquery)?,
+                    op,
+                    quantifier,
+                })
             }
             other => other,
         })
@@ -302,7 +402,9 @@ impl Walk<'_> {
 }
 
 fn join(parts: Vec<Expr>, op: Operator) -> Result<Expr> {
-    let joined = parts.into_iter().reduce(|left, right| binary_expr(left, op, right));
+    let joined = parts
+        .into_iter()
+        .reduce(|left, right| binary_expr(left, op, right));
     joined.ok_or_else(|| internal_datafusion_err!("a condition without parts"))
 }
 
@@ -312,7 +414,10 @@ pub(super) fn is_own(arg: &Expr) -> bool {
 }
 
 fn is_subquery(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
+    matches!(
+        expr,
+        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
+    )
 }
 
 /// Whether there is anything to do inside.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType, Result};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::utils::{check_all_columns_from_schema, conjunction, split_conjunction_owned};
+use datafusion::logical_expr::utils::{
+    check_all_columns_from_schema, conjunction, split_conjunction_owned,
+};
 use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Subquery};
 
 use super::block::Block;
@@ -16,7 +18,17 @@ use crate::sql::BoundCall;
 
 impl Lowering<'_> {
     pub(super) fn join(&self, join: Join) -> Result<Block> {
-        let Join { left, right, on, filter, join_type, join_constraint, null_equality, null_aware, .. } = join;
+        let Join {
+            left,
+            right,
+            on,
+            filter,
+            join_type,
+            join_constraint,
+            null_equality,
+            null_aware,
+            ..
+        } = join;
         let mut sides = Sides {
             left: self.lower(Arc::unwrap_or_clone(left))?,
             right: self.lower(Arc::unwrap_or_clone(right))?,
@@ -28,7 +40,8 @@ impl Lowering<'_> {
         let on_left = self.lift(&mut sides.left, on_left, Use::Value)?;
         let on_right = self.lift(&mut sides.right, on_right, Use::Value)?;
 
-        let (predicting, plain) = partition(filter.map(split_conjunction_owned).unwrap_or_default())?;
+        let (predicting, plain) =
+            partition(filter.map(split_conjunction_owned).unwrap_or_default())?;
         let mut kept = Vec::new();
         let mut above = Vec::new();
         let plain = match predicting.is_empty() {
@@ -48,8 +61,12 @@ impl Lowering<'_> {
         let Sides { left, right, .. } = sides;
         let known = match join_type {
             JoinType::Inner => left.known.into_iter().chain(right.known).collect(),
-            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left.known,
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => right.known,
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                left.known
+            }
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                right.known
+            }
             // A row without a partner has NULL for what was scored on the other side, not what its NULLs would score.
             JoinType::Full => Vec::new(),
         };
@@ -63,13 +80,23 @@ impl Lowering<'_> {
             null_equality,
             null_aware,
         )?;
-        self.filtered(Block { plan: LogicalPlan::Join(joined), known }, above)
+        self.filtered(
+            Block {
+                plan: LogicalPlan::Join(joined),
+                known,
+            },
+            above,
+        )
     }
 }
 
 fn both(join_type: JoinType) -> DataFusionError {
-    let what = format!("PREDICT in the condition of this {join_type} join reads columns of both sides");
-    refused(&what, "predict over an inner join in a subquery, and join its rows")
+    let what =
+        format!("PREDICT in the condition of this {join_type} join reads columns of both sides");
+    refused(
+        &what,
+        "predict over an inner join in a subquery, and join its rows",
+    )
 }
 
 /// The two inputs of a join whose condition is lowered.
@@ -91,7 +118,10 @@ enum Side {
 impl Sides<'_, '_> {
     /// The side that has all the columns.
     fn owner<'e>(&self, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Option<Side>> {
-        let columns: HashSet<&Column> = exprs.into_iter().flat_map(|expr| expr.column_refs()).collect();
+        let columns: HashSet<&Column> = exprs
+            .into_iter()
+            .flat_map(|expr| expr.column_refs())
+            .collect();
         for (side, block) in [(Side::Left, &self.left), (Side::Right, &self.right)] {
             if check_all_columns_from_schema(&columns, block.plan.schema())? {
                 return Ok(Some(side));
@@ -102,11 +132,22 @@ impl Sides<'_, '_> {
 
     /// Conditions on one side alone keep its other rows from the model: as filters below the join where that leaves the
     /// join's rows as they are, else as masks. What must stay in the condition is returned.
-    fn guard_by(&mut self, plain: Vec<Expr>, join_type: JoinType, null_aware: bool) -> Result<Vec<Expr>> {
+    fn guard_by(
+        &mut self,
+        plain: Vec<Expr>,
+        join_type: JoinType,
+        null_aware: bool,
+    ) -> Result<Vec<Expr>> {
         let mut kept = Vec::with_capacity(plain.len());
         for condition in plain {
-            let usable = !condition.is_volatile() && !concerns(&condition)? && !condition.column_refs().is_empty();
-            let owner = if usable { self.owner([&condition])? } else { None };
+            let usable = !condition.is_volatile()
+                && !concerns(&condition)?
+                && !condition.column_refs().is_empty();
+            let owner = if usable {
+                self.owner([&condition])?
+            } else {
+                None
+            };
             let (block, mask) = match owner {
                 None => {
                     kept.push(condition);

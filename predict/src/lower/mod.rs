@@ -35,13 +35,19 @@ impl OptimizerRule for LowerPredict {
         Self::NAME
     }
 
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
         let found = Found::look(&plan)?;
         if found.calls {
             // What nobody selects is not scored: a view's prediction, say, that the query leaves out.
             let plan = OptimizeProjections::new().rewrite(plan, config)?.data;
             let names = config.alias_generator();
-            return plan::Lowering::new(names).lowered(plan).map(Transformed::yes);
+            return plan::Lowering::new(names)
+                .lowered(plan)
+                .map(Transformed::yes);
         }
         if found.nodes {
             return unused::drop_unused(plan);
@@ -64,7 +70,11 @@ impl Found {
             found.nodes = found.nodes || as_predict(node).is_some();
             node.apply_expressions(|expr| {
                 found.calls = found.calls || has_call(expr)?;
-                Ok(if found.calls { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                Ok(if found.calls {
+                    TreeNodeRecursion::Stop
+                } else {
+                    TreeNodeRecursion::Continue
+                })
             })
         })?;
         Ok(found)
@@ -81,6 +91,7 @@ fn as_predict(plan: &LogicalPlan) -> Option<&PredictNode> {
 
 /// Whether a bound call stands in the expression, its subqueries' plans not counted.
 fn has_call(expr: &Expr) -> Result<bool> {
-    expr.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(function) if BoundPredict::of(function).is_some())))
+    expr.exists(|expr| {
+        Ok(matches!(expr, Expr::ScalarFunction(function) if BoundPredict::of(function).is_some()))
+    })
 }
-

@@ -82,8 +82,17 @@ impl<'a> Lowering<'a> {
         let mut block = self.lower(Arc::unwrap_or_clone(sort.input))?;
         let exprs = sort.expr.iter().map(|sort| sort.expr.clone()).collect();
         let lifted = self.lift(&mut block, exprs, Use::Value)?;
-        let expr = sort.expr.into_iter().zip(lifted).map(|(sort, expr)| sort.with_expr(expr)).collect();
-        block.plan = LogicalPlan::Sort(Sort { expr, input: Arc::new(block.plan), fetch: sort.fetch });
+        let expr = sort
+            .expr
+            .into_iter()
+            .zip(lifted)
+            .map(|(sort, expr)| sort.with_expr(expr))
+            .collect();
+        block.plan = LogicalPlan::Sort(Sort {
+            expr,
+            input: Arc::new(block.plan),
+            fetch: sort.fetch,
+        });
         Ok(block)
     }
 
@@ -92,7 +101,11 @@ impl<'a> Lowering<'a> {
             return self.lower(later);
         }
         let mut block = self.lower(Arc::unwrap_or_clone(limit.input))?;
-        block.plan = LogicalPlan::Limit(Limit { input: Arc::new(block.plan), skip: limit.skip, fetch: limit.fetch });
+        block.plan = LogicalPlan::Limit(Limit {
+            input: Arc::new(block.plan),
+            skip: limit.skip,
+            fetch: limit.fetch,
+        });
         Ok(block)
     }
 
@@ -106,11 +119,18 @@ impl<'a> Lowering<'a> {
     fn aggregate(&self, aggregate: Aggregate) -> Result<Block> {
         let mut block = self.lower(Arc::unwrap_or_clone(aggregate.input))?;
         let grouped = aggregate.group_expr.len();
-        let exprs = aggregate.group_expr.into_iter().chain(aggregate.aggr_expr).collect();
+        let exprs = aggregate
+            .group_expr
+            .into_iter()
+            .chain(aggregate.aggr_expr)
+            .collect();
         let mut group = self.lift_named(&mut block, exprs)?;
         let aggr = group.split_off(grouped);
         let plan = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(block.plan), group, aggr)?);
-        Ok(Block { plan, known: Vec::new() })
+        Ok(Block {
+            plan,
+            known: Vec::new(),
+        })
     }
 
     /// Another name for the rows: nothing hidden passes, but predictions that are selected are known by their new names.
@@ -119,17 +139,33 @@ impl<'a> Lowering<'a> {
         let block = self.lower(Arc::unwrap_or_clone(alias.input))?;
         let known = block.known.clone();
         let aliased = SubqueryAlias::try_new(Arc::new(block.strip(&schema)?), alias.alias)?;
-        let names: HashMap<Column, Column> = schema.columns().into_iter().zip(aliased.schema.columns()).collect();
-        let known = known.iter().filter_map(|known| known.renamed(&names)).collect();
-        Ok(Block { plan: LogicalPlan::SubqueryAlias(aliased), known })
+        let names: HashMap<Column, Column> = schema
+            .columns()
+            .into_iter()
+            .zip(aliased.schema.columns())
+            .collect();
+        let known = known
+            .iter()
+            .filter_map(|known| known.renamed(&names))
+            .collect();
+        Ok(Block {
+            plan: LogicalPlan::SubqueryAlias(aliased),
+            known,
+        })
     }
 
     /// Nodes that fix their inputs' schemas: unions, recursion, writes, and whatever else there may be.
     fn other(&self, plan: LogicalPlan) -> Result<Block> {
         for expr in plan.expressions() {
             if has_call(&expr)? {
-                let what = format!("PREDICT cannot stand in this place of the query: {}", plan.display());
-                return Err(refused(&what, "predict in a subquery and use its column here"));
+                let what = format!(
+                    "PREDICT cannot stand in this place of the query: {}",
+                    plan.display()
+                );
+                return Err(refused(
+                    &what,
+                    "predict in a subquery and use its column here",
+                ));
             }
         }
         let plan = plan
@@ -139,12 +175,30 @@ impl<'a> Lowering<'a> {
                 Ok(Transformed::yes(lifted.pop().unwrap_or_default()))
             })
             .data()?;
-        let plan = plan.map_children(|child| self.lowered(child).map(Transformed::yes)).data()?;
-        Ok(Block { plan, known: Vec::new() })
+        let plan = plan
+            .map_children(|child| self.lowered(child).map(Transformed::yes))
+            .data()?;
+        Ok(Block {
+            plan,
+            known: Vec::new(),
+        })
     }
 
-    pub(super) fn lift(&self, block: &mut Block, exprs: Vec<Expr>, purpose: Use) -> Result<Vec<Expr>> {
-        lift(&mut Below { block, lowering: self }, exprs, purpose, &[])
+    pub(super) fn lift(
+        &self,
+        block: &mut Block,
+        exprs: Vec<Expr>,
+        purpose: Use,
+    ) -> Result<Vec<Expr>> {
+        lift(
+            &mut Below {
+                block,
+                lowering: self,
+            },
+            exprs,
+            purpose,
+            &[],
+        )
     }
 
     /// The same where the expressions' names are the node's schema.
@@ -163,7 +217,11 @@ impl<'a> Lowering<'a> {
     }
 
     pub(super) fn subquery(&self, subquery: Subquery) -> Result<Subquery> {
-        let Subquery { subquery, outer_ref_columns, spans } = subquery;
+        let Subquery {
+            subquery,
+            outer_ref_columns,
+            spans,
+        } = subquery;
         if !outer_ref_columns.is_empty() && super::Found::look(&subquery)?.calls {
             return Err(refused(
                 "PREDICT stands in a subquery that reads the outer query's rows in a way that cannot be turned into a join",
@@ -171,7 +229,11 @@ impl<'a> Lowering<'a> {
             ));
         }
         let subquery = Arc::new(self.lowered(Arc::unwrap_or_clone(subquery))?);
-        Ok(Subquery { subquery, outer_ref_columns, spans })
+        Ok(Subquery {
+            subquery,
+            outer_ref_columns,
+            spans,
+        })
     }
 }
 
@@ -200,7 +262,10 @@ struct NoInput<'a, 'b>(&'a Lowering<'b>);
 
 impl Place for NoInput<'_, '_> {
     fn score(&mut self, call: &Arc<BoundCall>, _args: Vec<Expr>, _mask: &[Expr]) -> Result<Expr> {
-        Err(refused(&format!("{} has no rows to score here", call.text), "predict in a subquery"))
+        Err(refused(
+            &format!("{} has no rows to score here", call.text),
+            "predict in a subquery",
+        ))
     }
 
     fn fix(&mut self, guard: Expr) -> Result<Expr> {
@@ -231,7 +296,9 @@ fn passed(block: &Block, mut exprs: Vec<Expr>) -> (Vec<Expr>, Vec<super::block::
     for expr in &exprs {
         if let Some(column) = plain_column(expr) {
             let (relation, name) = expr.qualified_name();
-            names.entry(column.clone()).or_insert_with(|| Column::new(relation, name));
+            names
+                .entry(column.clone())
+                .or_insert_with(|| Column::new(relation, name));
         }
     }
     let mut known = Vec::new();

@@ -29,7 +29,12 @@ fn below(plan: LogicalPlan, needed: &Needed) -> Result<Transformed<LogicalPlan>>
         && matches!(&node.input, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row)
     {
         let schema = Arc::clone(node.schema());
-        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema })));
+        return Ok(Transformed::yes(LogicalPlan::EmptyRelation(
+            EmptyRelation {
+                produce_one_row: false,
+                schema,
+            },
+        )));
     }
     let needed = match &plan {
         // These give only what their own expressions name.
@@ -55,7 +60,10 @@ fn below(plan: LogicalPlan, needed: &Needed) -> Result<Transformed<LogicalPlan>>
 
 fn read_by(plan: &LogicalPlan) -> Vec<String> {
     let hidden = |expr: &Expr| -> Vec<String> {
-        let columns = expr.column_refs().into_iter().filter(|column| is_hidden(column));
+        let columns = expr
+            .column_refs()
+            .into_iter()
+            .filter(|column| is_hidden(column));
         columns.map(|column| column.name.clone()).collect()
     };
     plan.expressions().iter().flat_map(hidden).collect()

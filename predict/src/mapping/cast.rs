@@ -84,9 +84,10 @@ pub fn cast(from: &DataType, to: ElementType) -> Option<Cast> {
         _ if *from == to.arrow() => Some(Cast::Same),
         // A bare NULL, and a parameter whose value is not known yet.
         DataType::Null => Some(Cast::Lossless),
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            matches!(kind(to), Kind::Float(_)).then_some(Cast::Lossy)
-        }
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => matches!(kind(to), Kind::Float(_)).then_some(Cast::Lossy),
         _ => number(&column_kind(from)?, &kind(to)),
     }
 }
@@ -94,14 +95,18 @@ pub fn cast(from: &DataType, to: ElementType) -> Option<Cast> {
 fn number(from: &Kind, to: &Kind) -> Option<Cast> {
     let lossless = |fits: bool, otherwise| Some(if fits { Cast::Lossless } else { otherwise });
     match (from, to) {
-        (Kind::Text, Kind::Text) | (Kind::Bool, Kind::Bool | Kind::Float(_) | Kind::Integer { .. }) => Some(Cast::Lossless),
+        (Kind::Text, Kind::Text)
+        | (Kind::Bool, Kind::Bool | Kind::Float(_) | Kind::Integer { .. }) => Some(Cast::Lossless),
         (Kind::Float(from), Kind::Float(to)) => lossless(from <= to, Cast::Lossy),
         (Kind::Integer { signed, bits }, Kind::Float(digits)) => {
             lossless(bits - u32::from(*signed) <= *digits, Cast::Lossy)
         }
         (
             Kind::Integer { signed, bits },
-            Kind::Integer { signed: to_signed, bits: to_bits },
+            Kind::Integer {
+                signed: to_signed,
+                bits: to_bits,
+            },
         ) => {
             let fits = match (signed, to_signed) {
                 (true, true) | (false, false) => bits <= to_bits,

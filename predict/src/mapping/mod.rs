@@ -51,14 +51,21 @@ pub struct Mapping {
 
 /// Finds what feeds each element of `binding`.
 pub fn map(binding: &Binding, args: &[Argument], form: Form) -> Result<Mapping, Error> {
-    let call = Call { binding, args, form };
+    let call = Call {
+        binding,
+        args,
+        form,
+    };
     let (order, by_position) = names::order(&call)?;
     let sources = order
         .into_iter()
         .enumerate()
         .map(|(element, argument)| call.source(element, argument))
         .collect::<Result<_, Error>>()?;
-    Ok(Mapping { sources, by_position })
+    Ok(Mapping {
+        sources,
+        by_position,
+    })
 }
 
 /// One call, as the messages speak of it.
@@ -94,7 +101,11 @@ impl Call<'_> {
                     input.name,
                     input.element
                 );
-                let hint = format!("say how it becomes one, such as CAST({} AS {})", arg.shown, sql_type(input.element.arrow()));
+                let hint = format!(
+                    "say how it becomes one, such as CAST({} AS {})",
+                    arg.shown,
+                    sql_type(input.element.arrow())
+                );
                 Err(self.invalid(what).with_hint(hint))
             }
         }
@@ -123,7 +134,12 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let name = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&name, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&name, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)

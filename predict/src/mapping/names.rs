@@ -26,16 +26,36 @@ fn wanted<'a>(call: &Call<'a>) -> Result<Vec<Wanted<'a>>, Error> {
     let mut wanted: Vec<Wanted<'a>> = binding
         .elements
         .iter()
-        .map(|element| Wanted { name: element.named.then_some(element.name.as_str()), given: false })
+        .map(|element| Wanted {
+            name: element.named.then_some(element.name.as_str()),
+            given: false,
+        })
         .collect();
     for (input, column) in &binding.columns {
-        let exact = binding.elements.iter().position(|element| element.name == *input);
-        let place = exact.or_else(|| binding.elements.iter().position(|element| same(&element.name, input)));
+        let exact = binding
+            .elements
+            .iter()
+            .position(|element| element.name == *input);
+        let place = exact.or_else(|| {
+            binding
+                .elements
+                .iter()
+                .position(|element| same(&element.name, input))
+        });
         match place.and_then(|place| wanted.get_mut(place)) {
-            Some(slot) => *slot = Wanted { name: Some(column), given: true },
+            Some(slot) => {
+                *slot = Wanted {
+                    name: Some(column),
+                    given: true,
+                }
+            }
             None => {
-                let what = format!("the alias was bound with '{input}={column}', but the model has no input '{input}'");
-                return Err(call.invalid(what).with_hint(format!("its inputs are {}", quoted(inputs(call)))));
+                let what = format!(
+                    "the alias was bound with '{input}={column}', but the model has no input '{input}'"
+                );
+                return Err(call
+                    .invalid(what)
+                    .with_hint(format!("its inputs are {}", quoted(inputs(call)))));
             }
         }
     }
@@ -50,8 +70,14 @@ fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
     if let Some(order) = found.iter().copied().collect::<Option<Vec<_>>>() {
         return Ok((order, false));
     }
-    let by_name = wanted.iter().zip(&found).any(|(wanted, found)| wanted.name.is_some() && !wanted.given && found.is_some());
-    let given_lost = wanted.iter().zip(&found).any(|(wanted, found)| wanted.given && found.is_none());
+    let by_name = wanted
+        .iter()
+        .zip(&found)
+        .any(|(wanted, found)| wanted.name.is_some() && !wanted.given && found.is_some());
+    let given_lost = wanted
+        .iter()
+        .zip(&found)
+        .any(|(wanted, found)| wanted.given && found.is_none());
     if by_name || given_lost {
         return Err(missing(call, wanted, &found));
     }
@@ -59,18 +85,35 @@ fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
 }
 
 /// No name fits: the columns that no pair has taken feed the other elements in order, if there are as many.
-fn by_rest(call: &Call<'_>, wanted: &[Wanted<'_>], found: &[Option<usize>]) -> Result<(Vec<usize>, bool), Error> {
+fn by_rest(
+    call: &Call<'_>,
+    wanted: &[Wanted<'_>],
+    found: &[Option<usize>],
+) -> Result<(Vec<usize>, bool), Error> {
     let mut rest = (0..call.args.len()).filter(|index| !found.contains(&Some(*index)));
     let open = found.iter().filter(|found| found.is_none()).count();
-    let left = call.args.len() - found.iter().flatten().collect::<std::collections::HashSet<_>>().len();
+    let left = call.args.len()
+        - found
+            .iter()
+            .flatten()
+            .collect::<std::collections::HashSet<_>>()
+            .len();
     if open != left {
         if wanted.iter().all(|wanted| wanted.name.is_some()) {
             return Err(missing(call, wanted, found));
         }
-        let what = format!("the model takes {open} columns by position, and there are {left}: {}", columns(call));
-        return Err(call.invalid(what).with_hint("name the columns in the model's order instead of *"));
+        let what = format!(
+            "the model takes {open} columns by position, and there are {left}: {}",
+            columns(call)
+        );
+        return Err(call
+            .invalid(what)
+            .with_hint("name the columns in the model's order instead of *"));
     }
-    let order = found.iter().map(|found| found.or_else(|| rest.next())).collect::<Option<Vec<_>>>();
+    let order = found
+        .iter()
+        .map(|found| found.or_else(|| rest.next()))
+        .collect::<Option<Vec<_>>>();
     order
         .map(|order| (order, true))
         .ok_or_else(|| call.invalid("the columns do not reach for the model's inputs"))
@@ -85,13 +128,22 @@ fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
         (Some(name), Some(wanted)) => same(name, wanted),
         _ => false,
     };
-    let in_order: Vec<bool> = args.iter().zip(wanted).map(|(arg, wanted)| fits(arg, wanted)).collect();
+    let in_order: Vec<bool> = args
+        .iter()
+        .zip(wanted)
+        .map(|(arg, wanted)| fits(arg, wanted))
+        .collect();
     let displaced = args
         .iter()
         .zip(&in_order)
         .enumerate()
         .filter(|(_, (_, in_place))| !**in_place)
-        .find_map(|(place, (arg, _))| wanted.iter().position(|wanted| fits(arg, wanted)).map(|owner| (place, owner)));
+        .find_map(|(place, (arg, _))| {
+            wanted
+                .iter()
+                .position(|wanted| fits(arg, wanted))
+                .map(|owner| (place, owner))
+        });
     if let Some((place, owner)) = displaced {
         let element = |place: usize| &call.binding.elements[place].name;
         let what = format!(
@@ -101,43 +153,70 @@ fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
             element(owner)
         );
         let right = wanted.iter().map(|wanted| wanted.name.unwrap_or("?"));
-        return Err(call
-            .invalid(what)
-            .with_hint(format!("put the columns in the model's order, ({}), or write *", right.collect::<Vec<_>>().join(", "))));
+        return Err(call.invalid(what).with_hint(format!(
+            "put the columns in the model's order, ({}), or write *",
+            right.collect::<Vec<_>>().join(", ")
+        )));
     }
-    Ok(((0..args.len()).collect(), !in_order.iter().all(|fits| *fits)))
+    Ok((
+        (0..args.len()).collect(),
+        !in_order.iter().all(|fits| *fits),
+    ))
 }
 
 /// The argument called `name`; a name in the same case comes before one in another.
 fn find(call: &Call<'_>, name: &str) -> Result<Option<usize>, Error> {
     let matching = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
         let named = |arg: &Argument| arg.name.as_deref().is_some_and(fits);
-        (0..call.args.len()).filter(|index| named(&call.args[*index])).collect()
+        (0..call.args.len())
+            .filter(|index| named(&call.args[*index]))
+            .collect()
     };
     let exact = matching(&|other| other == name);
-    let found = if exact.is_empty() { matching(&|other| same(other, name)) } else { exact };
+    let found = if exact.is_empty() {
+        matching(&|other| same(other, name))
+    } else {
+        exact
+    };
     match found.as_slice() {
         [] => Ok(None),
         [only] => Ok(Some(*only)),
         several => {
-            let shown = several.iter().map(|index| call.args[*index].shown.as_str()).collect::<Vec<_>>().join(", ");
+            let shown = several
+                .iter()
+                .map(|index| call.args[*index].shown.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
             Err(call
                 .invalid(format!("input '{name}' could be fed by each of {shown}"))
-                .with_hint("name the columns in the model's order, or write one table's columns as t.*"))
+                .with_hint(
+                    "name the columns in the model's order, or write one table's columns as t.*",
+                ))
         }
     }
 }
 
 fn missing(call: &Call<'_>, wanted: &[Wanted<'_>], found: &[Option<usize>]) -> Error {
-    let lost = wanted.iter().zip(found).filter(|(_, found)| found.is_none());
+    let lost = wanted
+        .iter()
+        .zip(found)
+        .filter(|(_, found)| found.is_none());
     let lost: Vec<&str> = lost.filter_map(|(wanted, _)| wanted.name).collect();
     let known = call.args.iter().filter_map(|arg| arg.name.as_deref());
-    let guess = lost.iter().find_map(|lost| nearest(lost, known.clone()).map(|near| (*lost, near)));
+    let guess = lost
+        .iter()
+        .find_map(|lost| nearest(lost, known.clone()).map(|near| (*lost, near)));
     let hint = match guess {
-        Some((lost, near)) => format!("did you mean '{near}'? rename it in a subquery, or bind with --map '{lost}={near}'"),
+        Some((lost, near)) => format!(
+            "did you mean '{near}'? rename it in a subquery, or bind with --map '{lost}={near}'"
+        ),
         None => format!("the columns are {}", columns(call)),
     };
-    let noun = if lost.len() == 1 { "is no column" } else { "are no columns" };
+    let noun = if lost.len() == 1 {
+        "is no column"
+    } else {
+        "are no columns"
+    };
     call.invalid(format!("there {noun} {} for the model", quoted(lost)))
         .with_hint(hint)
 }
@@ -145,14 +224,31 @@ fn missing(call: &Call<'_>, wanted: &[Wanted<'_>], found: &[Option<usize>]) -> E
 fn wrong_count(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Error {
     let args = call.args;
     let is_fed = |wanted: &Wanted<'_>| {
-        let fits = |arg: &Argument| matches!((&arg.name, wanted.name), (Some(a), Some(b)) if same(a, b));
+        let fits =
+            |arg: &Argument| matches!((&arg.name, wanted.name), (Some(a), Some(b)) if same(a, b));
         args.iter().any(fits)
     };
-    let mut what = format!("the model takes {} inputs, and {} are given", wanted.len(), args.len());
+    let mut what = format!(
+        "the model takes {} inputs, and {} are given",
+        wanted.len(),
+        args.len()
+    );
     if args.iter().all(|arg| arg.name.is_some()) && wanted.iter().any(is_fed) {
-        let lost: Vec<&str> = wanted.iter().filter(|wanted| !is_fed(wanted)).filter_map(|wanted| wanted.name).collect();
-        let is_input = |arg: &&Argument| wanted.iter().any(|wanted| matches!((&arg.name, wanted.name), (Some(a), Some(b)) if same(a, b)));
-        let surplus: Vec<&str> = args.iter().filter(|arg| !is_input(arg)).map(|arg| arg.shown.as_str()).collect();
+        let lost: Vec<&str> = wanted
+            .iter()
+            .filter(|wanted| !is_fed(wanted))
+            .filter_map(|wanted| wanted.name)
+            .collect();
+        let is_input = |arg: &&Argument| {
+            wanted
+                .iter()
+                .any(|wanted| matches!((&arg.name, wanted.name), (Some(a), Some(b)) if same(a, b)))
+        };
+        let surplus: Vec<&str> = args
+            .iter()
+            .filter(|arg| !is_input(arg))
+            .map(|arg| arg.shown.as_str())
+            .collect();
         if !lost.is_empty() {
             what.push_str(&format!("; {} missing", quoted(lost)));
         }
@@ -160,18 +256,29 @@ fn wrong_count(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Error {
             what.push_str(&format!("; {} surplus", surplus.join(", ")));
         }
     }
-    call.invalid(what)
-        .with_hint(format!("its inputs are {}, in this order", quoted(inputs(call))))
+    call.invalid(what).with_hint(format!(
+        "its inputs are {}, in this order",
+        quoted(inputs(call))
+    ))
 }
 
 fn inputs<'a>(call: &Call<'a>) -> Vec<&'a str> {
-    call.binding.elements.iter().map(|element| element.name.as_str()).collect()
+    call.binding
+        .elements
+        .iter()
+        .map(|element| element.name.as_str())
+        .collect()
 }
 
 /// The columns there are, as many as fit a line.
 fn columns(call: &Call<'_>) -> String {
     const SHOWN: usize = 20;
-    let mut names: Vec<&str> = call.args.iter().take(SHOWN).map(|arg| arg.shown.as_str()).collect();
+    let mut names: Vec<&str> = call
+        .args
+        .iter()
+        .take(SHOWN)
+        .map(|arg| arg.shown.as_str())
+        .collect();
     if call.args.len() > SHOWN {
         names.push("...");
     }
@@ -179,7 +286,11 @@ fn columns(call: &Call<'_>) -> String {
 }
 
 fn quoted(names: Vec<&str>) -> String {
-    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("'{name}'"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -12,7 +12,9 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Cast as CastExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, Sort};
+use datafusion::logical_expr::{
+    Cast as CastExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, Sort,
+};
 use datafusion::optimizer::AnalyzerRule;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -55,25 +57,41 @@ impl BindPredict {
         })?;
         let bound = same_types(&source, bound.data)?;
         match (bound, &scope) {
-            (LogicalPlan::Sort(sort), Scope::Ordering(projection)) => order_by(sort, projection).map(Transformed::yes),
+            (LogicalPlan::Sort(sort), Scope::Ordering(projection)) => {
+                order_by(sort, projection).map(Transformed::yes)
+            }
             (bound, _) => Ok(Transformed::yes(bound)),
         }
     }
 
-    fn bind_expr(&self, expr: Expr, scope: &Scope<'_>, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    fn bind_expr(
+        &self,
+        expr: Expr,
+        scope: &Scope<'_>,
+        schema: &DFSchema,
+    ) -> Result<Transformed<Expr>> {
         match expr {
-            Expr::ScalarFunction(function) if is_stub(&function) => {
-                self.bind_call(function, scope, schema).map(Transformed::yes)
-            }
+            Expr::ScalarFunction(function) if is_stub(&function) => self
+                .bind_call(function, scope, schema)
+                .map(Transformed::yes),
             other => Ok(Transformed::no(other)),
         }
     }
 
-    fn bind_call(&self, function: ScalarFunction, scope: &Scope<'_>, schema: &DFSchema) -> Result<Expr> {
+    fn bind_call(
+        &self,
+        function: ScalarFunction,
+        scope: &Scope<'_>,
+        schema: &DFSchema,
+    ) -> Result<Expr> {
         let text = stub::text(&function.args);
         let mut args = function.args.into_iter();
         let alias = args.next();
-        let binding = resolve(self.bindings.as_ref(), alias.as_ref().and_then(stub::alias_of)).map_err(external)?;
+        let binding = resolve(
+            self.bindings.as_ref(),
+            alias.as_ref().and_then(stub::alias_of),
+        )
+        .map_err(external)?;
         let (form, columns) = candidates(args.collect(), scope, schema)?;
         let (arguments, exprs): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mapping = mapping::map(&binding, &arguments, form).map_err(external)?;
@@ -82,11 +100,24 @@ impl BindPredict {
         for (source, element) in mapping.sources.iter().zip(&binding.elements) {
             let from = &arguments[source.argument].data_type;
             let to = element.element.arrow();
-            remarks.push(source.cast.remark().map(|remark| format!("{} to {}, {remark}", type_name(from), element.element)));
+            remarks.push(
+                source
+                    .cast
+                    .remark()
+                    .map(|remark| format!("{} to {}, {remark}", type_name(from), element.element)),
+            );
             fed.push(cast(exprs[source.argument].clone(), source.cast, to));
         }
         let by_position = mapping.by_position;
-        Ok(BoundPredict::expr(BoundCall { binding: Pinned(binding), text, remarks, by_position }, fed))
+        Ok(BoundPredict::expr(
+            BoundCall {
+                binding: Pinned(binding),
+                text,
+                remarks,
+                by_position,
+            },
+            fed,
+        ))
     }
 }
 
@@ -102,14 +133,25 @@ impl AnalyzerRule for BindPredict {
 }
 
 fn is_stub(function: &ScalarFunction) -> bool {
-    function.func.inner().downcast_ref::<PredictStub>().is_some()
+    function
+        .func
+        .inner()
+        .downcast_ref::<PredictStub>()
+        .is_some()
 }
 
 fn has_stub(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(|expr| {
-        found = found || expr.exists(|expr| Ok(matches!(expr, Expr::ScalarFunction(function) if is_stub(function))))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        found = found
+            || expr.exists(|expr| {
+                Ok(matches!(expr, Expr::ScalarFunction(function) if is_stub(function)))
+            })?;
+        Ok(if found {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     })?;
     Ok(found)
 }
@@ -126,7 +168,9 @@ fn selected_stars(plan: LogicalPlan) -> Result<LogicalPlan> {
     if let LogicalPlan::Projection(projection) = input.as_ref() {
         for sort in &mut sort.expr {
             let expr = std::mem::take(&mut sort.expr);
-            sort.expr = expr.transform_down(|expr| Ok(selected_star(expr, projection))).data()?;
+            sort.expr = expr
+                .transform_down(|expr| Ok(selected_star(expr, projection)))
+                .data()?;
         }
     }
     Ok(LogicalPlan::Sort(sort))
@@ -150,14 +194,24 @@ fn selected_star(expr: Expr, projection: &Projection) -> Transformed<Expr> {
     }
 }
 
-#[expect(deprecated, reason = "the planner still gives `*` inside arguments as this variant")]
+#[expect(
+    deprecated,
+    reason = "the planner still gives `*` inside arguments as this variant"
+)]
 fn is_star(expr: &Expr) -> bool {
     matches!(expr, Expr::Wildcard { .. })
 }
 
 /// What may feed the model, as the mapping and as the plan see it.
-#[expect(deprecated, reason = "the planner still gives `*` inside arguments as this variant")]
-fn candidates(args: Vec<Expr>, scope: &Scope<'_>, schema: &DFSchema) -> Result<(Form, Vec<(Argument, Expr)>)> {
+#[expect(
+    deprecated,
+    reason = "the planner still gives `*` inside arguments as this variant"
+)]
+fn candidates(
+    args: Vec<Expr>,
+    scope: &Scope<'_>,
+    schema: &DFSchema,
+) -> Result<(Form, Vec<(Argument, Expr)>)> {
     let mut form = Form::List;
     let mut columns = Vec::with_capacity(args.len());
     for arg in args {
@@ -172,7 +226,11 @@ fn candidates(args: Vec<Expr>, scope: &Scope<'_>, schema: &DFSchema) -> Result<(
                 columns.push((argument, column.expr));
             }
         } else {
-            let argument = Argument { name: name_of(&arg), shown: shown(&arg), data_type: type_of(&arg, schema)? };
+            let argument = Argument {
+                name: name_of(&arg),
+                shown: shown(&arg),
+                data_type: type_of(&arg, schema)?,
+            };
             columns.push((argument, arg));
         }
     }
@@ -208,10 +266,15 @@ fn cast(arg: Expr, cast: Cast, to: DataType) -> Expr {
         // A parameter has the type of the input it feeds.
         (Expr::Placeholder(Placeholder { id, field: None }), _) => {
             let field = Arc::new(Field::new(&id, to, true));
-            Expr::Placeholder(Placeholder { id, field: Some(field) })
+            Expr::Placeholder(Placeholder {
+                id,
+                field: Some(field),
+            })
         }
         (arg, Cast::Same) => arg,
-        (arg, Cast::Lossless | Cast::Lossy | Cast::Checked) => Expr::Cast(CastExpr::new(Box::new(arg), to)),
+        (arg, Cast::Lossless | Cast::Lossy | Cast::Checked) => {
+            Expr::Cast(CastExpr::new(Box::new(arg), to))
+        }
     }
 }
 
@@ -219,9 +282,16 @@ fn cast(arg: Expr, cast: Cast, to: DataType) -> Expr {
 fn same_types(before: &LogicalPlan, after: LogicalPlan) -> Result<LogicalPlan> {
     let after = after.recompute_schema()?;
     let old = before.schema();
-    let changed = old.fields().iter().zip(after.schema().fields()).any(|(old, new)| old.data_type() != new.data_type());
+    let changed = old
+        .fields()
+        .iter()
+        .zip(after.schema().fields())
+        .any(|(old, new)| old.data_type() != new.data_type());
     if changed {
-        let error = Error::new(ErrorCode::Unavailable, "a model was bound anew, with another type, while this query was planned");
+        let error = Error::new(
+            ErrorCode::Unavailable,
+            "a model was bound anew, with another type, while this query was planned",
+        );
         return Err(external(error.with_hint("run it again")));
     }
     Ok(after)
@@ -229,11 +299,23 @@ fn same_types(before: &LogicalPlan, after: LogicalPlan) -> Result<LogicalPlan> {
 
 /// A sort by what the select list had dropped: the list carries it up to the sort, and no further.
 fn order_by(sort: Sort, projection: &Projection) -> Result<LogicalPlan> {
-    let used: HashSet<&Column> = sort.expr.iter().flat_map(|sort| sort.expr.column_refs()).collect();
+    let used: HashSet<&Column> = sort
+        .expr
+        .iter()
+        .flat_map(|sort| sort.expr.column_refs())
+        .collect();
     let Some(wider) = carry(projection, &used)? else {
         return Ok(LogicalPlan::Sort(sort));
     };
-    let selected = projection.schema.columns().into_iter().map(Expr::Column).collect();
-    let sorted = LogicalPlan::Sort(Sort { input: Arc::new(LogicalPlan::Projection(wider)), ..sort.clone() });
+    let selected = projection
+        .schema
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
+    let sorted = LogicalPlan::Sort(Sort {
+        input: Arc::new(LogicalPlan::Projection(wider)),
+        ..sort.clone()
+    });
     Projection::try_new(selected, Arc::new(sorted)).map(LogicalPlan::Projection)
 }

@@ -9,7 +9,8 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use super::PREDICT_NAME;
@@ -21,7 +22,11 @@ pub struct Pinned(pub Arc<Binding>);
 
 impl Pinned {
     fn key(&self) -> (&str, &str, u64) {
-        (self.0.alias.as_str(), self.0.digest.as_str(), self.0.generation.0)
+        (
+            self.0.alias.as_str(),
+            self.0.digest.as_str(),
+            self.0.generation.0,
+        )
     }
 }
 
@@ -67,13 +72,20 @@ impl BoundPredict {
     /// The call as an expression.
     pub fn expr(call: BoundCall, args: Vec<Expr>) -> Expr {
         let signature = Signature::variadic_any(Volatility::Volatile);
-        let function = ScalarUDF::new_from_impl(Self { call: Arc::new(call), signature });
+        let function = ScalarUDF::new_from_impl(Self {
+            call: Arc::new(call),
+            signature,
+        });
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))
     }
 
     /// The bound call that this function is.
     pub fn of(function: &ScalarFunction) -> Option<&Arc<BoundCall>> {
-        function.func.inner().downcast_ref::<Self>().map(|bound| &bound.call)
+        function
+            .func
+            .inner()
+            .downcast_ref::<Self>()
+            .map(|bound| &bound.call)
     }
 }
 
@@ -99,7 +111,11 @@ impl ScalarUDFImpl for BoundPredict {
     }
 
     fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
-        Ok(Arc::new(Field::new(PREDICT_NAME, self.call.binding.0.returns.clone(), true)))
+        Ok(Arc::new(Field::new(
+            PREDICT_NAME,
+            self.call.binding.0.returns.clone(),
+            true,
+        )))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

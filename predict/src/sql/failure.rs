@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SelectItem, SetExpr, Visit, Visitor, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, SelectItem, SetExpr, Visit, Visitor, visit_expressions,
+};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::statement::is_predict;
@@ -14,13 +16,17 @@ use crate::error::external;
 
 /// `error`, that planning `statement` gave; where it says that a prediction's alias is no column, what to write instead.
 pub fn explain_failure(statement: &Statement, error: DataFusionError) -> DataFusionError {
-    let Some(name) = lost_column(&error) else { return error };
+    let Some(name) = lost_column(&error) else {
+        return error;
+    };
     let mut aliases = Aliases::default();
     visit(statement, &mut aliases);
     if !aliases.0.contains(&name.to_lowercase()) {
         return error;
     }
-    let what = format!("'{name}' names a prediction of the select list, and WHERE, ON and other columns cannot see it");
+    let what = format!(
+        "'{name}' names a prediction of the select list, and WHERE, ON and other columns cannot see it"
+    );
     let hint = "repeat the PREDICT there (it is scored once all the same), or filter outside a subquery that selects it";
     external(Error::new(ErrorCode::Invalid, what).with_hint(hint))
 }
@@ -31,7 +37,9 @@ fn lost_column(error: &DataFusionError) -> Option<&str> {
             SchemaError::FieldNotFound { field, .. } => Some(&field.name),
             _ => None,
         },
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => lost_column(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            lost_column(inner)
+        }
         DataFusionError::Shared(inner) => lost_column(inner),
         DataFusionError::Collection(errors) => errors.iter().find_map(lost_column),
         _ => None,

@@ -55,20 +55,28 @@ impl<'a> Scope<'a> {
         match self {
             Self::Inputs(inputs) => match inputs.as_slice() {
                 [] => {
-                    let error = Error::new(ErrorCode::Invalid, "PREDICT(..., *) has no FROM to take columns from");
+                    let error = Error::new(
+                        ErrorCode::Invalid,
+                        "PREDICT(..., *) has no FROM to take columns from",
+                    );
                     Err(external(error.with_hint("name the inputs, or add a FROM")))
                 }
                 [only] => from_columns(only, qualifier),
                 several => {
                     let schema = merge_schema(several);
                     let columns = schema.columns();
-                    let wanted = columns.into_iter().filter(|column| qualifier.is_none_or(|q| column.relation.as_ref() == Some(q)));
+                    let wanted = columns.into_iter().filter(|column| {
+                        qualifier.is_none_or(|q| column.relation.as_ref() == Some(q))
+                    });
                     typed(wanted.map(Expr::Column).collect(), &schema)
                 }
             },
             Self::Ordering(projection) => {
                 let columns = from_columns(&projection.input, qualifier)?;
-                Ok(columns.into_iter().map(|column| visible(column, projection)).collect())
+                Ok(columns
+                    .into_iter()
+                    .map(|column| visible(column, projection))
+                    .collect())
             }
         }
     }
@@ -79,11 +87,17 @@ fn visible(column: StarColumn, projection: &Projection) -> StarColumn {
     if selects(projection, &column.column) {
         return column;
     }
-    StarColumn { expr: Expr::Column(carried(&column.column)), ..column }
+    StarColumn {
+        expr: Expr::Column(carried(&column.column)),
+        ..column
+    }
 }
 
 fn selects(projection: &Projection, column: &Column) -> bool {
-    projection.expr.iter().any(|expr| matches!(expr, Expr::Column(own) if own == column))
+    projection
+        .expr
+        .iter()
+        .any(|expr| matches!(expr, Expr::Column(own) if own == column))
 }
 
 fn carried(column: &Column) -> Column {
@@ -91,7 +105,10 @@ fn carried(column: &Column) -> Column {
 }
 
 /// The select list with those columns of FROM that `used` names and it lacks; none where it lacks none.
-pub(super) fn carry(projection: &Projection, used: &HashSet<&Column>) -> Result<Option<Projection>> {
+pub(super) fn carry(
+    projection: &Projection,
+    used: &HashSet<&Column>,
+) -> Result<Option<Projection>> {
     let columns = projection.input.schema().columns();
     let lacking: Vec<Expr> = columns
         .into_iter()
@@ -108,18 +125,25 @@ pub(super) fn carry(projection: &Projection, used: &HashSet<&Column>) -> Result<
     Projection::try_new(exprs, Arc::clone(&projection.input)).map(Some)
 }
 
-fn from_columns(input: &LogicalPlan, qualifier: Option<&TableReference>) -> Result<Vec<StarColumn>> {
+fn from_columns(
+    input: &LogicalPlan,
+    qualifier: Option<&TableReference>,
+) -> Result<Vec<StarColumn>> {
     let expanded = match input {
         LogicalPlan::Filter(filter) => return from_columns(&filter.input, qualifier),
         LogicalPlan::Window(window) => return from_columns(&window.input, qualifier),
         LogicalPlan::Aggregate(aggregate) => {
             let grouped = aggregate.group_expr.iter().filter_map(Expr::try_as_col);
-            let wanted = grouped.filter(|column| qualifier.is_none_or(|q| column.relation.as_ref() == Some(q)));
+            let wanted = grouped
+                .filter(|column| qualifier.is_none_or(|q| column.relation.as_ref() == Some(q)));
             let columns: Vec<Expr> = wanted.cloned().map(Expr::Column).collect();
             if columns.is_empty() {
-                let what = "PREDICT(..., *) stands in a grouped SELECT that groups by no plain column";
+                let what =
+                    "PREDICT(..., *) stands in a grouped SELECT that groups by no plain column";
                 let hint = "predict in a subquery and group its rows, or aggregate the prediction, such as avg(PREDICT('alias', *))";
-                return Err(external(Error::new(ErrorCode::Invalid, what).with_hint(hint)));
+                return Err(external(
+                    Error::new(ErrorCode::Invalid, what).with_hint(hint),
+                ));
             }
             columns
         }
@@ -140,7 +164,11 @@ fn typed(exprs: Vec<Expr>, schema: &DFSchema) -> Result<Vec<StarColumn>> {
         })
         .map(|column| {
             let expr = Expr::Column(column.clone());
-            Ok(StarColumn { data_type: expr.get_type(schema)?, column, expr })
+            Ok(StarColumn {
+                data_type: expr.get_type(schema)?,
+                column,
+                expr,
+            })
         })
         .collect()
 }

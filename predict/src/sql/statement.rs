@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, ExplainStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -17,7 +17,10 @@ use super::PREDICT_NAME;
 pub fn rewrite_statement(statement: &mut Statement) -> Result<(), Error> {
     match statement {
         Statement::Statement(statement) => rewrite(statement.as_mut()),
-        Statement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => rewrite(query.as_mut()),
+        Statement::CopyTo(CopyToStatement {
+            source: CopyToSource::Query(query),
+            ..
+        }) => rewrite(query.as_mut()),
         Statement::Explain(ExplainStatement { statement, .. }) => rewrite_statement(statement),
         Statement::CopyTo(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => Ok(()),
     }
@@ -32,7 +35,10 @@ fn rewrite(node: &mut impl VisitMut) -> Result<(), Error> {
         return Ok(());
     }
     if first.numbered {
-        let error = Error::new(ErrorCode::Invalid, "the statement has both ? and $n parameters");
+        let error = Error::new(
+            ErrorCode::Invalid,
+            "the statement has both ? and $n parameters",
+        );
         return Err(error.with_hint("write all of them as ? or all as $1, $2, ..."));
     }
     for (number, slot) in first.questions.values_mut().enumerate() {
@@ -107,7 +113,8 @@ fn invalid(what: &str, hint: &str) -> Error {
     Error::new(ErrorCode::Invalid, what).with_hint(hint)
 }
 
-const FORMS: &str = "its forms are PREDICT('alias', *), PREDICT('alias', t.*) and PREDICT('alias', a, b)";
+const FORMS: &str =
+    "its forms are PREDICT('alias', *), PREDICT('alias', t.*) and PREDICT('alias', a, b)";
 
 fn normalise(function: &mut Function) -> Result<(), Error> {
     let FunctionArguments::List(list) = &function.args else {
@@ -121,7 +128,10 @@ fn normalise(function: &mut Function) -> Result<(), Error> {
         || !list.clauses.is_empty();
     if modified {
         let hint = "it is a scalar function: write the aggregate or window around it, such as avg(PREDICT('alias', *)) OVER (...)";
-        return Err(invalid("PREDICT takes no DISTINCT, ORDER BY, FILTER, OVER or NULLS clause", hint));
+        return Err(invalid(
+            "PREDICT takes no DISTINCT, ORDER BY, FILTER, OVER or NULLS clause",
+            hint,
+        ));
     }
     match list.args.split_first() {
         None => return Err(invalid("PREDICT has no arguments", FORMS)),
@@ -137,19 +147,34 @@ fn normalise(function: &mut Function) -> Result<(), Error> {
 fn check_alias(arg: &FunctionArg) -> Result<(), Error> {
     let quote = "write the model's alias in single quotes: PREDICT('alias', *)";
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
-        return Err(invalid("the first argument of PREDICT is not a model's alias", quote));
+        return Err(invalid(
+            "the first argument of PREDICT is not a model's alias",
+            quote,
+        ));
     };
     match expr {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => Ok(()),
-        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => Err(invalid(
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(_),
+            ..
+        }) => Ok(()),
+        Expr::Value(ValueWithSpan {
+            value: Value::Placeholder(_),
+            ..
+        }) => Err(invalid(
             "the alias of PREDICT is a parameter, and a statement is planned before its parameters are known",
             quote,
         )),
         Expr::Identifier(name) => Err(invalid(
             &format!("the first argument of PREDICT is the column {name}, not a model's alias"),
-            &format!("did you mean PREDICT('{}', ...)? an alias stands in single quotes", name.value),
+            &format!(
+                "did you mean PREDICT('{}', ...)? an alias stands in single quotes",
+                name.value
+            ),
         )),
-        other => Err(invalid(&format!("the alias of PREDICT is {other}, not a literal"), quote)),
+        other => Err(invalid(
+            &format!("the alias of PREDICT is {other}, not a literal"),
+            quote,
+        )),
     }
 }
 
@@ -161,10 +186,15 @@ fn check_inputs(inputs: &[FunctionArg]) -> Result<(), Error> {
     for input in inputs {
         match input {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(_)) => {}
-            FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_)) => stars += 1,
+            FunctionArg::Unnamed(
+                FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_),
+            ) => stars += 1,
             FunctionArg::Unnamed(FunctionArgExpr::WildcardWithOptions(_)) => {
                 let hint = "columns that the model does not need are left out anyway; to leave out others, select from a subquery";
-                return Err(invalid("PREDICT takes no EXCLUDE, EXCEPT, REPLACE or RENAME after *", hint));
+                return Err(invalid(
+                    "PREDICT takes no EXCLUDE, EXCEPT, REPLACE or RENAME after *",
+                    hint,
+                ));
             }
             FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
                 return Err(invalid("PREDICT takes no named arguments", FORMS));
@@ -194,16 +224,29 @@ mod tests {
     fn questions_are_numbered_as_they_are_written() {
         assert_eq!(
             rewritten("SELECT a + ?, PREDICT('m', ?, b) FROM t WHERE a > ? ORDER BY b + ? LIMIT ?"),
-            Ok("SELECT a + $1, predict('m', $2, b) FROM t WHERE a > $3 ORDER BY b + $4 LIMIT $5".to_owned())
+            Ok(
+                "SELECT a + $1, predict('m', $2, b) FROM t WHERE a > $3 ORDER BY b + $4 LIMIT $5"
+                    .to_owned()
+            )
         );
-        assert!(rewritten("SELECT ? + $1").unwrap_err().contains("both ? and $n"));
+        assert!(
+            rewritten("SELECT ? + $1")
+                .unwrap_err()
+                .contains("both ? and $n")
+        );
     }
 
     #[test]
     fn forms_that_cannot_be_meant_are_refused_with_the_right_one() {
         for (sql, part) in [
-            ("SELECT PREDICT(m, *) FROM t", "did you mean PREDICT('m', ...)"),
-            ("SELECT PREDICT(\"m\", *) FROM t", "did you mean PREDICT('m', ...)"),
+            (
+                "SELECT PREDICT(m, *) FROM t",
+                "did you mean PREDICT('m', ...)",
+            ),
+            (
+                "SELECT PREDICT(\"m\", *) FROM t",
+                "did you mean PREDICT('m', ...)",
+            ),
             ("SELECT PREDICT($1, *) FROM t", "is a parameter"),
             ("SELECT PREDICT('a' || 'b', *) FROM t", "not a literal"),
             ("SELECT PREDICT(*) FROM t", "not a model's alias"),
@@ -211,13 +254,22 @@ mod tests {
             ("SELECT PREDICT() FROM t", "has no arguments"),
             ("SELECT PREDICT('m', *, a) FROM t", "mixes *"),
             ("SELECT PREDICT('m', a) OVER () FROM t", "takes no DISTINCT"),
-            ("SELECT 1 FROM t WHERE EXISTS (SELECT PREDICT(m, *) FROM u)", "did you mean"),
+            (
+                "SELECT 1 FROM t WHERE EXISTS (SELECT PREDICT(m, *) FROM u)",
+                "did you mean",
+            ),
             ("EXPLAIN SELECT PREDICT('m') FROM t", "names no inputs"),
-            ("COPY (SELECT PREDICT('m') FROM t) TO 'x.csv'", "names no inputs"),
+            (
+                "COPY (SELECT PREDICT('m') FROM t) TO 'x.csv'",
+                "names no inputs",
+            ),
         ] {
             let error = rewritten(sql).unwrap_err();
             assert!(error.contains(part), "{sql}: {error}");
         }
-        assert_eq!(rewritten("select \"Predict\"('m', t.*) from t"), Ok("SELECT predict('m', t.*) FROM t".to_owned()));
+        assert_eq!(
+            rewritten("select \"Predict\"('m', t.*) from t"),
+            Ok("SELECT predict('m', t.*) FROM t".to_owned())
+        );
     }
 }

@@ -27,7 +27,10 @@ impl PredictStub {
     pub fn new(bindings: Arc<dyn BindingSource>) -> Self {
         // Volatile keeps the optimizer from folding, merging or repeating calls before they are lowered.
         let signature = Signature::variadic_any(Volatility::Volatile);
-        Self { bindings, signature }
+        Self {
+            bindings,
+            signature,
+        }
     }
 }
 
@@ -67,9 +70,18 @@ impl ScalarUDFImpl for PredictStub {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let alias = args.scalar_arguments.first().copied().flatten().and_then(text_of);
+        let alias = args
+            .scalar_arguments
+            .first()
+            .copied()
+            .flatten()
+            .and_then(text_of);
         let binding = resolve(self.bindings.as_ref(), alias).map_err(external)?;
-        Ok(Arc::new(Field::new(PREDICT_NAME, binding.returns.clone(), true)))
+        Ok(Arc::new(Field::new(
+            PREDICT_NAME,
+            binding.returns.clone(),
+            true,
+        )))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -79,10 +91,13 @@ impl ScalarUDFImpl for PredictStub {
 
 /// The call as a column name: stable, and readable as SQL.
 pub(super) fn text(args: &[Expr]) -> String {
-    let shown = args.iter().enumerate().map(|(place, arg)| match (place, alias_of(arg)) {
-        (0, Some(alias)) => format!("'{alias}'"),
-        _ => arg.schema_name().to_string(),
-    });
+    let shown = args
+        .iter()
+        .enumerate()
+        .map(|(place, arg)| match (place, alias_of(arg)) {
+            (0, Some(alias)) => format!("'{alias}'"),
+            _ => arg.schema_name().to_string(),
+        });
     format!("{PREDICT_NAME}({})", shown.collect::<Vec<_>>().join(", "))
 }
 
@@ -101,15 +116,26 @@ fn text_of(value: &ScalarValue) -> Option<&str> {
 /// The binding of a call's alias, or what to do about its lack.
 pub fn resolve(bindings: &dyn BindingSource, alias: Option<&str>) -> Result<Arc<Binding>, Error> {
     let Some(alias) = alias else {
-        let error = Error::new(ErrorCode::Invalid, "the first argument of PREDICT is not a text literal");
-        return Err(error.with_hint("write the model's alias in single quotes: PREDICT('alias', *)"));
+        let error = Error::new(
+            ErrorCode::Invalid,
+            "the first argument of PREDICT is not a text literal",
+        );
+        return Err(
+            error.with_hint("write the model's alias in single quotes: PREDICT('alias', *)")
+        );
     };
     bindings.binding(alias).ok_or_else(|| {
         let known = bindings.aliases();
         let hint = match nearest(alias, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean '{near}'? `whimbrel model list` shows what is bound"),
+            Some(near) => {
+                format!("did you mean '{near}'? `whimbrel model list` shows what is bound")
+            }
             None => format!("bind one with `whimbrel model bind {alias} --uri FILE.onnx`"),
         };
-        Error::new(ErrorCode::NotFound, format!("no model is bound to the alias '{alias}'")).with_hint(hint)
+        Error::new(
+            ErrorCode::NotFound,
+            format!("no model is bound to the alias '{alias}'"),
+        )
+        .with_hint(hint)
     })
 }

@@ -70,7 +70,10 @@ impl Pool {
     /// As the cluster plans: scalar subqueries become joins.
     pub(crate) fn distributed() -> Self {
         let mut config = SessionConfig::new();
-        config.options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        config
+            .options_mut()
+            .optimizer
+            .enable_physical_uncorrelated_scalar_subquery = false;
         Self::with(config)
     }
 
@@ -110,10 +113,21 @@ impl Pool {
         let physical = frame.create_physical_plan().await?;
         let plan = displayable(physical.as_ref()).indent(false).to_string();
         let before = self.host.rows.load(Ordering::Relaxed);
-        let batches = datafusion::physical_plan::collect(Arc::clone(&physical), self.ctx.task_ctx()).await?;
-        let names = physical.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let batches =
+            datafusion::physical_plan::collect(Arc::clone(&physical), self.ctx.task_ctx()).await?;
+        let names = physical
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
         let rows = pretty_format_batches(&batches)?.to_string();
-        let rows = rows.lines().skip(3).filter(|line| line.starts_with('|')).map(cells).collect();
+        let rows = rows
+            .lines()
+            .skip(3)
+            .filter(|line| line.starts_with('|'))
+            .map(cells)
+            .collect();
         Ok(Answer {
             rows,
             names,
@@ -124,13 +138,23 @@ impl Pool {
     }
 
     /// Runs `sql` and its twin without PREDICT; says what differs: rows, scoring nodes or rows scored.
-    pub(crate) async fn differs(&self, sql: &str, twin: &str, nodes: Option<usize>, scored: usize) -> Option<String> {
+    pub(crate) async fn differs(
+        &self,
+        sql: &str,
+        twin: &str,
+        nodes: Option<usize>,
+        scored: usize,
+    ) -> Option<String> {
         let answer = match self.run(sql).await {
             Ok(answer) => answer,
             Err(error) => return Some(format!("{sql}\n{error}")),
         };
         let mut rows = answer.rows.clone();
-        let mut expected = self.run(twin).await.unwrap_or_else(|error| panic!("{twin}\n{error}")).rows;
+        let mut expected = self
+            .run(twin)
+            .await
+            .unwrap_or_else(|error| panic!("{twin}\n{error}"))
+            .rows;
         if !is_ordered(sql) {
             rows.sort();
             expected.sort();
@@ -140,7 +164,10 @@ impl Pool {
             return None;
         }
         let found = (answer.nodes, answer.scored);
-        Some(format!("{sql}\nnodes and rows scored: {found:?}, not {cost:?}\ngot      {rows:?}\nexpected {expected:?}\n{}", answer.plan))
+        Some(format!(
+            "{sql}\nnodes and rows scored: {found:?}, not {cost:?}\ngot      {rows:?}\nexpected {expected:?}\n{}",
+            answer.plan
+        ))
     }
 
     /// The one line that a user would read.
@@ -174,7 +201,12 @@ fn is_ordered(sql: &str) -> bool {
 
 /// Fails with all that differs.
 pub(crate) fn none(differences: Vec<String>) {
-    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n\n"));
+    assert!(
+        differences.is_empty(),
+        "{} differ:\n{}",
+        differences.len(),
+        differences.join("\n\n")
+    );
 }
 
 pub(crate) fn line(error: &DataFusionError) -> String {
@@ -185,9 +217,15 @@ pub(crate) fn line(error: &DataFusionError) -> String {
 }
 
 fn table(columns: Vec<(&str, ArrayRef)>) -> MemTable {
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )
+    .unwrap();
     let half = batch.num_rows() / 2;
-    let parts = vec![vec![batch.slice(0, half)], vec![batch.slice(half, batch.num_rows() - half)]];
+    let parts = vec![
+        vec![batch.slice(0, half)],
+        vec![batch.slice(half, batch.num_rows() - half)],
+    ];
     MemTable::try_new(batch.schema(), parts).unwrap()
 }
 
@@ -196,10 +234,30 @@ fn t() -> MemTable {
     let ids: Vec<i64> = (1..=8).collect();
     table(vec![
         ("id", Arc::new(Int64Array::from(ids.clone()))),
-        ("a", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64)))),
-        ("b", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| 10.0 * *id as f64)))),
-        ("k", Arc::new(Int64Array::from_iter(ids.iter().map(|id| (id % 2 == 1).then_some(*id))))),
-        ("zone", Arc::new(StringArray::from_iter_values(ids.iter().map(|id| if *id < 4 { "p" } else { "q" })))),
+        (
+            "a",
+            Arc::new(Float64Array::from_iter_values(
+                ids.iter().map(|id| *id as f64),
+            )),
+        ),
+        (
+            "b",
+            Arc::new(Float64Array::from_iter_values(
+                ids.iter().map(|id| 10.0 * *id as f64),
+            )),
+        ),
+        (
+            "k",
+            Arc::new(Int64Array::from_iter(
+                ids.iter().map(|id| (id % 2 == 1).then_some(*id)),
+            )),
+        ),
+        (
+            "zone",
+            Arc::new(StringArray::from_iter_values(
+                ids.iter().map(|id| if *id < 4 { "p" } else { "q" }),
+            )),
+        ),
     ])
 }
 
@@ -208,8 +266,21 @@ fn u() -> MemTable {
     let ids: Vec<i64> = vec![1, 3, 5, 7, 9];
     table(vec![
         ("id", Arc::new(Int64Array::from(ids.clone()))),
-        ("x", Arc::new(Float64Array::from_iter_values(ids.iter().map(|id| *id as f64)))),
-        ("y", Arc::new(Float64Array::from_iter_values(ids.iter().map(|_| 100.0)))),
-        ("zone", Arc::new(StringArray::from_iter_values(ids.iter().map(|id| if *id < 4 { "p" } else { "q" })))),
+        (
+            "x",
+            Arc::new(Float64Array::from_iter_values(
+                ids.iter().map(|id| *id as f64),
+            )),
+        ),
+        (
+            "y",
+            Arc::new(Float64Array::from_iter_values(ids.iter().map(|_| 100.0))),
+        ),
+        (
+            "zone",
+            Arc::new(StringArray::from_iter_values(
+                ids.iter().map(|id| if *id < 4 { "p" } else { "q" }),
+            )),
+        ),
     ])
 }
