@@ -123,8 +123,10 @@ impl Context {
                     embedded::let_others_finish(self.console, &mut pool, &client).await;
                 }
                 client.settle().await;
-                pool.stop().await;
-                done
+                let stopped = pool.stop().await;
+                let done = done?;
+                stopped?;
+                Ok(done)
             }
         }
     }

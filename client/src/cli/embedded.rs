@@ -50,33 +50,41 @@ pub(crate) fn options(environment: &Environment) -> Result<Options, Failure> {
 
 /// Other commands may have connected to this one's pool: their queries end before it does, unless the user insists.
 pub(crate) async fn let_others_finish(console: Console, pool: &mut Pool, client: &Client) {
-    let mut asks = interval(ASK_EVERY);
-    let mut told = false;
     let wait = async {
-        loop {
-            asks.tick().await;
-            let running = match client.pool_status().await {
-                Ok(status) => running_queries(&status),
-                Err(error) => {
-                    tracing::debug!(%error, "the embedded pool does not say what runs");
-                    0
-                }
-            };
-            if running == 0 {
-                break;
-            }
-            if !std::mem::replace(&mut told, true) {
-                console.note(&format!(
-                    "waiting for {running} queries of other commands on this pool; Ctrl-C ends them"
-                ));
-            }
-        }
-        if told {
+        let waited = none_running(console, client).await;
+        // A command that found the pool until now may have asked it something since.
+        pool.withdraw();
+        if none_running(console, client).await || waited {
             pool.drain(FETCH_GRACE).await;
         }
     };
     if End::OnAnySignal.or(wait).await.is_err() {
         console.note("ending the queries of other commands");
+    }
+}
+
+/// Waits until no query runs; true where one did.
+async fn none_running(console: Console, client: &Client) -> bool {
+    let mut asks = interval(ASK_EVERY);
+    let mut waited = false;
+    loop {
+        asks.tick().await;
+        let running = match client.pool_status().await {
+            Ok(status) => running_queries(&status),
+            Err(error) => {
+                tracing::debug!(%error, "the embedded pool does not say what runs");
+                0
+            }
+        };
+        if running == 0 {
+            return waited;
+        }
+        if !std::mem::replace(&mut waited, true) {
+            let noun = if running == 1 { "query" } else { "queries" };
+            console.note(&format!(
+                "waiting for {running} {noun} of other commands on this pool; Ctrl-C ends them"
+            ));
+        }
     }
 }
 

@@ -83,28 +83,33 @@ impl Pool {
         Client::connect(self.address.clone(), Token::new(&self.token)?).await
     }
 
-    /// Takes nothing new, and lets the queries of other commands end and be fetched for at most `grace`.
-    pub async fn drain(&mut self, grace: Duration) {
+    /// Commands that start now no longer find the pool; those that have found it go on.
+    pub fn withdraw(&mut self) {
         if let Some(claim) = &mut self.claim {
             claim.withdraw();
         }
+    }
+
+    /// Takes nothing new, and lets the queries of other commands end and be fetched for at most `grace`.
+    pub async fn drain(&mut self, grace: Duration) {
+        self.withdraw();
         self.parts.drain(grace).await;
     }
 
-    /// Ends the pool: when this returns, no thread, port, lock or work file of it is left.
-    pub async fn stop(self) {
+    /// Ends the pool: when this returns, no thread, port, lock or work file of it is left. An error says what would not end by
+    /// itself; it is ended all the same.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        self.withdraw();
         let Self {
             address: _,
             token: _,
             parts,
             folders,
-            mut claim,
+            claim,
         } = self;
-        if let Some(claim) = &mut claim {
-            claim.withdraw();
-        }
-        parts.stop().await;
+        let ended = parts.stop().await;
         drop(folders);
         drop(claim);
+        ended.map_err(Error::from)
     }
 }

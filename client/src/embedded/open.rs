@@ -62,7 +62,9 @@ async fn own(options: Options, claim: Option<Claim>) -> Result<Opened, Error> {
     match pool.client().await {
         Ok(client) => Ok(Opened::Owned(Box::new(pool), client)),
         Err(error) => {
-            pool.stop().await;
+            if let Err(unclean) = pool.stop().await {
+                tracing::warn!(error = %unclean, "the embedded pool did not stop cleanly");
+            }
             Err(error)
         }
     }

@@ -1,12 +1,12 @@
 //! Who runs the pool of a folder: one process at a time, found by the others through a file.
 //!
-//! The right to run it is a lock on `lock`, which the kernel gives back when the process ends, however it ends. `owner.json` beside
-//! it says where the pool is reached and with which token (0600, for the token opens the pool); it is written whole or not
+//! The right to run it is a lock on `lock`, which the kernel gives back when the process ends, however it ends. An owner that
+//! leaves takes the file along, so whoever locks it looks whether it still has its name. `owner.json` beside it says where the pool is reached and with which token (0600, for the token opens the pool); it is written whole or not
 //! at all, and one left by a process that was killed is overwritten by the next owner.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -51,22 +51,15 @@ impl Claim {
     /// The right, or nothing where another process has it.
     pub(super) fn try_take(folder: &Path) -> Result<Option<Self>, Error> {
         create_private_folder(folder).map_err(|error| cannot_use(folder, &error))?;
-        let path = folder.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
-        let lock = lock.map_err(|error| cannot_use(&path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(Self {
+        let path = lock_file(folder);
+        match try_lock(&path) {
+            Ok(Some(lock)) => Ok(Some(Self {
                 folder: folder.to_owned(),
                 announced: false,
                 _lock: lock,
             })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(cannot_use(&path, &error)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(cannot_use(&path, &error)),
         }
     }
 
@@ -91,7 +84,37 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.withdraw();
+        if let Err(error) = std::fs::remove_file(lock_file(&self.folder)) {
+            tracing::debug!(folder = %self.folder.display(), %error, "the lock file was gone already");
+        }
     }
+}
+
+/// A lock on the file that has this name now; nothing where another process has it or has just left.
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    let lock = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let locked = lock.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) if (named.dev(), named.ino()) == (locked.dev(), locked.ino()) => Ok(Some(lock)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn lock_file(folder: &Path) -> PathBuf {
+    folder.join("lock")
 }
 
 fn owner_file(folder: &Path) -> PathBuf {
@@ -172,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_on_a_file_that_lost_its_name_is_no_right() {
+        let folder = Folder::new();
+        let claim = Claim::try_take(&folder.0).unwrap().unwrap();
+        // A command that opened the file just before its owner left.
+        let late = File::open(lock_file(&folder.0)).unwrap();
+        drop(claim);
+        late.try_lock().unwrap();
+        assert!(Claim::try_take(&folder.0).unwrap().is_some());
+    }
+
+    #[test]
     fn the_file_is_private_and_ends_with_the_claim() {
         let folder = Folder::new();
         let mut claim = Claim::try_take(&folder.0).unwrap().unwrap();
@@ -184,11 +218,7 @@ mod tests {
         );
         drop(claim);
         assert_eq!(Owner::read(&folder.0), None);
-        let left: Vec<_> = std::fs::read_dir(&folder.0)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(left, ["lock"]);
+        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
     }
 
     #[test]

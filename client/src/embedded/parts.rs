@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 use whimbrel_executor::Executor;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_scheduler::Scheduler;
@@ -43,7 +44,9 @@ impl Parts {
         match parts.start_all(options, folders, token).await {
             Ok(()) => Ok(parts),
             Err(error) => {
-                parts.stop().await;
+                if let Err(unclean) = parts.stop().await {
+                    tracing::warn!(error = %unclean, "the embedded pool did not stop cleanly");
+                }
                 Err(error)
             }
         }
@@ -99,40 +102,36 @@ impl Parts {
         }
     }
 
-    pub(super) async fn stop(mut self) {
+    pub(super) async fn stop(mut self) -> Result<(), Error> {
         let executors = std::mem::take(&mut self.executors);
         let scheduler = self.scheduler.take();
-        let ended = self.within(async move {
+        let parts = self.within(async move {
             let stop_executors = join_all(executors.into_iter().map(Executor::stop));
-            let orderly = tokio::time::timeout(STOP_DEADLINE, stop_executors)
-                .await
-                .is_ok();
+            let orderly = timeout(STOP_DEADLINE, stop_executors).await.is_ok();
             match scheduler {
                 Some(scheduler) => {
-                    tokio::time::timeout(STOP_DEADLINE, scheduler.stop())
-                        .await
-                        .is_ok()
-                        && orderly
+                    timeout(STOP_DEADLINE, scheduler.stop()).await.is_ok() && orderly
                 }
                 None => orderly,
             }
         });
-        match ended.await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::warn!("a part of the embedded pool did not stop in time and was ended")
-            }
-            Err(error) => tracing::warn!(%error, "the embedded pool did not stop cleanly"),
-        }
-        if let Some(runtime) = self.runtime.take() {
-            // Ending a runtime waits for its threads, which an async caller must not do on its own thread.
-            let joined =
-                tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_DEADLINE)).await;
-            if let Err(error) = joined {
-                tracing::warn!(%error, "the embedded pool's runtime did not end cleanly");
-            }
-        }
+        let ended = parts
+            .await
+            .and_then(|orderly| if orderly { Ok(()) } else { Err(overdue()) });
+        let Some(runtime) = self.runtime.take() else {
+            return ended;
+        };
+        // Ending a runtime waits for its threads, which an async caller must not do on its own thread.
+        let joined = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_DEADLINE));
+        ended.and(joined.await.map_err(|_| overdue()))
     }
+}
+
+fn overdue() -> Error {
+    Error::new(
+        ErrorCode::Bug,
+        "a part of the embedded pool did not stop in time and was ended",
+    )
 }
 
 impl Drop for Parts {

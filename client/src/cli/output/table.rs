@@ -73,7 +73,11 @@ impl<W: Write> TableWriter<W> {
         if !self.header_printed {
             self.header_printed = true;
             self.print_row(&names(&self.schema))?;
-            let rules: Vec<String> = self.widths.iter().map(|width| "-".repeat(*width)).collect();
+            let rules: Vec<String> = self
+                .widths
+                .iter()
+                .map(|width| "-".repeat((*width).min(MAX_WIDTH)))
+                .collect();
             writeln!(self.out, "{}", rules.join("-+-"))?;
         }
         for row in std::mem::take(&mut self.rows) {

@@ -121,15 +121,16 @@ async fn draw(bar: ProgressBar, facts: Arc<Facts>) {
         draws.tick().await;
     }
     bar.set_draw_target(ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {bar:30} {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
         bar.set_style(style);
     }
     loop {
         let (done, total) = facts.share();
-        bar.set_length(total.max(1));
-        bar.set_position(done);
+        bar.update(|state| {
+            state.set_len(total.max(1));
+            state.set_pos(done);
+        });
         bar.set_message(facts.line(watch.elapsed()));
-        bar.tick();
         draws.tick().await;
     }
 }
