@@ -208,162 +208,167 @@ async fn in_windows() {
 }
 
 #[tokio::test]
-async fn in_subqueries_ctes_views_and_unions() {
+async fn in_views() {
     for pool in [Pool::new(), Pool::distributed()] {
-        subqueries_and_views(&pool).await;
+        for view in [
+            "CREATE VIEW v AS SELECT *, PREDICT('m', *) AS p FROM t",
+            "CREATE VIEW w AS SELECT *, a + b AS p FROM t",
+        ] {
+            let plan = pool.plan(view).await.unwrap();
+            pool.ctx.execute_logical_plan(plan).await.unwrap();
+        }
+        check_in(&pool, VIEWS).await;
     }
 }
 
-async fn subqueries_and_views(pool: &Pool) {
-    for view in [
-        "CREATE VIEW v AS SELECT *, PREDICT('m', *) AS p FROM t",
-        "CREATE VIEW w AS SELECT *, a + b AS p FROM t",
-    ] {
-        let plan = pool.plan(view).await.unwrap();
-        pool.ctx.execute_logical_plan(plan).await.unwrap();
-    }
-    let cases: &[Case] = &[
-        (
-            "WITH s AS (SELECT id, PREDICT('m', *) AS p FROM t) SELECT p * 2 AS q FROM s WHERE p > 33",
-            "SELECT (a + b) * 2 AS q FROM t WHERE a + b > 33",
-            1,
-            8,
-        ),
-        (
-            "SELECT id FROM (SELECT *, PREDICT('m', *) AS p FROM t) AS s WHERE PREDICT('m', a, b) > 33 AND p < 80",
-            "SELECT id FROM t WHERE a + b > 33 AND a + b < 80",
-            1,
-            8,
-        ),
-        (
+const VIEWS: &[Case] = &[
+    (
+        "SELECT id, p FROM v WHERE p > 33",
+        "SELECT id, p FROM w WHERE p > 33",
+        1,
+        8,
+    ),
+    (
+        "SELECT id FROM v WHERE id < 3",
+        "SELECT id FROM w WHERE id < 3",
+        0,
+        0,
+    ),
+    ("SELECT count(*) FROM v", "SELECT count(*) FROM w", 0, 0),
+    (
+        "SELECT id, p FROM v WHERE id < 3",
+        "SELECT id, p FROM w WHERE id < 3",
+        1,
+        2,
+    ),
+    (
+        "SELECT v.p, x.p AS q FROM v JOIN v AS x ON v.id = x.id",
+        "SELECT v.p, x.p AS q FROM w AS v JOIN w AS x ON v.id = x.id",
+        2,
+        16,
+    ),
+];
+
+#[tokio::test]
+async fn in_subqueries() {
+    check(&[(
             "SELECT id FROM t WHERE PREDICT('m', *) IN (SELECT x * 11 FROM u)",
             "SELECT id FROM t WHERE a IN (SELECT x FROM u)",
             1,
             8,
         ),
-        (
+(
             "SELECT id FROM t WHERE a IN (SELECT PREDICT('xy', *) - 100 FROM u)",
             "SELECT id FROM t WHERE a IN (SELECT x FROM u)",
             1,
             5,
         ),
-        (
+(
             "SELECT id FROM t WHERE PREDICT('m', *) NOT IN (SELECT PREDICT('xy', x * 11, 0) FROM u)",
             "SELECT id FROM t WHERE a NOT IN (SELECT x FROM u)",
             2,
             13,
         ),
-        (
+(
             "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.id = t.id AND PREDICT('xy', *) > 102)",
             "SELECT id FROM t WHERE id IN (3, 5, 7)",
             1,
             5,
         ),
-        (
+(
             "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.id = t.id AND PREDICT('s', t.a) > 2)",
             "SELECT id FROM t WHERE id NOT IN (3, 5, 7)",
             1,
             8,
         ),
-        (
+(
             "SELECT id, (SELECT max(PREDICT('xy', *)) FROM u WHERE u.zone = t.zone) AS p FROM t",
             "SELECT id, (SELECT max(x + y) FROM u WHERE u.zone = t.zone) AS p FROM t",
             1,
             5,
         ),
-        (
+(
             "SELECT id FROM t WHERE PREDICT('m', *) > (SELECT avg(PREDICT('m', *)) FROM t)",
             "SELECT id FROM t WHERE a + b > (SELECT avg(a + b) FROM t)",
             2,
             16,
         ),
-        (
+(
             "SELECT PREDICT('s', (SELECT max(x) FROM u)) AS p FROM t",
             "SELECT (SELECT max(x) FROM u) AS p FROM t",
             1,
             8,
         ),
-        (
-            "SELECT id, p FROM v WHERE p > 33",
-            "SELECT id, p FROM w WHERE p > 33",
-            1,
-            8,
-        ),
-        (
-            "SELECT id FROM v WHERE id < 3",
-            "SELECT id FROM w WHERE id < 3",
-            0,
-            0,
-        ),
-        ("SELECT count(*) FROM v", "SELECT count(*) FROM w", 0, 0),
-        (
-            "SELECT id, p FROM v WHERE id < 3",
-            "SELECT id, p FROM w WHERE id < 3",
-            1,
-            2,
-        ),
-        (
-            "SELECT v.p, x.p AS q FROM v JOIN v AS x ON v.id = x.id",
-            "SELECT v.p, x.p AS q FROM w AS v JOIN w AS x ON v.id = x.id",
-            2,
-            16,
-        ),
-        (
-            "SELECT PREDICT('m', *) AS p FROM t UNION ALL SELECT PREDICT('xy', *) FROM u",
-            "SELECT a + b AS p FROM t UNION ALL SELECT x + y FROM u",
-            2,
-            13,
-        ),
-        (
-            "SELECT PREDICT('s', a) AS p FROM t UNION SELECT PREDICT('s', x) FROM u",
-            "SELECT a AS p FROM t UNION SELECT x FROM u",
-            2,
-            13,
-        ),
-        (
-            "SELECT PREDICT('s', a) AS p FROM t INTERSECT SELECT PREDICT('s', x) FROM u",
-            "SELECT a AS p FROM t INTERSECT SELECT x FROM u",
-            2,
-            13,
-        ),
-        (
-            "SELECT PREDICT('s', a) AS p FROM t EXCEPT SELECT PREDICT('s', x) FROM u",
-            "SELECT a AS p FROM t EXCEPT SELECT x FROM u",
-            2,
-            13,
-        ),
-        (
-            "SELECT id FROM t WHERE PREDICT('m', *) > 33 UNION ALL SELECT id FROM t WHERE PREDICT('m', *) <= 33",
-            "SELECT id FROM t",
-            2,
-            16,
-        ),
-        (
-            "WITH RECURSIVE r AS (SELECT 1.0 AS a UNION ALL SELECT PREDICT('s', a) + 1 FROM r WHERE a < 4) SELECT a FROM r",
-            "VALUES (1.0), (2.0), (3.0), (4.0)",
-            1,
-            3,
-        ),
-        (
+(
             "SELECT id FROM t WHERE id IN (SELECT u.id FROM u WHERE u.zone = t.zone AND PREDICT('xy', *) > 102)",
             "SELECT id FROM t WHERE id IN (3, 5, 7)",
             1,
             5,
         ),
-        (
+(
             "SELECT id FROM t WHERE a > (SELECT avg(PREDICT('xy', x, 0)) FROM u WHERE u.zone = t.zone)",
             "SELECT id FROM t WHERE a > (SELECT avg(x) FROM u WHERE u.zone = t.zone)",
             1,
             5,
+        ),]).await;
+}
+
+#[tokio::test]
+async fn in_ctes_and_set_operations() {
+    check(&[(
+            "WITH s AS (SELECT id, PREDICT('m', *) AS p FROM t) SELECT p * 2 AS q FROM s WHERE p > 33",
+            "SELECT (a + b) * 2 AS q FROM t WHERE a + b > 33",
+            1,
+            8,
         ),
-        (
+(
+            "SELECT id FROM (SELECT *, PREDICT('m', *) AS p FROM t) AS s WHERE PREDICT('m', a, b) > 33 AND p < 80",
+            "SELECT id FROM t WHERE a + b > 33 AND a + b < 80",
+            1,
+            8,
+        ),
+(
+            "SELECT PREDICT('m', *) AS p FROM t UNION ALL SELECT PREDICT('xy', *) FROM u",
+            "SELECT a + b AS p FROM t UNION ALL SELECT x + y FROM u",
+            2,
+            13,
+        ),
+(
+            "SELECT PREDICT('s', a) AS p FROM t UNION SELECT PREDICT('s', x) FROM u",
+            "SELECT a AS p FROM t UNION SELECT x FROM u",
+            2,
+            13,
+        ),
+(
+            "SELECT PREDICT('s', a) AS p FROM t INTERSECT SELECT PREDICT('s', x) FROM u",
+            "SELECT a AS p FROM t INTERSECT SELECT x FROM u",
+            2,
+            13,
+        ),
+(
+            "SELECT PREDICT('s', a) AS p FROM t EXCEPT SELECT PREDICT('s', x) FROM u",
+            "SELECT a AS p FROM t EXCEPT SELECT x FROM u",
+            2,
+            13,
+        ),
+(
+            "SELECT id FROM t WHERE PREDICT('m', *) > 33 UNION ALL SELECT id FROM t WHERE PREDICT('m', *) <= 33",
+            "SELECT id FROM t",
+            2,
+            16,
+        ),
+(
+            "WITH RECURSIVE r AS (SELECT 1.0 AS a UNION ALL SELECT PREDICT('s', a) + 1 FROM r WHERE a < 4) SELECT a FROM r",
+            "VALUES (1.0), (2.0), (3.0), (4.0)",
+            1,
+            3,
+        ),
+(
             "SELECT p FROM (SELECT a, PREDICT('m', *) AS p FROM t LIMIT 3)",
             "SELECT a + b AS p FROM t LIMIT 3",
             1,
             3,
-        ),
-    ];
-    check_in(pool, cases).await;
+        ),]).await;
 }
 
 #[tokio::test]
