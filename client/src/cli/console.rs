@@ -72,13 +72,17 @@ pub(crate) fn cannot_write(what: &str, error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::NobodyReads;
     }
-    Failure::Failed(
-        Error::new(
-            ErrorCode::Exhausted,
-            format!("cannot write {what}: {error}"),
-        )
-        .with_hint("check the free space and the permissions there"),
-    )
+    let (code, hint) = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            (ErrorCode::NotFound, "make its folder first")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (ErrorCode::Denied, "choose a place that you may write to")
+        }
+        io::ErrorKind::IsADirectory => (ErrorCode::Invalid, "name a file in it"),
+        _ => (ErrorCode::Exhausted, "check the free space there"),
+    };
+    Failure::Failed(Error::new(code, format!("cannot write {what}: {error}")).with_hint(hint))
 }
 
 /// Texts in columns, each as wide as its widest.

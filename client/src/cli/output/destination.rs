@@ -33,14 +33,9 @@ impl Destination {
             Place::Stdout => ("standard output".to_owned(), None, Box::new(io::stdout())),
             Place::Nowhere => ("nothing".to_owned(), None, Box::new(io::sink())),
             Place::File(path) => {
-                let temporary = temporary_beside(path);
-                let file = create(&temporary)
-                    .map_err(|error| cannot_write(&path.display().to_string(), &error))?;
-                (
-                    path.display().to_string(),
-                    Some((temporary, path.clone())),
-                    Box::new(file),
-                )
+                let name = path.display().to_string();
+                let opened = open_file(path).map_err(|error| cannot_write(&name, &error))?;
+                (name, opened.target, Box::new(opened.file))
             }
         };
         let first_error = Arc::new(Mutex::new(None));
@@ -110,6 +105,33 @@ impl Write for Bytes {
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush().map_err(|error| self.remember(error))
     }
+}
+
+struct Opened {
+    file: File,
+    /// The temporary name and the one to be; none where the bytes go straight to where they belong.
+    target: Option<(PathBuf, PathBuf)>,
+}
+
+/// A device or a pipe must not be replaced by a file, and a link must stay one.
+fn open_file(path: &Path) -> io::Result<Opened> {
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    if real.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if real.exists() && !real.is_file() {
+        let file = OpenOptions::new().write(true).open(&real)?;
+        return Ok(Opened { file, target: None });
+    }
+    let temporary = temporary_beside(&real);
+    Ok(Opened {
+        file: create(&temporary)?,
+        target: Some((temporary, real)),
+    })
 }
 
 /// In the same folder, so that the rename is one step.

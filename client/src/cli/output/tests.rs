@@ -164,15 +164,56 @@ async fn what_is_not_finished_leaves_the_old_file_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_named() {
-    let failure = write(Path::new("/nowhere/rows.csv"), &batches())
-        .await
-        .unwrap_err();
-    let message = failure.error().unwrap().to_string();
-    assert!(
-        message.starts_with("cannot write /nowhere/rows.csv: No such file"),
-        "{message}"
+async fn a_place_that_cannot_be_written_is_named() {
+    let folder = Folder::new();
+    let named_like_a_file = folder.0.join("folder.csv");
+    std::fs::create_dir(&named_like_a_file).unwrap();
+    let full = folder.0.join("full.csv");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let cases = [
+        (
+            Path::new("/nowhere/rows.csv"),
+            "No such file or directory (os error 2); make its folder first",
+        ),
+        (&named_like_a_file, "is a directory; name a file in it"),
+        (
+            &full,
+            "No space left on device (os error 28); check the free space there",
+        ),
+    ];
+    for (path, reason) in cases {
+        let failure = write(path, &batches()).await.unwrap_err();
+        let message = failure.error().unwrap().to_string();
+        assert_eq!(
+            message,
+            format!("cannot write {}: {reason}", path.display())
+        );
+    }
+    assert_eq!(folder.names().len(), 2, "nothing unfinished is left");
+}
+
+#[tokio::test]
+async fn a_link_stays_one_and_a_device_is_not_replaced() {
+    let folder = Folder::new();
+    let (real, link, device) = (
+        folder.0.join("real.csv"),
+        folder.0.join("link.csv"),
+        folder.0.join("null.csv"),
     );
+    std::fs::write(&real, "old").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    write(&link, &batches()).await.unwrap();
+    write(&device, &batches()).await.unwrap();
+    assert!(
+        std::fs::read_to_string(&real)
+            .unwrap()
+            .starts_with("id,fare")
+    );
+    for path in [&link, &device] {
+        assert!(std::fs::symlink_metadata(path).unwrap().is_symlink());
+    }
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
 }
 
 #[test]
