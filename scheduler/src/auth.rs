@@ -8,14 +8,24 @@ use axum::response::Response;
 use tonic::Status;
 use whimbrel_proto::{Error, ErrorCode};
 
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/arrow.flight.protocol.FlightService/Handshake"];
+const OPEN: [&str; 3] = [
+    "/healthz",
+    "/readyz",
+    "/arrow.flight.protocol.FlightService/Handshake",
+];
 
 /// The token that a pool asks for; none lets everybody in.
 pub(crate) type Expected = Option<std::sync::Arc<str>>;
 
 /// Refuses calls without the token.
-pub(crate) async fn check(State(expected): State<Expected>, request: Request, next: Next) -> Response {
-    if OPEN.contains(&request.uri().path()) || admits(expected.as_deref(), bearer(request.headers())) {
+pub(crate) async fn check(
+    State(expected): State<Expected>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if OPEN.contains(&request.uri().path())
+        || admits(expected.as_deref(), bearer(request.headers()))
+    {
         return next.run(request).await;
     }
     let denied = Error::new(ErrorCode::Denied, "this pool asks for its token")
@@ -25,7 +35,9 @@ pub(crate) async fn check(State(expected): State<Expected>, request: Request, ne
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer "))
+    value
+        .strip_prefix("Bearer ")
+        .or_else(|| value.strip_prefix("bearer "))
 }
 
 /// Whether what was shown is what is asked for.
@@ -39,7 +51,12 @@ pub(crate) fn admits(expected: Option<&str>, shown: Option<&str>) -> bool {
 
 /// Compares without telling by its duration where the first difference is.
 fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (l, r)| differ | (l ^ r)) == 0
+    left.len() == right.len()
+        && left
+            .iter()
+            .zip(right)
+            .fold(0, |differ, (l, r)| differ | (l ^ r))
+            == 0
 }
 
 #[cfg(test)]
@@ -50,7 +67,13 @@ mod tests {
     fn only_the_token_opens_a_pool_that_has_one() {
         assert!(admits(None, None));
         assert!(admits(Some("secret"), Some("secret")));
-        for shown in [None, Some(""), Some("secre"), Some("secrets"), Some("Secret")] {
+        for shown in [
+            None,
+            Some(""),
+            Some("secre"),
+            Some("secrets"),
+            Some("Secret"),
+        ] {
             assert!(!admits(Some("secret"), shown), "{shown:?}");
         }
     }

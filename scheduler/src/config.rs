@@ -98,7 +98,12 @@ impl Config {
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), Error> {
         self.state_home()?;
-        let bad = |key: &str, rule: &str| Err(Error::new(ErrorCode::Invalid, format!("{key} must be {rule}")));
+        let bad = |key: &str, rule: &str| {
+            Err(Error::new(
+                ErrorCode::Invalid,
+                format!("{key} must be {rule}"),
+            ))
+        };
         if self.partitions_per_slot == 0 {
             return bad("partitions_per_slot", "at least 1");
         }
@@ -109,9 +114,14 @@ impl Config {
             return bad("max_message_bytes", "at least 1048576");
         }
         if self.report_timeout < Duration::from_secs(2) {
-            return bad("report_timeout", "at least 2s, for executors report every second");
+            return bad(
+                "report_timeout",
+                "at least 2s, for executors report every second",
+            );
         }
-        if self.heartbeat_timeout < Duration::from_secs(1) || self.result_ttl < Duration::from_secs(1) {
+        if self.heartbeat_timeout < Duration::from_secs(1)
+            || self.result_ttl < Duration::from_secs(1)
+        {
             return bad("heartbeat_timeout and result_ttl", "at least 1s");
         }
         Ok(())
@@ -123,10 +133,11 @@ impl Config {
             "" => Err(Error::new(ErrorCode::Invalid, "state is empty")
                 .with_hint("name a folder, or 'memory' to forget everything at the end")),
             "memory" => Ok(StateHome::Memory),
-            uri if uri.contains("://") => {
-                Err(Error::new(ErrorCode::Invalid, format!("state '{uri}' is not supported"))
-                    .with_hint("name a folder, or 'memory' to forget everything at the end"))
-            }
+            uri if uri.contains("://") => Err(Error::new(
+                ErrorCode::Invalid,
+                format!("state '{uri}' is not supported"),
+            )
+            .with_hint("name a folder, or 'memory' to forget everything at the end")),
             folder => Ok(StateHome::Folder(PathBuf::from(folder))),
         }
     }
@@ -134,8 +145,11 @@ impl Config {
     /// The folder for model content; `None` means one that ends with the process.
     pub fn storage_home(&self) -> Result<Option<PathBuf>, Error> {
         if self.storage.contains("://") {
-            return Err(Error::new(ErrorCode::Invalid, format!("storage '{}' is not supported", self.storage))
-                .with_hint("name a local folder"));
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("storage '{}' is not supported", self.storage),
+            )
+            .with_hint("name a local folder"));
         }
         Ok(match (self.storage.is_empty(), self.state_home()?) {
             (false, _) => Some(PathBuf::from(&self.storage)),
@@ -149,13 +163,22 @@ impl Config {
         if !self.client_token.is_empty() {
             return Ok(Some(self.client_token.clone()));
         }
-        let Some(path) = &self.client_token_file else { return Ok(None) };
+        let Some(path) = &self.client_token_file else {
+            return Ok(None);
+        };
         let unreadable = |why: String| {
-            Error::new(ErrorCode::Invalid, format!("cannot read client_token_file '{}': {why}", path.display()))
+            Error::new(
+                ErrorCode::Invalid,
+                format!("cannot read client_token_file '{}': {why}", path.display()),
+            )
         };
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         let token = text.trim();
-        if token.is_empty() { Err(unreadable("it is empty".to_owned())) } else { Ok(Some(token.to_owned())) }
+        if token.is_empty() {
+            Err(unreadable("it is empty".to_owned()))
+        } else {
+            Ok(Some(token.to_owned()))
+        }
     }
 }
 
@@ -175,11 +198,16 @@ mod human {
         Text(String),
     }
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&humantime::format_duration(*duration))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         let text = match Given::deserialize(deserializer)? {
             Given::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
             Given::Text(text) => text,
@@ -187,8 +215,11 @@ mod human {
         if let Ok(seconds) = text.parse() {
             return Ok(Duration::from_secs(seconds));
         }
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format!("'{text}' is not a time such as '30s' or '5m': {error}")))
+        humantime::parse_duration(&text).map_err(|error| {
+            D::Error::custom(format!(
+                "'{text}' is not a time such as '30s' or '5m': {error}"
+            ))
+        })
     }
 }
 
@@ -200,15 +231,37 @@ mod tests {
     fn the_defaults_survive_toml_and_unknown_keys_are_refused() {
         let text = toml::to_string(&Config::default()).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
-        assert!(toml::from_str::<Config>("prot = 1").unwrap_err().to_string().contains("prot"));
-        assert_eq!(toml::from_str::<Config>("result_ttl = '2m'").unwrap().result_ttl, Duration::from_secs(120));
+        assert!(
+            toml::from_str::<Config>("prot = 1")
+                .unwrap_err()
+                .to_string()
+                .contains("prot")
+        );
+        assert_eq!(
+            toml::from_str::<Config>("result_ttl = '2m'")
+                .unwrap()
+                .result_ttl,
+            Duration::from_secs(120)
+        );
     }
 
     #[test]
     fn a_state_that_cannot_be_kept_is_refused_by_name() {
-        let config = Config { state: "etcd://a:2379".to_owned(), ..Config::default() };
-        assert!(config.validate().unwrap_err().message().contains("etcd://a:2379"));
-        let memory = Config { state: "memory".to_owned(), ..Config::default() };
+        let config = Config {
+            state: "etcd://a:2379".to_owned(),
+            ..Config::default()
+        };
+        assert!(
+            config
+                .validate()
+                .unwrap_err()
+                .message()
+                .contains("etcd://a:2379")
+        );
+        let memory = Config {
+            state: "memory".to_owned(),
+            ..Config::default()
+        };
         assert_eq!(memory.storage_home().unwrap(), None);
     }
 }

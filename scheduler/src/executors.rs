@@ -58,7 +58,8 @@ impl Executors {
     }
 
     fn tell(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Changes whenever an executor comes, goes, or stops taking tasks.
@@ -80,16 +81,28 @@ impl Executors {
         };
         let mut members = self.lock();
         let registered = members.get(id.as_str()).is_some_and(|old| old.registered);
-        members.insert(id.as_str().to_owned(), Member { registered, ..member });
+        members.insert(
+            id.as_str().to_owned(),
+            Member {
+                registered,
+                ..member
+            },
+        );
         drop(members);
         self.tell();
     }
 
     /// What an executor reports; false where it is not known and must join.
     pub(crate) fn report(&self, id: &str, report: Report) -> bool {
-        let Report { draining, models, rows_by_job } = report;
+        let Report {
+            draining,
+            models,
+            rows_by_job,
+        } = report;
         let mut members = self.lock();
-        let Some(member) = members.get_mut(id) else { return false };
+        let Some(member) = members.get_mut(id) else {
+            return false;
+        };
         let changed = member.draining != draining;
         member.draining = draining;
         member.models = models;
@@ -106,7 +119,9 @@ impl Executors {
     /// Notes whether Ballista has this executor; true where that is news.
     pub(crate) fn set_registered(&self, id: &str, registered: bool) -> bool {
         let mut members = self.lock();
-        let Some(member) = members.get_mut(id) else { return false };
+        let Some(member) = members.get_mut(id) else {
+            return false;
+        };
         let news = std::mem::replace(&mut member.registered, registered) != registered;
         drop(members);
         if news {
@@ -118,7 +133,9 @@ impl Executors {
     /// The executor takes no more tasks.
     pub(crate) fn set_draining(&self, id: &str) {
         let mut members = self.lock();
-        let Some(member) = members.get_mut(id) else { return };
+        let Some(member) = members.get_mut(id) else {
+            return;
+        };
         if !std::mem::replace(&mut member.draining, true) {
             drop(members);
             self.tell();
@@ -140,7 +157,10 @@ impl Executors {
 
     /// All of them, by id.
     pub(crate) fn all(&self) -> Vec<(String, Member)> {
-        self.lock().iter().map(|(id, member)| (id.clone(), member.clone())).collect()
+        self.lock()
+            .iter()
+            .map(|(id, member)| (id.clone(), member.clone()))
+            .collect()
     }
 
     /// Whether it may be given tasks.
@@ -150,7 +170,9 @@ impl Executors {
 
     /// Whether some executor of this choice may be given tasks.
     pub(crate) fn any_taking_tasks(&self, choice: impl Fn(&str) -> bool) -> bool {
-        self.lock().iter().any(|(id, member)| member.takes_tasks() && choice(id))
+        self.lock()
+            .iter()
+            .any(|(id, member)| member.takes_tasks() && choice(id))
     }
 
     /// How many executors may be given tasks, and their slots together.
@@ -165,14 +187,19 @@ impl Executors {
 
     /// Rows scored so far for a job, as last reported.
     pub(crate) fn rows(&self, job_id: &str) -> u64 {
-        self.lock().values().filter_map(|member| member.rows_by_job.get(job_id)).sum()
+        self.lock()
+            .values()
+            .filter_map(|member| member.rows_by_job.get(job_id))
+            .sum()
     }
 
     /// Those not heard of for `timeout`.
     pub(crate) fn silent(&self, timeout: Duration) -> Vec<String> {
         let now = self.clock.monotonic();
         let members = self.lock();
-        let silent = members.iter().filter(|(_, member)| now.saturating_sub(member.seen) > timeout);
+        let silent = members
+            .iter()
+            .filter(|(_, member)| now.saturating_sub(member.seen) > timeout);
         silent.map(|(id, _)| id.clone()).collect()
     }
 
@@ -203,18 +230,31 @@ mod tests {
     use crate::clock::ManualClock;
 
     fn report(draining: bool) -> Report {
-        Report { draining, models: Vec::new(), rows_by_job: HashMap::from([("j".to_owned(), 7)]) }
+        Report {
+            draining,
+            models: Vec::new(),
+            rows_by_job: HashMap::from([("j".to_owned(), 7)]),
+        }
     }
 
     #[test]
     fn an_executor_counts_from_its_registration_until_it_drains() {
         let executors = Executors::new(ManualClock::shared());
         let id: ExecutorId = "e1".parse().unwrap();
-        assert!(!executors.report("e1", report(false)), "unknown before it joins");
+        assert!(
+            !executors.report("e1", report(false)),
+            "unknown before it joins"
+        );
         executors.join(&id, "host:1".to_owned(), 2);
         assert_eq!(executors.capacity(), Capacity::default());
         executors.set_registered("e1", true);
-        assert_eq!(executors.capacity(), Capacity { executors: 1, slots: 2 });
+        assert_eq!(
+            executors.capacity(),
+            Capacity {
+                executors: 1,
+                slots: 2
+            }
+        );
         assert!(executors.report("e1", report(true)));
         assert!(!executors.takes_tasks("e1"));
         assert_eq!(executors.rows("j"), 7);

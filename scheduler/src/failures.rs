@@ -54,10 +54,14 @@ impl Failures {
     /// The executors that failed at this stage in a way that another executor may not.
     pub(crate) fn avoided(&self, job_id: &str, stage_id: usize) -> HashSet<String> {
         let jobs = self.lock();
-        let failures = jobs.failures.get(job_id).map(Vec::as_slice).unwrap_or_default();
-        let here = failures
-            .iter()
-            .filter(|failure| failure.stage_id as usize == stage_id && failure.error.retry() == Retry::Elsewhere);
+        let failures = jobs
+            .failures
+            .get(job_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let here = failures.iter().filter(|failure| {
+            failure.stage_id as usize == stage_id && failure.error.retry() == Retry::Elsewhere
+        });
         here.map(|failure| failure.executor_id.clone()).collect()
     }
 
@@ -79,7 +83,9 @@ fn most_telling(failures: &[TaskFailure]) -> Option<&Error> {
         Retry::Later => 2,
     };
     let errors = failures.iter().map(|failure| &failure.error);
-    errors.filter(|error| error.code() != ErrorCode::Cancelled).min_by_key(|error| rank(error))
+    errors
+        .filter(|error| error.code() != ErrorCode::Cancelled)
+        .min_by_key(|error| rank(error))
 }
 
 #[cfg(test)]
@@ -87,13 +93,22 @@ mod tests {
     use super::*;
 
     fn failure(code: ErrorCode, executor_id: &str) -> TaskFailure {
-        TaskFailure { stage_id: 1, executor_id: executor_id.to_owned(), error: Error::new(code, code.name()) }
+        TaskFailure {
+            stage_id: 1,
+            executor_id: executor_id.to_owned(),
+            error: Error::new(code, code.name()),
+        }
     }
 
     #[test]
     fn the_verdict_is_the_most_final_failure_and_never_a_cancelled_task() {
         let failures = Failures::default();
-        for code in [ErrorCode::Cancelled, ErrorCode::Unavailable, ErrorCode::Model, ErrorCode::Invalid] {
+        for code in [
+            ErrorCode::Cancelled,
+            ErrorCode::Unavailable,
+            ErrorCode::Model,
+            ErrorCode::Invalid,
+        ] {
             failures.add("j", failure(code, "e1"));
         }
         assert_eq!(failures.avoided("j", 1), HashSet::from(["e1".to_owned()]));

@@ -11,7 +11,10 @@ use crate::pool::Pool;
 
 /// The health routes of the client port; they ask for no token.
 pub(crate) fn routes(pool: Arc<Pool>) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(pool)
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(pool)
 }
 
 async fn ready(State(pool): State<Arc<Pool>>) -> (StatusCode, &'static str) {

@@ -21,7 +21,12 @@ const NUDGE: u32 = 4;
 pub(crate) async fn run(pool: Arc<Pool>, report_timeout: Duration) {
     let mut last = pool.clock.monotonic();
     let mut steps: u32 = 0;
-    while pool.stop.run_until_cancelled(pool.clock.sleep(STEP)).await.is_some() {
+    while pool
+        .stop
+        .run_until_cancelled(pool.clock.sleep(STEP))
+        .await
+        .is_some()
+    {
         let now = pool.clock.monotonic();
         // A machine that slept, or a process that was stopped, heard nobody all the while.
         let late = now.saturating_sub(last).saturating_sub(STEP);
@@ -52,7 +57,11 @@ async fn lose_silent(pool: &Pool, report_timeout: Duration) {
         } else {
             continue;
         };
-        tracing::warn!(executor_id = id, reason, "an executor is gone, its tasks run elsewhere");
+        tracing::warn!(
+            executor_id = id,
+            reason,
+            "an executor is gone, its tasks run elsewhere"
+        );
         pool.executors.remove(&id);
         pool.engine.lose(&id, reason).await;
     }
@@ -60,14 +69,21 @@ async fn lose_silent(pool: &Pool, report_timeout: Duration) {
 
 /// A process that has ended has its port closed at once; a machine that is only slow, or cut off, does not say so.
 async fn refuses(pool: &Pool, id: &str) -> bool {
-    let Some(member) = pool.executors.get(id) else { return false };
-    let answer = tokio::time::timeout(PROBE, TcpStream::connect(member.client_address.as_str())).await;
+    let Some(member) = pool.executors.get(id) else {
+        return false;
+    };
+    let answer =
+        tokio::time::timeout(PROBE, TcpStream::connect(member.client_address.as_str())).await;
     matches!(answer, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Tasks that wait while slots are free, because the executor they avoided is the only one left, are nobody's event.
 async fn remind(pool: &Pool) {
-    let taking = pool.executors.all().into_iter().find(|(id, _)| pool.executors.takes_tasks(id));
+    let taking = pool
+        .executors
+        .all()
+        .into_iter()
+        .find(|(id, _)| pool.executors.takes_tasks(id));
     if let Some((id, _)) = taking {
         pool.engine.nudge(&id).await;
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
-    CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecutorRegistration, ExecutorStatus,
-    ExecutorStoppedParams, ExecutorStoppedResult, GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams,
-    GetJobStatusResult, HeartBeatParams, HeartBeatResult, PollWorkParams, PollWorkResult, RegisterExecutorParams,
-    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams, UpdateTaskStatusResult,
-    executor_status,
+    CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult,
+    CreateUpdateSessionParams, CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult,
+    ExecutorRegistration, ExecutorStatus, ExecutorStoppedParams, ExecutorStoppedResult,
+    GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams, GetJobStatusResult,
+    HeartBeatParams, HeartBeatResult, PollWorkParams, PollWorkResult, RegisterExecutorParams,
+    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams,
+    UpdateTaskStatusResult, executor_status,
 };
 use futures::Stream;
 use tokio::sync::watch;
@@ -29,12 +30,21 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(server: Server, executors: Arc<Executors>, ticks: watch::Sender<u64>) -> Self {
-        Self { server, executors, ticks }
+    pub(super) fn new(
+        server: Server,
+        executors: Arc<Executors>,
+        ticks: watch::Sender<u64>,
+    ) -> Self {
+        Self {
+            server,
+            executors,
+            ticks,
+        }
     }
 
     fn tick(&self) {
-        self.ticks.send_modify(|count| *count = count.wrapping_add(1));
+        self.ticks
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -47,23 +57,37 @@ fn complete(metadata: Option<&ExecutorRegistration>) -> Result<(), Status> {
     let whole = metadata.is_some_and(|metadata| {
         metadata.host.is_some() && metadata.specification.is_some() && metadata.os_info.is_some()
     });
-    if whole { Ok(()) } else { Err(Status::invalid_argument("the executor's registration is incomplete")) }
+    if whole {
+        Ok(())
+    } else {
+        Err(Status::invalid_argument(
+            "the executor's registration is incomplete",
+        ))
+    }
 }
 
 #[tonic::async_trait]
 impl SchedulerGrpc for Gate {
-    type ExecuteQueryPushStream = Pin<Box<dyn Stream<Item = Result<GetJobStatusResult, Status>> + Send>>;
+    type ExecuteQueryPushStream =
+        Pin<Box<dyn Stream<Item = Result<GetJobStatusResult, Status>> + Send>>;
 
     async fn register_executor(
         &self,
         request: Request<RegisterExecutorParams>,
     ) -> Result<Response<RegisterExecutorResult>, Status> {
         complete(request.get_ref().metadata.as_ref())?;
-        let id = request.get_ref().metadata.as_ref().map(|metadata| metadata.id.clone()).unwrap_or_default();
+        let id = request
+            .get_ref()
+            .metadata
+            .as_ref()
+            .map(|metadata| metadata.id.clone())
+            .unwrap_or_default();
         // It takes tasks from the moment it is registered; the pool must not think otherwise while they are bound.
         self.executors.set_registered(&id, true);
         let answer = SchedulerGrpc::register_executor(&self.server, request).await;
-        let again = answer.as_ref().is_err_and(|status| status.code() == tonic::Code::AlreadyExists);
+        let again = answer
+            .as_ref()
+            .is_err_and(|status| status.code() == tonic::Code::AlreadyExists);
         self.executors.set_registered(&id, answer.is_ok() || again);
         if again {
             super::nudge(&self.server, &id).await;
@@ -80,12 +104,16 @@ impl SchedulerGrpc for Gate {
         let status = &mut request.get_mut().status;
         let terminating = matches!(
             status,
-            Some(ExecutorStatus { status: Some(executor_status::Status::Terminating(_)) })
+            Some(ExecutorStatus {
+                status: Some(executor_status::Status::Terminating(_))
+            })
         );
         if terminating {
             // Ballista would take it for gone, with the tasks it is finishing.
             self.executors.set_draining(&id);
-            *status = Some(ExecutorStatus { status: Some(executor_status::Status::Active(String::new())) });
+            *status = Some(ExecutorStatus {
+                status: Some(executor_status::Status::Active(String::new())),
+            });
         }
         let answer = SchedulerGrpc::heart_beat_from_executor(&self.server, request).await;
         if answer.is_ok() && self.executors.set_registered(&id, true) {
@@ -96,8 +124,13 @@ impl SchedulerGrpc for Gate {
 
     async fn update_task_status(
         &self,
-        request: Request<UpdateTaskStatusParams>,
+        mut request: Request<UpdateTaskStatusParams>,
     ) -> Result<Response<UpdateTaskStatusResult>, Status> {
+        for status in &mut request.get_mut().task_status {
+            // Tasks of one stage may have different operators (a UNION's do), and Ballista drops a status whose metrics do not
+            // match the others': the stage would wait for ever. Nobody reads them.
+            status.metrics = Vec::new();
+        }
         let answer = SchedulerGrpc::update_task_status(&self.server, request).await;
         self.tick();
         answer
@@ -113,7 +146,10 @@ impl SchedulerGrpc for Gate {
         answer
     }
 
-    async fn poll_work(&self, _: Request<PollWorkParams>) -> Result<Response<PollWorkResult>, Status> {
+    async fn poll_work(
+        &self,
+        _: Request<PollWorkParams>,
+    ) -> Result<Response<PollWorkResult>, Status> {
         refused()
     }
 
@@ -124,7 +160,10 @@ impl SchedulerGrpc for Gate {
         refused()
     }
 
-    async fn remove_session(&self, _: Request<RemoveSessionParams>) -> Result<Response<RemoveSessionResult>, Status> {
+    async fn remove_session(
+        &self,
+        _: Request<RemoveSessionParams>,
+    ) -> Result<Response<RemoveSessionResult>, Status> {
         refused()
     }
 
@@ -135,23 +174,38 @@ impl SchedulerGrpc for Gate {
         refused()
     }
 
-    async fn execute_query(&self, _: Request<ExecuteQueryParams>) -> Result<Response<ExecuteQueryResult>, Status> {
+    async fn execute_query(
+        &self,
+        _: Request<ExecuteQueryParams>,
+    ) -> Result<Response<ExecuteQueryResult>, Status> {
         refused()
     }
 
-    async fn get_job_status(&self, _: Request<GetJobStatusParams>) -> Result<Response<GetJobStatusResult>, Status> {
+    async fn get_job_status(
+        &self,
+        _: Request<GetJobStatusParams>,
+    ) -> Result<Response<GetJobStatusResult>, Status> {
         refused()
     }
 
-    async fn get_job_metrics(&self, _: Request<GetJobMetricsParams>) -> Result<Response<GetJobMetricsResult>, Status> {
+    async fn get_job_metrics(
+        &self,
+        _: Request<GetJobMetricsParams>,
+    ) -> Result<Response<GetJobMetricsResult>, Status> {
         refused()
     }
 
-    async fn cancel_job(&self, _: Request<CancelJobParams>) -> Result<Response<CancelJobResult>, Status> {
+    async fn cancel_job(
+        &self,
+        _: Request<CancelJobParams>,
+    ) -> Result<Response<CancelJobResult>, Status> {
         refused()
     }
 
-    async fn clean_job_data(&self, _: Request<CleanJobDataParams>) -> Result<Response<CleanJobDataResult>, Status> {
+    async fn clean_job_data(
+        &self,
+        _: Request<CleanJobDataParams>,
+    ) -> Result<Response<CleanJobDataResult>, Status> {
         refused()
     }
 }

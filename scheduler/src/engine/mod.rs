@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use ballista_core::JobId as EngineJobId;
 use ballista_core::serde::BallistaCodec;
-use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
-use ballista_core::serde::protobuf::{ExecutorStoppedParams, JobStatus, UpdateTaskStatusParams, job_status};
 use ballista_core::serde::BallistaLogicalExtensionCodec;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_core::serde::protobuf::{
+    ExecutorStoppedParams, JobStatus, UpdateTaskStatusParams, job_status,
+};
 use ballista_scheduler::cluster::memory::{InMemoryClusterState, InMemoryJobState};
 use ballista_scheduler::cluster::{BallistaCluster, JobState};
 use ballista_scheduler::metrics::default_metrics_collector;
@@ -66,7 +68,9 @@ pub(crate) struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("scheduler_id", &self.server.scheduler_id).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("scheduler_id", &self.server.scheduler_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,15 +88,29 @@ impl Engine {
         let max_message_bytes = options.max_message_bytes;
         let jobs: Arc<dyn JobState> = Arc::new(InMemoryJobState::new(
             options.scheduler_id.clone(),
-            Arc::new(|config| Ok(SessionStateBuilder::new().with_config(config).with_default_features().build())),
+            Arc::new(|config| {
+                Ok(SessionStateBuilder::new()
+                    .with_config(config)
+                    .with_default_features()
+                    .build())
+            }),
             Arc::new(move || session_config(max_message_bytes)),
         ));
-        let cluster = BallistaCluster::new(Arc::new(InMemoryClusterState::default()), Arc::clone(&jobs));
+        let cluster =
+            BallistaCluster::new(Arc::new(InMemoryClusterState::default()), Arc::clone(&jobs));
         let config = Arc::new(options.into_config(executors, failures));
-        let metrics = default_metrics_collector().map_err(|error| bug("start the engine", &error))?;
+        let metrics =
+            default_metrics_collector().map_err(|error| bug("start the engine", &error))?;
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, metrics);
-        server.init().await.map_err(|error| bug("start the engine", &error))?;
-        Ok(Self { server, jobs, ticks: watch::Sender::new(0) })
+        server
+            .init()
+            .await
+            .map_err(|error| bug("start the engine", &error))?;
+        Ok(Self {
+            server,
+            jobs,
+            ticks: watch::Sender::new(0),
+        })
     }
 
     /// The engine's RPCs for executors.
@@ -114,10 +132,14 @@ impl Engine {
     ) -> Result<(), DataFusionError> {
         let config = ctx.copied_config();
         let stages = DefaultDistributedPlanner::new()
-            .plan_query_stages(&EngineJobId::new("check"), Arc::clone(plan), config.options())
+            .plan_query_stages(
+                &EngineJobId::new("check"),
+                Arc::clone(plan),
+                config.options(),
+            )
             .map_err(ballista_core::error::BallistaError::into_datafusion)?;
         for stage in stages {
-            PhysicalPlanNode::try_from_physical_plan(stage, codec)?;
+            PhysicalPlanNode::try_from_physical_plan(stage, codec).map_err(unsent)?;
         }
         Ok(())
     }
@@ -141,35 +163,66 @@ impl Engine {
     /// Asks the engine to end a job. A job that is not active yet ignores it: repeat until the state is final.
     pub(crate) async fn cancel(&self, job_id: &JobId) -> Result<(), Error> {
         let job_id = EngineJobId::new(job_id.as_str());
-        self.server.cancel_job(job_id).await.map_err(|error| bug("cancel a query", &error))
+        self.server
+            .cancel_job(job_id)
+            .await
+            .map_err(|error| bug("cancel a query", &error))
     }
 
     /// Has the executors remove what a job left with them. To be called within a runtime.
     pub(crate) fn discard(&self, job_id: &JobId) {
-        self.server.state.executor_manager.clean_up_job_data(EngineJobId::new(job_id.as_str()));
+        self.server
+            .state
+            .executor_manager
+            .clean_up_job_data(EngineJobId::new(job_id.as_str()));
     }
 
     /// How a job stands; `None` where the engine has forgotten it.
     pub(crate) async fn state(&self, job_id: &JobId) -> Option<Phase> {
-        let status = self.server.state.task_manager.get_job_status(&EngineJobId::new(job_id.as_str())).await;
+        let status = self
+            .server
+            .state
+            .task_manager
+            .get_job_status(&EngineJobId::new(job_id.as_str()))
+            .await;
         status.ok().flatten().as_ref().map(state_of)
     }
 
     /// Looks at a job's stages, running or ended.
-    pub(crate) async fn inspect<T>(&self, job_id: &JobId, look: impl FnOnce(&dyn ExecutionGraph) -> T) -> Option<T> {
+    pub(crate) async fn inspect<T>(
+        &self,
+        job_id: &JobId,
+        look: impl FnOnce(&dyn ExecutionGraph) -> T,
+    ) -> Option<T> {
         let job_id = EngineJobId::new(job_id.as_str());
-        let active = self.server.state.task_manager.get_running_job_cache().get(&job_id).cloned();
+        let active = self
+            .server
+            .state
+            .task_manager
+            .get_running_job_cache()
+            .get(&job_id)
+            .cloned();
         if let Some(job) = active {
             let graph = job.execution_graph.read().await;
             return Some(look(graph.as_ref()));
         }
-        let ended = self.jobs.get_execution_graph(&job_id).await.ok().flatten()?;
+        let ended = self
+            .jobs
+            .get_execution_graph(&job_id)
+            .await
+            .ok()
+            .flatten()?;
         Some(look(ended.as_ref()))
     }
 
     /// Whether Ballista has this executor, and so gives it tasks.
     pub(crate) async fn knows(&self, executor_id: &str) -> bool {
-        self.server.state.executor_manager.get_executor_metadata(executor_id).await.is_ok()
+        self.server
+            .state
+            .executor_manager
+            .get_executor_metadata(executor_id)
+            .await
+            .is_ok()
     }
 
     /// Has the engine look for tasks to hand out; its own occasions do not know when an executor takes tasks again.
@@ -180,7 +233,13 @@ impl Engine {
     /// Tasks that run now, by executor.
     pub(crate) async fn running_tasks(&self) -> HashMap<String, u32> {
         let mut running = HashMap::new();
-        for job in self.server.state.task_manager.get_running_job_cache().values() {
+        for job in self
+            .server
+            .state
+            .task_manager
+            .get_running_job_cache()
+            .values()
+        {
             for task in job.execution_graph.read().await.running_tasks() {
                 *running.entry(task.executor_id).or_default() += 1;
             }
@@ -190,19 +249,47 @@ impl Engine {
 
     /// The executor is gone: what it ran and what it held runs elsewhere.
     pub(crate) async fn lose(&self, executor_id: &str, reason: &str) {
-        let params = ExecutorStoppedParams { executor_id: executor_id.to_owned(), reason: reason.to_owned() };
-        if let Err(status) = SchedulerGrpc::executor_stopped(&self.server, tonic::Request::new(params)).await {
-            tracing::error!(executor_id, error = status.message(), "the engine could not remove an executor");
+        let params = ExecutorStoppedParams {
+            executor_id: executor_id.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if let Err(status) =
+            SchedulerGrpc::executor_stopped(&self.server, tonic::Request::new(params)).await
+        {
+            tracing::error!(
+                executor_id,
+                error = status.message(),
+                "the engine could not remove an executor"
+            );
         }
-        self.ticks.send_modify(|count| *count = count.wrapping_add(1));
+        self.ticks
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
+}
+
+/// A plan that cannot be encoded; our own errors stay what they are.
+fn unsent(error: DataFusionError) -> DataFusionError {
+    if whimbrel_predict::error::find(&error).is_some() {
+        return error;
+    }
+    tracing::warn!(error = %error.strip_backtrace(), "a plan cannot be encoded");
+    DataFusionError::NotImplemented("a part of the plan cannot be sent to executors".to_owned())
 }
 
 /// A status without tasks makes Ballista offer free slots anew.
 async fn nudge(server: &Server, executor_id: &str) {
-    let params = UpdateTaskStatusParams { executor_id: executor_id.to_owned(), task_status: Vec::new() };
-    if let Err(status) = SchedulerGrpc::update_task_status(server, tonic::Request::new(params)).await {
-        tracing::warn!(executor_id, error = status.message(), "the engine was not reminded of an executor");
+    let params = UpdateTaskStatusParams {
+        executor_id: executor_id.to_owned(),
+        task_status: Vec::new(),
+    };
+    if let Err(status) =
+        SchedulerGrpc::update_task_status(server, tonic::Request::new(params)).await
+    {
+        tracing::warn!(
+            executor_id,
+            error = status.message(),
+            "the engine was not reminded of an executor"
+        );
     }
 }
 
@@ -212,7 +299,11 @@ pub(crate) fn state_of(status: &JobStatus) -> Phase {
         Some(job_status::Status::Running(_)) => Phase::Running,
         Some(job_status::Status::Successful(_)) => Phase::Succeeded,
         Some(job_status::Status::Failed(failed)) => {
-            tracing::debug!(job_id = status.job_id, error = failed.error, "the engine gave a job up");
+            tracing::debug!(
+                job_id = status.job_id,
+                error = failed.error,
+                "the engine gave a job up"
+            );
             Phase::Failed
         }
         Some(job_status::Status::Queued(_)) | None => Phase::Waiting,
@@ -222,5 +313,6 @@ pub(crate) fn state_of(status: &JobStatus) -> Phase {
 /// The engine refused what it must be able to do. Its text is for the log.
 fn bug(what: &str, error: &dyn std::fmt::Display) -> Error {
     tracing::error!(error = %error, "the engine could not {what}");
-    Error::new(ErrorCode::Bug, format!("the scheduler could not {what}")).with_hint("its log says why")
+    Error::new(ErrorCode::Bug, format!("the scheduler could not {what}"))
+        .with_hint("its log says why")
 }

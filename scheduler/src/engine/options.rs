@@ -33,7 +33,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(super) fn into_config(self, executors: Arc<Executors>, failures: Arc<Failures>) -> SchedulerConfig {
+    pub(super) fn into_config(
+        self,
+        executors: Arc<Executors>,
+        failures: Arc<Failures>,
+    ) -> SchedulerConfig {
         let max_message_bytes = self.max_message_bytes;
         let bytes = u32::try_from(max_message_bytes).unwrap_or(u32::MAX);
         let heartbeat_timeout = self.heartbeat_timeout.as_secs().max(1);
@@ -42,7 +46,9 @@ impl Options {
             external_host: self.host,
             bind_port: self.cluster_port,
             scheduling_policy: TaskSchedulingPolicy::PushStaged,
-            task_distribution: TaskDistributionPolicy::Custom(Arc::new(FairShare::new(executors, failures))),
+            task_distribution: TaskDistributionPolicy::Custom(Arc::new(FairShare::new(
+                executors, failures,
+            ))),
             event_loop_buffer_size: EVENT_BUFFER,
             finished_job_data_clean_up_interval_seconds: self.result_ttl.as_secs().max(1),
             finished_job_state_clean_up_interval_seconds: self.result_ttl.as_secs().max(1),
@@ -51,7 +57,8 @@ impl Options {
             executor_timeout_seconds: heartbeat_timeout,
             expire_dead_executor_interval_seconds: (heartbeat_timeout / 4).clamp(1, 5),
             // A query gives up by itself, with a better text, before the engine does.
-            no_executors_grace_period_seconds: heartbeat_timeout.max(self.executor_wait.as_secs()) + 60,
+            no_executors_grace_period_seconds: heartbeat_timeout.max(self.executor_wait.as_secs())
+                + 60,
             grpc_server_max_decoding_message_size: bytes,
             grpc_server_max_encoding_message_size: bytes,
             grpc_client_max_message_size: bytes,

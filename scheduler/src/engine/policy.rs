@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ballista_core::JobId;
 use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
 use ballista_core::serde::protobuf::{AvailableVcores, job_status};
-use ballista_scheduler::cluster::{BoundTask, DistributionPolicy};
 use ballista_core::serde::scheduler::TaskKey;
-use ballista_scheduler::state::execution_graph::{ExecutionGraph, TaskDescription, create_task_info};
+use ballista_scheduler::cluster::{BoundTask, DistributionPolicy};
+use ballista_scheduler::state::execution_graph::{
+    ExecutionGraph, TaskDescription, create_task_info,
+};
 use ballista_scheduler::state::execution_stage::RunningStage;
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -29,23 +31,38 @@ pub(super) struct FairShare {
 
 impl FairShare {
     pub(super) fn new(executors: Arc<Executors>, failures: Arc<Failures>) -> Self {
-        Self { executors, failures, turn: AtomicUsize::new(0) }
+        Self {
+            executors,
+            failures,
+            turn: AtomicUsize::new(0),
+        }
     }
 
     /// The executors that should not get a task of this stage: those it failed on, as long as there is another.
     fn avoided(&self, job_id: &JobId, stage_id: usize) -> HashSet<String> {
         let avoided = self.failures.avoided(job_id.as_str(), stage_id);
         let other = |id: &str| !avoided.contains(id);
-        if avoided.is_empty() || self.executors.any_taking_tasks(other) { avoided } else { HashSet::new() }
+        if avoided.is_empty() || self.executors.any_taking_tasks(other) {
+            avoided
+        } else {
+            HashSet::new()
+        }
     }
 
-    fn bind_next(&self, graph: &mut dyn ExecutionGraph, job_id: &JobId, ring: &mut Ring<'_>) -> Option<BoundTask> {
+    fn bind_next(
+        &self,
+        graph: &mut dyn ExecutionGraph,
+        job_id: &JobId,
+        ring: &mut Ring<'_>,
+    ) -> Option<BoundTask> {
         let session_id = graph.session_id().to_owned();
         let mut passed = Vec::new();
         loop {
             let stage = graph.fetch_running_stage(&passed)?;
             let avoided = self.avoided(job_id, stage.stage_id);
-            let task = ring.next(&avoided).and_then(|budget| bind_one(stage, &session_id, job_id, budget));
+            let task = ring
+                .next(&avoided)
+                .and_then(|budget| bind_one(stage, &session_id, job_id, budget));
             if task.is_some() {
                 return task;
             }
@@ -61,7 +78,10 @@ impl DistributionPolicy for FairShare {
         budgets: Vec<&mut AvailableVcores>,
         running_jobs: Arc<HashMap<JobId, JobInfoCache>>,
     ) -> datafusion::error::Result<Vec<BoundTask>> {
-        let budgets = budgets.into_iter().filter(|budget| self.executors.takes_tasks(&budget.executor_id)).collect();
+        let budgets = budgets
+            .into_iter()
+            .filter(|budget| self.executors.takes_tasks(&budget.executor_id))
+            .collect();
         let mut ring = Ring::new(budgets, self.turn.load(Ordering::Relaxed));
         let mut queue = Vec::new();
         for (job_id, job) in running_jobs.iter() {
@@ -76,7 +96,9 @@ impl DistributionPolicy for FairShare {
                 break;
             }
             let (running, job_id) = queue.swap_remove(next);
-            let Some(job) = running_jobs.get(job_id) else { continue };
+            let Some(job) = running_jobs.get(job_id) else {
+                continue;
+            };
             let mut graph = job.execution_graph.write().await;
             if let Some(task) = self.bind_next(graph.as_mut(), job_id, &mut ring) {
                 bound.push(task);
@@ -107,13 +129,19 @@ fn bind_one(
     job_id: &JobId,
     budget: &mut AvailableVcores,
 ) -> Option<BoundTask> {
-    let most = if collapses(&stage.plan) { usize::MAX } else { 1 };
+    let most = if collapses(&stage.plan) {
+        usize::MAX
+    } else {
+        1
+    };
     let partitions = stage.pending.next_slice(most);
     if partitions.is_empty() {
         return None;
     }
     let task_id = stage.task_infos.len();
-    let failures = partitions.iter().filter_map(|partition| stage.task_failure_numbers.get(*partition));
+    let failures = partitions
+        .iter()
+        .filter_map(|partition| stage.task_failure_numbers.get(*partition));
     let task_attempt = failures.copied().max().unwrap_or(0);
     let mut info = create_task_info(budget.executor_id.clone(), task_id);
     info.global_input_partition_ids.clone_from(&partitions);
@@ -184,7 +212,8 @@ impl<'a> Ring<'a> {
 
     fn next(&mut self, avoided: &HashSet<String>) -> Option<&mut AvailableVcores> {
         let count = self.budgets.len();
-        let free = |budget: &AvailableVcores| budget.vcores > 0 && !avoided.contains(&budget.executor_id);
+        let free =
+            |budget: &AvailableVcores| budget.vcores > 0 && !avoided.contains(&budget.executor_id);
         let offset = (0..count).find(|offset| free(self.budgets[(self.turn + offset) % count]))?;
         let index = (self.turn + offset) % count;
         self.turn = (index + 1) % count;
@@ -205,7 +234,10 @@ mod tests {
     use crate::engine::session_config;
 
     fn budgets(vcores: &[(&str, u32)]) -> Vec<AvailableVcores> {
-        let budget = |(id, vcores): &(&str, u32)| AvailableVcores { executor_id: (*id).to_owned(), vcores: *vcores };
+        let budget = |(id, vcores): &(&str, u32)| AvailableVcores {
+            executor_id: (*id).to_owned(),
+            vcores: *vcores,
+        };
         vcores.iter().map(budget).collect()
     }
 
@@ -254,10 +286,23 @@ mod tests {
         let job_id = JobId::new(job_id);
         let config = Arc::new(session_config(1 << 26));
         let mut planner = DefaultDistributedPlanner::new();
-        let mut graph =
-            StaticExecutionGraph::new("s", &job_id, "", "session", plan, 0, config, &mut planner, None).unwrap();
+        let mut graph = StaticExecutionGraph::new(
+            "s",
+            &job_id,
+            "",
+            "session",
+            plan,
+            0,
+            config,
+            &mut planner,
+            None,
+        )
+        .unwrap();
         graph.revive();
-        Arc::new(HashMap::from([(job_id, JobInfoCache::new(Box::new(graph)))]))
+        Arc::new(HashMap::from([(
+            job_id,
+            JobInfoCache::new(Box::new(graph)),
+        )]))
     }
 
     fn pool(ids: &[&str]) -> Arc<Executors> {
@@ -276,11 +321,24 @@ mod tests {
         let policy = FairShare::new(executors, Arc::default());
         let jobs = running("j", scan(6));
         let mut slots = budgets(&[("a", 2), ("b", 2), ("c", 2)]);
-        let bound = policy.bind_tasks(slots.iter_mut().collect(), Arc::clone(&jobs)).await.unwrap();
-        let placed: Vec<_> = bound.iter().map(|(executor, task)| (executor.as_str(), task.key.task_id)).collect();
+        let bound = policy
+            .bind_tasks(slots.iter_mut().collect(), Arc::clone(&jobs))
+            .await
+            .unwrap();
+        let placed: Vec<_> = bound
+            .iter()
+            .map(|(executor, task)| (executor.as_str(), task.key.task_id))
+            .collect();
         assert_eq!(placed, [("a", 0), ("b", 1), ("a", 2), ("b", 3)]);
-        assert!(bound.iter().all(|(_, task)| task.global_input_partition_ids.len() == 1));
-        assert_eq!(slots.iter().map(|slot| slot.vcores).collect::<Vec<_>>(), [0, 0, 2]);
+        assert!(
+            bound
+                .iter()
+                .all(|(_, task)| task.global_input_partition_ids.len() == 1)
+        );
+        assert_eq!(
+            slots.iter().map(|slot| slot.vcores).collect::<Vec<_>>(),
+            [0, 0, 2]
+        );
         let graph = jobs[&JobId::new("j")].execution_graph.read().await;
         assert_eq!(graph.available_tasks(), 2);
     }
@@ -292,7 +350,11 @@ mod tests {
         let stages = DefaultDistributedPlanner::new()
             .plan_query_stages(&JobId::new("j"), plan, config.options())
             .unwrap();
-        let stages: Vec<Arc<dyn ExecutionPlan>> = stages.into_iter().map(|stage| stage as _).collect();
-        assert_eq!(stages.iter().map(collapses).collect::<Vec<_>>(), [false, true]);
+        let stages: Vec<Arc<dyn ExecutionPlan>> =
+            stages.into_iter().map(|stage| stage as _).collect();
+        assert_eq!(
+            stages.iter().map(collapses).collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 }

@@ -36,29 +36,57 @@ pub(crate) struct Progress {
 
 /// The result's partitions in their order.
 pub(crate) fn outputs(job_id: &JobId, graph: &dyn ExecutionGraph) -> Result<Vec<Output>, Error> {
-    let last = graph.stages().values().find(|stage| stage.output_links().is_empty());
+    let last = graph
+        .stages()
+        .values()
+        .find(|stage| stage.output_links().is_empty());
     let Some(ExecutionStage::Successful(stage)) = last else {
         return Err(lost(job_id, "its last stage has not ended"));
     };
     collect(job_id, stage.stage_id, stage.partitions, &stage.task_infos)
 }
 
-fn collect(job_id: &JobId, stage_id: usize, inputs: usize, tasks: &[TaskInfo]) -> Result<Vec<Output>, Error> {
+fn collect(
+    job_id: &JobId,
+    stage_id: usize,
+    inputs: usize,
+    tasks: &[TaskInfo],
+) -> Result<Vec<Output>, Error> {
     let mut covered = vec![false; inputs];
     let mut outputs = BTreeMap::new();
     for task in tasks {
-        let Status::Successful(SuccessfulTask { executor_id, partitions, .. }) = &task.task_status else { continue };
+        let Status::Successful(SuccessfulTask {
+            executor_id,
+            partitions,
+            ..
+        }) = &task.task_status
+        else {
+            continue;
+        };
         for input in &task.global_input_partition_ids {
             match covered.get_mut(*input) {
                 Some(seen) if !*seen => *seen = true,
-                Some(_) => return Err(lost(job_id, &format!("partition {input} was finished twice"))),
-                None => return Err(lost(job_id, &format!("partition {input} is not one of its {inputs}"))),
+                Some(_) => {
+                    return Err(lost(
+                        job_id,
+                        &format!("partition {input} was finished twice"),
+                    ));
+                }
+                None => {
+                    return Err(lost(
+                        job_id,
+                        &format!("partition {input} is not one of its {inputs}"),
+                    ));
+                }
             }
         }
         for written in partitions {
             let output = output(job_id, stage_id, executor_id, written)?;
             if outputs.insert(output.partition, output).is_some() {
-                return Err(lost(job_id, &format!("partition {} was written twice", written.partition_id)));
+                return Err(lost(
+                    job_id,
+                    &format!("partition {} was written twice", written.partition_id),
+                ));
             }
         }
     }
@@ -68,8 +96,14 @@ fn collect(job_id: &JobId, stage_id: usize, inputs: usize, tasks: &[TaskInfo]) -
     }
 }
 
-fn output(job_id: &JobId, stage_id: usize, executor_id: &str, written: &ShuffleWritePartition) -> Result<Output, Error> {
-    let number = |value: u64| u32::try_from(value).map_err(|_| lost(job_id, "a number is out of range"));
+fn output(
+    job_id: &JobId,
+    stage_id: usize,
+    executor_id: &str,
+    written: &ShuffleWritePartition,
+) -> Result<Output, Error> {
+    let number =
+        |value: u64| u32::try_from(value).map_err(|_| lost(job_id, "a number is out of range"));
     let partition = number(written.partition_id)?;
     let path = create_shuffle_path(
         "",
@@ -80,7 +114,10 @@ fn output(job_id: &JobId, stage_id: usize, executor_id: &str, written: &ShuffleW
         written.is_sort_shuffle,
     );
     let path = path.map_err(|error| lost(job_id, &error.strip_backtrace()))?;
-    let file = path.to_str().ok_or_else(|| lost(job_id, "a file name is not text"))?.to_owned();
+    let file = path
+        .to_str()
+        .ok_or_else(|| lost(job_id, "a file name is not text"))?
+        .to_owned();
     Ok(Output {
         stage_id: number(stage_id as u64)?,
         partition,
@@ -93,8 +130,16 @@ fn output(job_id: &JobId, stage_id: usize, executor_id: &str, written: &ShuffleW
 
 /// A result that does not add up is never given out in part.
 fn lost(job_id: &JobId, why: &str) -> Error {
-    tracing::error!(job_id = job_id.as_str(), error = why, "the result of a finished query does not add up");
-    Error::new(ErrorCode::Bug, format!("the result of the query is incomplete: {why}")).with_hint("run the query again")
+    tracing::error!(
+        job_id = job_id.as_str(),
+        error = why,
+        "the result of a finished query does not add up"
+    );
+    Error::new(
+        ErrorCode::Bug,
+        format!("the result of the query is incomplete: {why}"),
+    )
+    .with_hint("run the query again")
 }
 
 /// Counts tasks over all stages, those that have not begun included.
@@ -102,7 +147,9 @@ pub(crate) fn progress(graph: &dyn ExecutionGraph) -> Progress {
     let mut sum = Progress::default();
     for stage in graph.stages().values() {
         let (total, done) = match stage {
-            ExecutionStage::UnResolved(stage) => (stage.plan.output_partitioning().partition_count(), 0),
+            ExecutionStage::UnResolved(stage) => {
+                (stage.plan.output_partitioning().partition_count(), 0)
+            }
             ExecutionStage::Resolved(stage) => (stage.partitions, 0),
             ExecutionStage::Running(stage) => (stage.partitions, done(&stage.task_infos)),
             ExecutionStage::Successful(stage) => (stage.partitions, stage.partitions),
@@ -115,13 +162,21 @@ pub(crate) fn progress(graph: &dyn ExecutionGraph) -> Progress {
 }
 
 fn done(tasks: &[TaskInfo]) -> usize {
-    let ended = tasks.iter().filter(|task| matches!(task.task_status, Status::Successful(_)));
-    ended.map(|task| task.global_input_partition_ids.len()).sum()
+    let ended = tasks
+        .iter()
+        .filter(|task| matches!(task.task_status, Status::Successful(_)));
+    ended
+        .map(|task| task.global_input_partition_ids.len())
+        .sum()
 }
 
 /// Whether the executor runs or holds something of this job.
 pub(crate) fn involves(graph: &dyn ExecutionGraph, executor_id: &str) -> bool {
-    let mut tasks = graph.stages().values().filter_map(ExecutionStage::task_infos).flatten();
+    let mut tasks = graph
+        .stages()
+        .values()
+        .filter_map(ExecutionStage::task_infos)
+        .flatten();
     tasks.any(|task| match &task.task_status {
         Status::Running(running) => running.executor_id == executor_id,
         Status::Successful(successful) => successful.executor_id == executor_id,
@@ -180,17 +235,38 @@ mod tests {
             task(2, &[0], written("b", 0, 2, 7)),
         ];
         let outputs = collected(2, &tasks).unwrap();
-        let seen: Vec<_> = outputs.iter().map(|o| (o.partition, o.executor_id.as_str(), o.rows, o.file.as_str())).collect();
-        assert_eq!(seen, [(0, "b", 7, "job/3/0/data-2.arrow"), (1, "a", 5, "job/3/1/data-0.arrow")]);
+        let seen: Vec<_> = outputs
+            .iter()
+            .map(|o| (o.partition, o.executor_id.as_str(), o.rows, o.file.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (0, "b", 7, "job/3/0/data-2.arrow"),
+                (1, "a", 5, "job/3/1/data-0.arrow")
+            ]
+        );
     }
 
     #[test]
     fn a_missing_or_doubled_partition_is_an_error_and_never_a_short_result() {
-        let missing = [task(0, &[0], written("a", 0, 0, 1)), task(1, &[1], lost_task())];
+        let missing = [
+            task(0, &[0], written("a", 0, 0, 1)),
+            task(1, &[1], lost_task()),
+        ];
         assert_eq!(collected(2, &missing).unwrap_err().code(), ErrorCode::Bug);
-        let doubled = [task(0, &[0], written("a", 0, 0, 1)), task(1, &[0], written("b", 0, 1, 1))];
+        let doubled = [
+            task(0, &[0], written("a", 0, 0, 1)),
+            task(1, &[0], written("b", 0, 1, 1)),
+        ];
         assert_eq!(collected(1, &doubled).unwrap_err().code(), ErrorCode::Bug);
-        let running = [task(0, &[0], Status::Running(RunningTask { executor_id: "a".to_owned() }))];
+        let running = [task(
+            0,
+            &[0],
+            Status::Running(RunningTask {
+                executor_id: "a".to_owned(),
+            }),
+        )];
         assert!(collected(1, &running).is_err());
     }
 }

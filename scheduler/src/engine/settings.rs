@@ -1,8 +1,8 @@
 //! The engine settings of every query, and which of them a session may change.
 
 use ballista_core::config::{
-    BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK,
-    BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
+    BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE,
+    BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
 };
 use ballista_core::extension::SessionConfigExt;
 use datafusion::prelude::SessionConfig;
@@ -26,8 +26,14 @@ pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {
         (BALLISTA_ADAPTIVE_PLANNER_ENABLED, "false".to_owned()),
         // Retries, balance and progress go by partition, and rejected tasks refund exactly what they took.
         (BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, "1".to_owned()),
-        (BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, max_message_bytes.to_string()),
-        (BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE, "false".to_owned()),
+        (
+            BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE,
+            max_message_bytes.to_string(),
+        ),
+        (
+            BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
+            "false".to_owned(),
+        ),
     ];
     for (key, value) in fixed {
         if let Err(error) = config.options_mut().set(key, &value) {
@@ -74,14 +80,19 @@ mod tests {
         let config = session_config(1 << 26);
         assert!(!config.ballista_adaptive_query_planner_enabled());
         assert_eq!(config.ballista_config().max_partitions_per_task(), 1);
-        assert_eq!(config.ballista_config().grpc_client_max_message_size(), 1 << 26);
+        assert_eq!(
+            config.ballista_config().grpc_client_max_message_size(),
+            1 << 26
+        );
         assert!(!config.round_robin_repartition());
     }
 
     #[test]
     fn set_reaches_how_a_query_runs_and_nothing_below_it() {
         assert!(may_set("datafusion.execution.batch_size"));
-        assert!(!may_set("datafusion.optimizer.enable_dynamic_filter_pushdown"));
+        assert!(!may_set(
+            "datafusion.optimizer.enable_dynamic_filter_pushdown"
+        ));
         assert!(!may_set("datafusion.catalog.default_schema"));
         assert!(!may_set("ballista.planner.adaptive.enabled"));
     }

@@ -31,36 +31,54 @@ pub(super) fn session_id<T>(request: &Request<T>) -> String {
 
 /// The id that the caller wants its query to have.
 pub(super) fn query_id<T>(request: &Request<T>) -> Result<Option<QueryId>, Error> {
-    text(request.metadata(), QUERY_ID).map(str::parse).transpose()
+    text(request.metadata(), QUERY_ID)
+        .map(str::parse)
+        .transpose()
 }
 
 fn text<'a>(metadata: &'a MetadataMap, key: &str) -> Option<&'a str> {
-    metadata.get(key)?.to_str().ok().filter(|value| !value.is_empty())
+    metadata
+        .get(key)?
+        .to_str()
+        .ok()
+        .filter(|value| !value.is_empty())
 }
 
 fn cookie(metadata: &MetadataMap) -> Option<&str> {
     let cookies = text(metadata, "cookie")?;
-    cookies.split(';').find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    cookies
+        .split(';')
+        .find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
 /// The token for a user who shows it as a password, or as a bearer token; where the pool has none, a word in its place.
 pub(super) fn handshake(expected: Option<&str>, metadata: &MetadataMap) -> Result<String, Error> {
-    let Some(token) = expected else { return Ok("none".to_owned()) };
+    let Some(token) = expected else {
+        return Ok("none".to_owned());
+    };
     let shown = text(metadata, "authorization").unwrap_or_default();
-    let password = match shown.strip_prefix("Basic ").or_else(|| shown.strip_prefix("basic ")) {
+    let password = match shown
+        .strip_prefix("Basic ")
+        .or_else(|| shown.strip_prefix("basic "))
+    {
         Some(encoded) => password(encoded.trim()),
         None => shown.strip_prefix("Bearer ").map(str::to_owned),
     };
     if admits(Some(token), password.as_deref()) {
         return Ok(token.to_owned());
     }
-    Err(Error::new(ErrorCode::Denied, "this pool asks for its token").with_hint("give the token as the password; any user name will do"))
+    Err(
+        Error::new(ErrorCode::Denied, "this pool asks for its token")
+            .with_hint("give the token as the password; any user name will do"),
+    )
 }
 
 /// The password of `base64(user:password)`.
 fn password(encoded: &str) -> Option<String> {
     let decoded = String::from_utf8(base64(encoded)?).ok()?;
-    decoded.split_once(':').map(|(_, password)| password.to_owned())
+    decoded
+        .split_once(':')
+        .map(|(_, password)| password.to_owned())
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
@@ -107,11 +125,17 @@ mod tests {
     fn a_session_is_the_callers_name_for_it_or_the_connection() {
         let mut request = Request::new(());
         assert_eq!(session_id(&request), "local");
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5))));
+        request
+            .extensions_mut()
+            .insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5))));
         assert_eq!(session_id(&request), "peer 127.0.0.1:5");
-        request.metadata_mut().insert("cookie", "a=b; arrow_flight_session_id=x1".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("cookie", "a=b; arrow_flight_session_id=x1".parse().unwrap());
         assert_eq!(session_id(&request), "named x1");
-        request.metadata_mut().insert(QUERY_ID, "../x".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert(QUERY_ID, "../x".parse().unwrap());
         assert!(query_id(&request).is_err());
     }
 }

@@ -15,7 +15,10 @@ const TABLE: &str = "TABLE";
 
 /// A list that could not be made.
 pub(super) fn broken(error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorCode::Bug, format!("cannot list what there is: {error}"))
+    Error::new(
+        ErrorCode::Bug,
+        format!("cannot list what there is: {error}"),
+    )
 }
 
 pub(super) fn catalogs(query: CommandGetCatalogs) -> Result<RecordBatch, Error> {
@@ -33,7 +36,9 @@ pub(super) fn schemas(query: CommandGetDbSchemas) -> Result<RecordBatch, Error> 
 pub(super) fn tables(query: CommandGetTables, catalog: &Catalog) -> Result<RecordBatch, Error> {
     let mut builder = query.into_builder();
     for table in catalog.list() {
-        builder.append(CATALOG, SCHEMA, table.name.as_str(), TABLE, &table.schema).map_err(broken)?;
+        builder
+            .append(CATALOG, SCHEMA, table.name.as_str(), TABLE, &table.schema)
+            .map_err(broken)?;
     }
     builder.build().map_err(broken)
 }
@@ -53,7 +58,10 @@ pub(super) fn facts() -> Result<SqlInfoData, Error> {
     facts.append(SqlInfo::FlightSqlServerReadOnly, false);
     facts.append(SqlInfo::FlightSqlServerSql, true);
     facts.append(SqlInfo::FlightSqlServerSubstrait, false);
-    facts.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
+    facts.append(
+        SqlInfo::FlightSqlServerTransaction,
+        SqlSupportedTransaction::None as i32,
+    );
     facts.append(SqlInfo::FlightSqlServerCancel, true);
     facts.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
     facts.build().map_err(broken)

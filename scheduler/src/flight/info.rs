@@ -12,12 +12,24 @@ use crate::query::{Answer, Endpoint, Source};
 const HERE: &str = "arrow-flight-reuse-connection://?";
 
 /// The result of a statement. The query's id travels as application metadata.
-pub(super) fn flight_info(answer: &Answer, descriptor: FlightDescriptor) -> Result<FlightInfo, Error> {
-    let Answer { query_id, schema, ordered, rows, bytes, source } = answer;
+pub(super) fn flight_info(
+    answer: &Answer,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo, Error> {
+    let Answer {
+        query_id,
+        schema,
+        ordered,
+        rows,
+        bytes,
+        source,
+    } = answer;
     let endpoints = match source {
         Source::Nowhere => Vec::new(),
         Source::Shelf => {
-            let ticket = TicketStatementQuery { statement_handle: query_id.to_string().into() };
+            let ticket = TicketStatementQuery {
+                statement_handle: query_id.to_string().into(),
+            };
             vec![FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()))]
         }
         Source::Executors(endpoints) => endpoints.iter().map(at_executor).collect(),
@@ -43,12 +55,17 @@ fn at_executor(endpoint: &Endpoint) -> FlightEndpoint {
 /// Something the scheduler lists: the command itself is the ticket.
 pub(super) fn listing(descriptor: FlightDescriptor, schema: &Schema) -> Result<FlightInfo, Error> {
     let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(descriptor.cmd.clone()));
-    let info = FlightInfo::new().try_with_schema(schema).map_err(undescribed)?;
+    let info = FlightInfo::new()
+        .try_with_schema(schema)
+        .map_err(undescribed)?;
     Ok(info.with_descriptor(descriptor).with_endpoint(endpoint))
 }
 
 fn undescribed(error: arrow::error::ArrowError) -> Error {
-    Error::new(ErrorCode::Bug, format!("cannot describe the result: {error}"))
+    Error::new(
+        ErrorCode::Bug,
+        format!("cannot describe the result: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -61,20 +78,37 @@ mod tests {
 
     #[test]
     fn a_result_on_executors_names_both_ways_to_it() {
-        let ticket = ResultTicket { query_id: "q".to_owned(), rows: 3, ..ResultTicket::default() };
+        let ticket = ResultTicket {
+            query_id: "q".to_owned(),
+            rows: 3,
+            ..ResultTicket::default()
+        };
         let answer = Answer {
             query_id: "q".parse().unwrap(),
             schema: Arc::new(Schema::empty()),
             ordered: true,
             rows: 3,
             bytes: 9,
-            source: Source::Executors(vec![Endpoint { ticket: ticket.clone(), address: "host:1".to_owned() }]),
+            source: Source::Executors(vec![Endpoint {
+                ticket: ticket.clone(),
+                address: "host:1".to_owned(),
+            }]),
         };
         let info = flight_info(&answer, FlightDescriptor::new_cmd("x")).unwrap();
-        assert_eq!((info.total_records, info.ordered, &info.app_metadata[..]), (3, true, &b"q"[..]));
+        assert_eq!(
+            (info.total_records, info.ordered, &info.app_metadata[..]),
+            (3, true, &b"q"[..])
+        );
         let endpoint = &info.endpoint[0];
-        let locations: Vec<_> = endpoint.location.iter().map(|location| location.uri.as_str()).collect();
+        let locations: Vec<_> = endpoint
+            .location
+            .iter()
+            .map(|location| location.uri.as_str())
+            .collect();
         assert_eq!(locations, ["grpc+tcp://host:1", HERE]);
-        assert_eq!(ResultTicket::decode(&*endpoint.ticket.as_ref().unwrap().ticket).unwrap(), ticket);
+        assert_eq!(
+            ResultTicket::decode(&*endpoint.ticket.as_ref().unwrap().ticket).unwrap(),
+            ticket
+        );
     }
 }

@@ -14,13 +14,14 @@ use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCatalogs,
-    CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery,
-    CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate, SqlInfo, TicketStatementQuery,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any,
+    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,
+    CommandGetTables, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementQuery, CommandStatementUpdate, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo,
-    HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
+    FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
 };
 use futures::{Stream, StreamExt, stream};
 use prost::Message;
@@ -57,15 +58,27 @@ impl Flight {
         }
     }
 
-    async fn answer<T>(&self, sql: &str, request: Request<T>, descriptor: FlightDescriptor) -> Result<Response<FlightInfo>, Status> {
+    async fn answer<T>(
+        &self,
+        sql: &str,
+        request: Request<T>,
+        descriptor: FlightDescriptor,
+    ) -> Result<Response<FlightInfo>, Status> {
         let answer = self.run(sql, &request).await?;
         Ok(Response::new(info::flight_info(&answer, descriptor)?))
     }
 
     fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> Result<String, Error> {
-        let handle = std::str::from_utf8(handle)
-            .map_err(|_| Error::new(ErrorCode::NotFound, "the prepared statement does not exist in this session"))?;
-        self.pool.sessions.open(&caller::session_id(request)).prepared(handle)
+        let handle = std::str::from_utf8(handle).map_err(|_| {
+            Error::new(
+                ErrorCode::NotFound,
+                "the prepared statement does not exist in this session",
+            )
+        })?;
+        self.pool
+            .sessions
+            .open(&caller::session_id(request))
+            .prepared(handle)
     }
 
     /// Ends the query that a `FlightInfo` describes.
@@ -76,11 +89,16 @@ impl Flight {
 }
 
 /// Something that the scheduler lists by itself: the same command is its own ticket.
-fn listed(descriptor: FlightDescriptor, schema: &arrow::datatypes::Schema) -> Result<Response<FlightInfo>, Status> {
+fn listed(
+    descriptor: FlightDescriptor,
+    schema: &arrow::datatypes::Schema,
+) -> Result<Response<FlightInfo>, Status> {
     Ok(Response::new(info::listing(descriptor, schema)?))
 }
 
-fn one<T: Message>(message: &T) -> Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>> {
+fn one<T: Message>(
+    message: &T,
+) -> Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>> {
     let body = Bytes::from(message.encode_to_vec());
     stream::iter([Ok(arrow_flight::Result { body })]).boxed()
 }
@@ -92,11 +110,19 @@ impl FlightSqlService for Flight {
     async fn do_handshake(
         &self,
         request: Request<Streaming<HandshakeRequest>>,
-    ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
+    ) -> Result<
+        Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>,
+        Status,
+    > {
         let token = caller::handshake(self.pool.token.as_deref(), request.metadata())?;
-        let answer = HandshakeResponse { protocol_version: 0, payload: Bytes::from(token.clone()) };
+        let answer = HandshakeResponse {
+            protocol_version: 0,
+            payload: Bytes::from(token.clone()),
+        };
         let mut response = Response::new(stream::iter([Ok(answer)]).boxed() as _);
-        let bearer = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is no header value"))?;
+        let bearer = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Status::internal("the token is no header value"))?;
         response.metadata_mut().insert("authorization", bearer);
         Ok(response)
     }
@@ -129,7 +155,11 @@ impl FlightSqlService for Flight {
     }
 
     /// A `ResultTicket`, for clients that cannot reach the executor that holds the rows.
-    async fn do_get_fallback(&self, request: Request<Ticket>, _: Any) -> Result<DoGet<Self>, Status> {
+    async fn do_get_fallback(
+        &self,
+        request: Request<Ticket>,
+        _: Any,
+    ) -> Result<DoGet<Self>, Status> {
         let ticket = request.into_inner();
         let meant = ResultTicket::decode(ticket.ticket.clone())
             .map_err(|_| Error::new(ErrorCode::Invalid, "the ticket is not one of this pool"))?;
@@ -161,11 +191,20 @@ impl FlightSqlService for Flight {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let session = self.pool.sessions.open(&caller::session_id(&request));
-        let planned = self.pool.runner.prepare(Arc::clone(&session), &query.query).await?;
+        let planned = self
+            .pool
+            .runner
+            .prepare(Arc::clone(&session), &query.query)
+            .await?;
         let options = IpcWriteOptions::default();
         let IpcMessage(dataset_schema) = SchemaAsIpc::new(planned.schema().as_ref(), &options)
             .try_into()
-            .map_err(|error| Error::new(ErrorCode::Bug, format!("cannot describe the result: {error}")))?;
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Bug,
+                    format!("cannot describe the result: {error}"),
+                )
+            })?;
         let handle = self.pool.ids.id();
         session.prepare(handle.clone(), query.query)?;
         Ok(ActionCreatePreparedStatementResult {
@@ -194,7 +233,8 @@ impl FlightSqlService for Flight {
         const CANCELLED: i32 = 1;
         const CANCELLING: i32 = 2;
         const NOT_CANCELLABLE: i32 = 3;
-        let info = FlightInfo::decode(query.info).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let info = FlightInfo::decode(query.info)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let result = match self.cancel(&info)? {
             Cancelled::Ending => CANCELLING,
             Cancelled::Released(_) => CANCELLED,
@@ -214,15 +254,23 @@ impl FlightSqlService for Flight {
                     Cancelled::Released(_) => CancelStatus::Cancelled,
                     Cancelled::Unknown => CancelStatus::NotCancellable,
                 };
-                Ok(Response::new(one(&CancelFlightInfoResult { status: status.into() })))
+                Ok(Response::new(one(&CancelFlightInfoResult {
+                    status: status.into(),
+                })))
             }
             "CloseSession" => {
                 self.pool.sessions.close(&caller::session_id(&request));
                 // `CloseSessionResult { status: CLOSED }`, a message that arrow-flight does not have.
                 let body = Bytes::from_static(&[0x08, 0x01]);
-                Ok(Response::new(stream::iter([Ok(arrow_flight::Result { body })]).boxed()))
+                Ok(Response::new(
+                    stream::iter([Ok(arrow_flight::Result { body })]).boxed(),
+                ))
             }
-            other => Err(Error::new(ErrorCode::Invalid, format!("the action '{other}' is not supported")).into()),
+            other => Err(Error::new(
+                ErrorCode::Invalid,
+                format!("the action '{other}' is not supported"),
+            )
+            .into()),
         }
     }
 
@@ -234,7 +282,11 @@ impl FlightSqlService for Flight {
         listed(request.into_inner(), &query.into_builder().schema())
     }
 
-    async fn do_get_catalogs(&self, query: CommandGetCatalogs, _: Request<Ticket>) -> Result<DoGet<Self>, Status> {
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
         rows::batch(&self.pool, catalog::catalogs(query))
     }
 
@@ -246,7 +298,11 @@ impl FlightSqlService for Flight {
         listed(request.into_inner(), &query.into_builder().schema())
     }
 
-    async fn do_get_schemas(&self, query: CommandGetDbSchemas, _: Request<Ticket>) -> Result<DoGet<Self>, Status> {
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
         rows::batch(&self.pool, catalog::schemas(query))
     }
 
@@ -258,7 +314,11 @@ impl FlightSqlService for Flight {
         listed(request.into_inner(), &query.into_builder().schema())
     }
 
-    async fn do_get_tables(&self, query: CommandGetTables, _: Request<Ticket>) -> Result<DoGet<Self>, Status> {
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
         rows::batch(&self.pool, catalog::tables(query, &self.pool.catalog))
     }
 
@@ -270,7 +330,11 @@ impl FlightSqlService for Flight {
         listed(request.into_inner(), &query.into_builder().schema())
     }
 
-    async fn do_get_table_types(&self, query: CommandGetTableTypes, _: Request<Ticket>) -> Result<DoGet<Self>, Status> {
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
         rows::batch(&self.pool, catalog::table_types(query))
     }
 
@@ -283,9 +347,16 @@ impl FlightSqlService for Flight {
         listed(request.into_inner(), &query.into_builder(&facts).schema())
     }
 
-    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, _: Request<Ticket>) -> Result<DoGet<Self>, Status> {
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
         let facts = catalog::facts()?;
-        rows::batch(&self.pool, query.into_builder(&facts).build().map_err(catalog::broken))
+        rows::batch(
+            &self.pool,
+            query.into_builder(&facts).build().map_err(catalog::broken),
+        )
     }
 
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}

@@ -32,18 +32,27 @@ const MAX_MESSAGE: usize = 512 << 20;
 /// A result that the scheduler computed.
 pub(super) fn shelved(pool: &Pool, handle: &[u8]) -> Result<Response<Rows>, Status> {
     let unknown = || Error::new(ErrorCode::NotFound, "the ticket is not one of this pool");
-    let id: QueryId = std::str::from_utf8(handle).map_err(|_| unknown())?.parse()?;
+    let id: QueryId = std::str::from_utf8(handle)
+        .map_err(|_| unknown())?
+        .parse()?;
     let kept = pool.shelf.take(&id)?;
     Ok(send(pool, kept.schema, kept.batches.as_ref().clone()))
 }
 
 /// One batch that was made for the answer.
-pub(super) fn batch(pool: &Pool, batch: Result<RecordBatch, Error>) -> Result<Response<Rows>, Status> {
+pub(super) fn batch(
+    pool: &Pool,
+    batch: Result<RecordBatch, Error>,
+) -> Result<Response<Rows>, Status> {
     let batch = batch?;
     Ok(send(pool, batch.schema(), vec![batch]))
 }
 
-fn send(pool: &Pool, schema: arrow::datatypes::SchemaRef, batches: Vec<RecordBatch>) -> Response<Rows> {
+fn send(
+    pool: &Pool,
+    schema: arrow::datatypes::SchemaRef,
+    batches: Vec<RecordBatch>,
+) -> Response<Rows> {
     let batches = stream::iter(batches.into_iter().map(Ok::<_, FlightError>));
     let data = FlightDataEncoderBuilder::new()
         .with_schema(schema)
@@ -55,12 +64,25 @@ fn send(pool: &Pool, schema: arrow::datatypes::SchemaRef, batches: Vec<RecordBat
 }
 
 /// The rows behind an executor's ticket, message by message as the executor sends them.
-pub(super) async fn passed_on(pool: &Pool, ticket: Ticket, meant: &ResultTicket) -> Result<Response<Rows>, Status> {
-    let member = pool.executors.get(&meant.executor_id).ok_or_else(|| lost_result(&meant.executor_id))?;
+pub(super) async fn passed_on(
+    pool: &Pool,
+    ticket: Ticket,
+    meant: &ResultTicket,
+) -> Result<Response<Rows>, Status> {
+    let member = pool
+        .executors
+        .get(&meant.executor_id)
+        .ok_or_else(|| lost_result(&meant.executor_id))?;
     let unreachable = |error: &dyn std::error::Error| {
         tracing::warn!(executor_id = meant.executor_id, error = %error, "an executor does not answer for its rows");
-        Error::new(ErrorCode::Unavailable, format!("executor {} does not answer for its rows", meant.executor_id))
-            .with_hint("try again, or run the query again")
+        Error::new(
+            ErrorCode::Unavailable,
+            format!(
+                "executor {} does not answer for its rows",
+                meant.executor_id
+            ),
+        )
+        .with_hint("try again, or run the query again")
     };
     let channel = Endpoint::try_from(format!("http://{}", member.client_address))
         .map_err(|error| unreachable(&error))?
@@ -73,7 +95,9 @@ pub(super) async fn passed_on(pool: &Pool, ticket: Ticket, meant: &ResultTicket)
         .map_err(|error| unreachable(&error))?;
     let mut request = Request::new(ticket);
     if let Some(token) = &pool.token {
-        let bearer = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is no header value"))?;
+        let bearer = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| Status::internal("the token is no header value"))?;
         request.metadata_mut().insert("authorization", bearer);
     }
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);

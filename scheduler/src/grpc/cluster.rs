@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream};
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
 use whimbrel_proto::ids::{Digest, ExecutorId};
 use whimbrel_proto::v1::cluster_service_server::ClusterService;
 use whimbrel_proto::v1::{
-    FetchModelRequest, FetchModelResponse, JoinPoolRequest, JoinPoolResponse, ReportExecutorRequest,
-    ReportExecutorResponse, ReportTaskErrorRequest, ReportTaskErrorResponse, TaskKey,
+    FetchModelRequest, FetchModelResponse, JoinPoolRequest, JoinPoolResponse,
+    ReportExecutorRequest, ReportExecutorResponse, ReportTaskErrorRequest, ReportTaskErrorResponse,
+    TaskKey,
 };
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -42,7 +43,11 @@ impl Cluster {
             let here = if state.phase.is_over() {
                 state.holders.contains(executor_id)
             } else {
-                self.pool.engine.inspect(&job_id, |graph| involves(graph, executor_id)).await.unwrap_or(true)
+                self.pool
+                    .engine
+                    .inspect(&job_id, |graph| involves(graph, executor_id))
+                    .await
+                    .unwrap_or(true)
             };
             if here {
                 wanted.push(job_id.into());
@@ -60,8 +65,16 @@ fn missing(field: &str) -> Error {
 impl ClusterService for Cluster {
     type FetchModelStream = BoxStream<'static, Result<FetchModelResponse, Status>>;
 
-    async fn join_pool(&self, request: Request<JoinPoolRequest>) -> Result<Response<JoinPoolResponse>, Status> {
-        let JoinPoolRequest { executor_id, client_address, slots, version } = request.into_inner();
+    async fn join_pool(
+        &self,
+        request: Request<JoinPoolRequest>,
+    ) -> Result<Response<JoinPoolResponse>, Status> {
+        let JoinPoolRequest {
+            executor_id,
+            client_address,
+            slots,
+            version,
+        } = request.into_inner();
         let id: ExecutorId = executor_id.parse()?;
         if client_address.is_empty() {
             return Err(missing("client_address").into());
@@ -76,11 +89,25 @@ impl ClusterService for Cluster {
         &self,
         request: Request<ReportExecutorRequest>,
     ) -> Result<Response<ReportExecutorResponse>, Status> {
-        let ReportExecutorRequest { executor_id, draining, models, rows_by_job } = request.into_inner();
-        let report = Report { draining, models, rows_by_job };
+        let ReportExecutorRequest {
+            executor_id,
+            draining,
+            models,
+            rows_by_job,
+        } = request.into_inner();
+        let report = Report {
+            draining,
+            models,
+            rows_by_job,
+        };
         // Ballista gives an executor up by itself when a launch fails; it must register again then.
-        let known = self.pool.executors.report(&executor_id, report) && self.pool.engine.knows(&executor_id).await;
-        let wanted_jobs = if known { self.wanted(&executor_id).await } else { Vec::new() };
+        let known = self.pool.executors.report(&executor_id, report)
+            && self.pool.engine.knows(&executor_id).await;
+        let wanted_jobs = if known {
+            self.wanted(&executor_id).await
+        } else {
+            Vec::new()
+        };
         Ok(Response::new(ReportExecutorResponse { known, wanted_jobs }))
     }
 
@@ -88,12 +115,29 @@ impl ClusterService for Cluster {
         &self,
         request: Request<ReportTaskErrorRequest>,
     ) -> Result<Response<ReportTaskErrorResponse>, Status> {
-        let ReportTaskErrorRequest { executor_id, task, error } = request.into_inner();
-        let TaskKey { job_id, stage_id, stage_attempt, task_id, task_attempt } = task.ok_or_else(|| missing("task"))?;
+        let ReportTaskErrorRequest {
+            executor_id,
+            task,
+            error,
+        } = request.into_inner();
+        let TaskKey {
+            job_id,
+            stage_id,
+            stage_attempt,
+            task_id,
+            task_attempt,
+        } = task.ok_or_else(|| missing("task"))?;
         let error = Error::from(error.ok_or_else(|| missing("error"))?);
         let attempt = format!("{stage_attempt}.{task_attempt}");
         tracing::warn!(job_id, stage_id, task = task_id, attempt, executor_id, error = %error, "a task failed");
-        self.pool.failures.add(&job_id, TaskFailure { stage_id, executor_id, error });
+        self.pool.failures.add(
+            &job_id,
+            TaskFailure {
+                stage_id,
+                executor_id,
+                error,
+            },
+        );
         Ok(Response::new(ReportTaskErrorResponse {}))
     }
 
@@ -104,8 +148,14 @@ impl ClusterService for Cluster {
         let FetchModelRequest { digest } = request.into_inner();
         let digest: Digest = digest.parse()?;
         let content = self.pool.models.content().read(&digest).await?;
-        let chunks = (0..content.len()).step_by(CHUNK).map(move |from| content.slice(from..content.len().min(from + CHUNK)));
-        let answers = stream::iter(chunks).map(|chunk: Bytes| Ok(FetchModelResponse { chunk: chunk.into() }));
+        let chunks = (0..content.len())
+            .step_by(CHUNK)
+            .map(move |from| content.slice(from..content.len().min(from + CHUNK)));
+        let answers = stream::iter(chunks).map(|chunk: Bytes| {
+            Ok(FetchModelResponse {
+                chunk: chunk.into(),
+            })
+        });
         Ok(Response::new(answers.boxed()))
     }
 }

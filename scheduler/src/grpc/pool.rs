@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::v1::pool_service_server::PoolService;
 use whimbrel_proto::v1::{
-    CancelQueryRequest, CancelQueryResponse, ExecutorStatus, GetPoolStatusRequest, GetPoolStatusResponse,
-    QueryProgress, QueryStatus, WatchQueryRequest,
+    CancelQueryRequest, CancelQueryResponse, ExecutorStatus, GetPoolStatusRequest,
+    GetPoolStatusResponse, QueryProgress, QueryStatus, WatchQueryRequest,
 };
 
 use crate::executors::Member;
@@ -33,7 +33,11 @@ impl PoolState {
 }
 
 fn executor_status(executor_id: String, member: Member, running: u32) -> ExecutorStatus {
-    let state = if member.draining { "draining" } else { "active" };
+    let state = if member.draining {
+        "draining"
+    } else {
+        "active"
+    };
     ExecutorStatus {
         executor_id,
         address: member.client_address,
@@ -84,7 +88,13 @@ impl PoolService for PoolState {
             scheduler_address: self.pool.client_address.clone(),
             started_at_ms: self.pool.started_at_ms,
             executors: self.pool.executors.all().into_iter().map(status).collect(),
-            queries: self.pool.queries.all().iter().map(|query| query_status(query)).collect(),
+            queries: self
+                .pool
+                .queries
+                .all()
+                .iter()
+                .map(|query| query_status(query))
+                .collect(),
         }))
     }
 
@@ -94,7 +104,9 @@ impl PoolService for PoolState {
     ) -> Result<Response<Self::WatchQueryStream>, Status> {
         let WatchQueryRequest { query_id } = request.into_inner();
         let id: QueryId = query_id.parse()?;
-        let Some(query) = self.pool.queries.get(&id) else { return Ok(Response::new(stream::empty().boxed())) };
+        let Some(query) = self.pool.queries.get(&id) else {
+            return Ok(Response::new(stream::empty().boxed()));
+        };
         let pool = Arc::clone(&self.pool);
         let progress = stream::unfold(Some((pool, query, true)), |at| async move {
             let (pool, query, first) = at?;
@@ -118,7 +130,10 @@ impl PoolService for PoolState {
         Ok(Response::new(progress.boxed()))
     }
 
-    async fn cancel_query(&self, request: Request<CancelQueryRequest>) -> Result<Response<CancelQueryResponse>, Status> {
+    async fn cancel_query(
+        &self,
+        request: Request<CancelQueryRequest>,
+    ) -> Result<Response<CancelQueryResponse>, Status> {
         let CancelQueryRequest { query_id } = request.into_inner();
         let id: QueryId = query_id.parse()?;
         let cancelled = match self.pool.runner.cancel(&id) {

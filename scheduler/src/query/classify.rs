@@ -1,6 +1,6 @@
 //! What kind of statement a plan is, and who runs it.
 
-use datafusion::common::Result;
+use datafusion::common::{Result, not_impl_err};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{LogicalPlan, Statement};
 use whimbrel_proto::{Error, ErrorCode};
@@ -13,13 +13,26 @@ pub(super) enum Kind {
 }
 
 pub(super) fn kind(plan: &LogicalPlan) -> std::result::Result<Kind, Error> {
-    let not_yet = |what: &str, hint: &str| Err(Error::new(ErrorCode::Invalid, format!("{what} is not supported")).with_hint(hint));
+    let not_yet = |what: &str, hint: &str| {
+        Err(Error::new(ErrorCode::Invalid, format!("{what} is not supported")).with_hint(hint))
+    };
     match plan {
         LogicalPlan::Ddl(_) => Ok(Kind::Effect),
-        LogicalPlan::Statement(Statement::SetVariable(_) | Statement::ResetVariable(_)) => Ok(Kind::Effect),
-        LogicalPlan::Statement(other) => not_yet(other.name(), "Flight SQL has prepared statements; there are no transactions"),
-        LogicalPlan::Dml(dml) => not_yet(&dml.name(), "write a SELECT's rows with `whimbrel sql ... -o FILE`"),
-        LogicalPlan::Copy(_) => not_yet("COPY", "write a SELECT's rows with `whimbrel sql ... -o FILE`"),
+        LogicalPlan::Statement(Statement::SetVariable(_) | Statement::ResetVariable(_)) => {
+            Ok(Kind::Effect)
+        }
+        LogicalPlan::Statement(other) => not_yet(
+            other.name(),
+            "Flight SQL has prepared statements; there are no transactions",
+        ),
+        LogicalPlan::Dml(dml) => not_yet(
+            dml.name(),
+            "write a SELECT's rows with `whimbrel sql ... -o FILE`",
+        ),
+        LogicalPlan::Copy(_) => not_yet(
+            "COPY",
+            "write a SELECT's rows with `whimbrel sql ... -o FILE`",
+        ),
         LogicalPlan::Analyze(_) => not_yet("EXPLAIN ANALYZE", "EXPLAIN shows the plan"),
         _ => Ok(Kind::Rows),
     }
@@ -28,14 +41,22 @@ pub(super) fn kind(plan: &LogicalPlan) -> std::result::Result<Kind, Error> {
 /// Whether the scheduler answers by itself: constants, explanations, and what there is. Whatever scores or reads a table is
 /// for executors.
 pub(super) fn stays_here(plan: &LogicalPlan) -> Result<bool> {
-    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::DescribeTable(_)) {
+    if matches!(
+        plan,
+        LogicalPlan::Explain(_) | LogicalPlan::DescribeTable(_)
+    ) {
         return Ok(true);
     }
     let (mut catalog, mut work) = (false, false);
     plan.apply_with_subqueries(|node| {
         match node {
-            LogicalPlan::TableScan(scan) if scan.table_name.schema() == Some("information_schema") => catalog = true,
-            LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) | LogicalPlan::RecursiveQuery(_) => work = true,
+            LogicalPlan::TableScan(scan)
+                if scan.table_name.schema() == Some("information_schema") =>
+            {
+                catalog = true
+            }
+            LogicalPlan::RecursiveQuery(_) => return not_impl_err!("WITH RECURSIVE"),
+            LogicalPlan::TableScan(_) | LogicalPlan::Extension(_) => work = true,
             _ => {}
         }
         Ok(TreeNodeRecursion::Continue)
@@ -50,7 +71,8 @@ mod tests {
     use super::*;
 
     async fn plan(sql: &str) -> LogicalPlan {
-        let ctx = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+        let ctx =
+            SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
         ctx.sql("CREATE TABLE t AS VALUES (1), (2)").await.unwrap();
         ctx.state().create_logical_plan(sql).await.unwrap()
     }
@@ -71,9 +93,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_run_says_what_to_do_instead() {
-        for sql in ["INSERT INTO t VALUES (3)", "COPY t TO '/tmp/x.csv'", "EXPLAIN ANALYZE SELECT 1", "BEGIN"] {
-            assert!(kind(&plan(sql).await).unwrap_err().hint().is_some(), "{sql}");
+        for sql in [
+            "INSERT INTO t VALUES (3)",
+            "COPY t TO '/tmp/x.csv'",
+            "EXPLAIN ANALYZE SELECT 1",
+            "START TRANSACTION",
+        ] {
+            assert!(
+                kind(&plan(sql).await).unwrap_err().hint().is_some(),
+                "{sql}"
+            );
         }
-        assert_eq!(kind(&plan("SET datafusion.execution.batch_size = 1").await).unwrap(), Kind::Effect);
+        assert_eq!(
+            kind(&plan("SET datafusion.execution.batch_size = 1").await).unwrap(),
+            Kind::Effect
+        );
     }
 }

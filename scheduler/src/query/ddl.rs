@@ -1,7 +1,9 @@
 //! Statements that change something: the pool's tables, the session's views and settings.
 
 use datafusion::common::TableReference;
-use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, Statement as PlanStatement};
+use datafusion::logical_expr::{
+    CreateExternalTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
+};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use whimbrel_proto::{Error, ErrorCode};
@@ -13,12 +15,30 @@ use crate::session::{Session, View};
 /// A change, understood but not made.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Set { key: String, value: String },
-    Reset { key: String },
-    CreateView { name: String, view: View, replace: bool },
-    DropView { name: String, if_exists: bool },
-    AddTable { table: AddTable, if_not_exists: bool },
-    DropTable { name: String, if_exists: bool },
+    Set {
+        key: String,
+        value: String,
+    },
+    Reset {
+        key: String,
+    },
+    CreateView {
+        name: String,
+        view: View,
+        replace: bool,
+    },
+    DropView {
+        name: String,
+        if_exists: bool,
+    },
+    AddTable {
+        table: AddTable,
+        if_not_exists: bool,
+    },
+    DropTable {
+        name: String,
+        if_exists: bool,
+    },
 }
 
 /// What the planned statement changes; `written` is the statement as it came.
@@ -28,18 +48,32 @@ pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Er
             settable(&set.variable)?;
             let key = set.variable.to_ascii_lowercase();
             // A value that is none must fail here, not at every later statement.
-            SessionConfig::new().options_mut().set(&key, &set.value).map_err(|error| {
-                let why = error.find_root().message().into_owned();
-                Error::new(ErrorCode::Invalid, format!("'{key}' cannot be '{}': {why}", set.value))
-            })?;
-            Ok(Effect::Set { key, value: set.value })
+            SessionConfig::new()
+                .options_mut()
+                .set(&key, &set.value)
+                .map_err(|error| {
+                    let why = error.find_root().message().into_owned();
+                    Error::new(
+                        ErrorCode::Invalid,
+                        format!("'{key}' cannot be '{}': {why}", set.value),
+                    )
+                })?;
+            Ok(Effect::Set {
+                key,
+                value: set.value,
+            })
         }
         LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) => {
             settable(&reset.variable)?;
-            Ok(Effect::Reset { key: reset.variable.to_ascii_lowercase() })
+            Ok(Effect::Reset {
+                key: reset.variable.to_ascii_lowercase(),
+            })
         }
         LogicalPlan::Ddl(ddl) => change(written, ddl),
-        _ => Err(Error::new(ErrorCode::Bug, "a statement without effect was taken for one with effect")),
+        _ => Err(Error::new(
+            ErrorCode::Bug,
+            "a statement without effect was taken for one with effect",
+        )),
     }
 }
 
@@ -58,13 +92,24 @@ fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
             view: View { statement: written },
             replace: create.or_replace,
         }),
-        DdlStatement::DropView(drop) => Ok(Effect::DropView { name: own(&drop.name)?, if_exists: drop.if_exists }),
+        DdlStatement::DropView(drop) => Ok(Effect::DropView {
+            name: own(&drop.name)?,
+            if_exists: drop.if_exists,
+        }),
         DdlStatement::CreateExternalTable(create) => add_table(*create),
-        DdlStatement::DropTable(drop) => Ok(Effect::DropTable { name: own(&drop.name)?, if_exists: drop.if_exists }),
-        DdlStatement::CreateMemoryTable(_) => refuse("CREATE TABLE", "CREATE EXTERNAL TABLE names files, CREATE VIEW a query"),
+        DdlStatement::DropTable(drop) => Ok(Effect::DropTable {
+            name: own(&drop.name)?,
+            if_exists: drop.if_exists,
+        }),
+        DdlStatement::CreateMemoryTable(_) => refuse(
+            "CREATE TABLE",
+            "CREATE EXTERNAL TABLE names files, CREATE VIEW a query",
+        ),
         DdlStatement::CreateCatalogSchema(_)
         | DdlStatement::DropCatalogSchema(_)
-        | DdlStatement::CreateCatalog(_) => refuse("more than one schema", "all tables of a pool are in one"),
+        | DdlStatement::CreateCatalog(_) => {
+            refuse("more than one schema", "all tables of a pool are in one")
+        }
         DdlStatement::CreateIndex(_) => refuse("CREATE INDEX", "files have none"),
         DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
             refuse("CREATE FUNCTION", "bind a model with `whimbrel model bind`")
@@ -83,11 +128,24 @@ fn own(name: &TableReference) -> Result<String, Error> {
     if ours {
         return Ok(name.table().to_owned());
     }
-    Err(Error::new(ErrorCode::Invalid, format!("'{name}' is not a name in this pool")).with_hint("leave out schema and catalog"))
+    Err(Error::new(
+        ErrorCode::Invalid,
+        format!("'{name}' is not a name in this pool"),
+    )
+    .with_hint("leave out schema and catalog"))
 }
 
 fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
-    let CreateExternalTable { schema, name, locations, file_type, table_partition_cols, order_exprs, unbounded, .. } = &create;
+    let CreateExternalTable {
+        schema,
+        name,
+        locations,
+        file_type,
+        table_partition_cols,
+        order_exprs,
+        unbounded,
+        ..
+    } = &create;
     if !schema.fields().is_empty() {
         return refuse("a column list", "the columns are those of the files");
     }
@@ -95,7 +153,10 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         return refuse("PARTITIONED BY, WITH ORDER and UNBOUNDED", "leave them out");
     }
     let [location] = locations.as_slice() else {
-        return refuse("several locations", "name a folder, or a pattern such as /data/*.parquet");
+        return refuse(
+            "several locations",
+            "name a folder, or a pattern such as /data/*.parquet",
+        );
     };
     let mut table = AddTable {
         name: own(name)?,
@@ -109,15 +170,24 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         match key.strip_prefix("format.").unwrap_or(&key) {
             "has_header" => table.header = Some(parse_bool(value)?),
             "delimiter" => table.delimiter.clone_from(value),
-            other => return refuse(&format!("option '{other}'"), "there are has_header and delimiter"),
+            other => {
+                return refuse(
+                    &format!("option '{other}'"),
+                    "there are has_header and delimiter",
+                );
+            }
         }
     }
-    Ok(Effect::AddTable { table, if_not_exists: create.if_not_exists })
+    Ok(Effect::AddTable {
+        table,
+        if_not_exists: create.if_not_exists,
+    })
 }
 
 fn parse_bool(text: &str) -> Result<bool, Error> {
     text.to_ascii_lowercase().parse().map_err(|_| {
-        Error::new(ErrorCode::Invalid, format!("has_header is '{text}'")).with_hint("write true or false")
+        Error::new(ErrorCode::Invalid, format!("has_header is '{text}'"))
+            .with_hint("write true or false")
     })
 }
 
@@ -127,19 +197,32 @@ impl Effect {
         match self {
             Self::Set { key, value } => session.set(key, value),
             Self::Reset { key } => session.reset(&key),
-            Self::CreateView { name, view, replace } => {
+            Self::CreateView {
+                name,
+                view,
+                replace,
+            } => {
                 if !replace && session.has_view(&name) {
-                    return Err(Error::new(ErrorCode::Exists, format!("view '{name}' exists already"))
-                        .with_hint("write CREATE OR REPLACE VIEW"));
+                    return Err(Error::new(
+                        ErrorCode::Exists,
+                        format!("view '{name}' exists already"),
+                    )
+                    .with_hint("write CREATE OR REPLACE VIEW"));
                 }
                 session.add_view(name, view)?;
             }
             Self::DropView { name, if_exists } => {
                 if !session.drop_view(&name) && !if_exists {
-                    return Err(Error::new(ErrorCode::NotFound, format!("view '{name}' does not exist in this session")));
+                    return Err(Error::new(
+                        ErrorCode::NotFound,
+                        format!("view '{name}' does not exist in this session"),
+                    ));
                 }
             }
-            Self::AddTable { table, if_not_exists } => match catalog.add(table).await {
+            Self::AddTable {
+                table,
+                if_not_exists,
+            } => match catalog.add(table).await {
                 Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
                 added => drop(added?),
             },

@@ -41,7 +41,11 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(clock: Arc<dyn Clock>, ttl: Duration) -> Self {
-        Self { clock, ttl, results: Mutex::new(HashMap::new()) }
+        Self {
+            clock,
+            ttl,
+            results: Mutex::new(HashMap::new()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<QueryId, Shelved>> {
@@ -53,8 +57,10 @@ impl Shelf {
         let bytes = size(&batches);
         let mut results = self.lock();
         let mut total: usize = results.values().map(|kept| kept.bytes).sum::<usize>() + bytes;
-        let by_age: BTreeMap<(Duration, QueryId), usize> =
-            results.iter().map(|(id, kept)| ((kept.put, id.clone()), kept.bytes)).collect();
+        let by_age: BTreeMap<(Duration, QueryId), usize> = results
+            .iter()
+            .map(|(id, kept)| ((kept.put, id.clone()), kept.bytes))
+            .collect();
         for ((_, oldest), freed) in by_age {
             if total <= SHELF_BYTES {
                 break;
@@ -63,15 +69,27 @@ impl Shelf {
             total -= freed;
         }
         let put = self.clock.monotonic();
-        results.insert(id, Shelved { schema, batches: Arc::new(batches), bytes, fetched: false, put });
+        results.insert(
+            id,
+            Shelved {
+                schema,
+                batches: Arc::new(batches),
+                bytes,
+                fetched: false,
+                put,
+            },
+        );
     }
 
     /// The result of a query, and notes that it was fetched.
     pub(crate) fn take(&self, id: &QueryId) -> Result<Shelved, Error> {
         let mut results = self.lock();
         let Some(kept) = results.get_mut(id) else {
-            return Err(Error::new(ErrorCode::NotFound, format!("query {id} has no result here"))
-                .with_hint("results are kept for a while only; run it again"));
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("query {id} has no result here"),
+            )
+            .with_hint("results are kept for a while only; run it again"));
         };
         kept.fetched = true;
         Ok(kept.clone())
@@ -80,13 +98,16 @@ impl Shelf {
     /// Forgets results that are kept no longer.
     pub(crate) fn sweep(&self) {
         let now = self.clock.monotonic();
-        self.lock().retain(|_, kept| now.saturating_sub(kept.put) <= self.ttl);
+        self.lock()
+            .retain(|_, kept| now.saturating_sub(kept.put) <= self.ttl);
     }
 
     /// Whether somebody was told of a result within `time` and has not fetched it.
     pub(crate) fn awaited(&self, time: Duration) -> bool {
         let now = self.clock.monotonic();
-        self.lock().values().any(|kept| !kept.fetched && now.saturating_sub(kept.put) <= time)
+        self.lock()
+            .values()
+            .any(|kept| !kept.fetched && now.saturating_sub(kept.put) <= time)
     }
 }
 
@@ -97,19 +118,28 @@ fn size(batches: &[RecordBatch]) -> usize {
 /// Runs a plan in this process.
 pub(super) async fn collect(plan: Plan) -> Result<Vec<RecordBatch>, Error> {
     let run = async {
-        let mut rows = execute_stream(plan.physical, plan.ctx.task_ctx()).map_err(|error| plan_error(&error))?;
+        let mut rows = execute_stream(plan.physical, plan.ctx.task_ctx())
+            .map_err(|error| plan_error(&error))?;
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = rows.try_next().await.map_err(|error| plan_error(&error))? {
             bytes += batch.get_array_memory_size();
             if bytes > RESULT_BYTES {
-                return Err(Error::new(ErrorCode::Exhausted, "the result is too large for the scheduler to compute itself")
-                    .with_hint("select from a table, so that executors compute it"));
+                return Err(Error::new(
+                    ErrorCode::Exhausted,
+                    "the result is too large for the scheduler to compute itself",
+                )
+                .with_hint("select from a table, so that executors compute it"));
             }
             batches.push(batch);
         }
         Ok(batches)
     };
-    let late = |_| Error::new(ErrorCode::Exhausted, "the scheduler gave the statement up after a minute");
+    let late = |_| {
+        Error::new(
+            ErrorCode::Exhausted,
+            "the scheduler gave the statement up after a minute",
+        )
+    };
     tokio::time::timeout(PATIENCE, run).await.map_err(late)?
 }
 
@@ -126,7 +156,8 @@ mod tests {
         let clock = ManualClock::shared();
         let shelf = Shelf::new(clock.clone(), Duration::from_secs(10));
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
-        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1]))]).unwrap();
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1]))])
+            .unwrap();
         let id: QueryId = "q".parse().unwrap();
         shelf.put(id.clone(), schema, vec![batch]);
         assert!(shelf.awaited(Duration::from_secs(5)));

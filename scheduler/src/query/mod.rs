@@ -8,6 +8,7 @@ mod models;
 mod planning;
 mod record;
 mod run;
+mod spread;
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ pub(crate) use ddl::Effect;
 pub(crate) use local::Shelf;
 pub(crate) use planning::Planning;
 pub(crate) use record::{Cancelled, Queries, Query, QueryPhase, Snapshot};
-pub(crate) use run::{Limits, Parts, Runner, lost_result};
+pub(crate) use run::{Limits, Parts, Runner};
+pub(crate) use spread::lost_result;
 
 /// What a statement turned out to be.
 pub(crate) enum Planned {

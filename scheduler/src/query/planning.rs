@@ -43,17 +43,29 @@ impl Planning {
         codec: Arc<dyn PhysicalExtensionCodec>,
         max_sql_bytes: usize,
     ) -> Self {
-        Self { planner, models, codec, permits: Arc::new(Semaphore::new(AT_ONCE)), max_sql_bytes }
+        Self {
+            planner,
+            models,
+            codec,
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+            max_sql_bytes,
+        }
     }
 
     /// Plans the text for a pool that can use so many partitions.
-    pub(crate) async fn plan(self: &Arc<Self>, session: Arc<Session>, sql: &str, partitions: usize) -> Result<Planned, Error> {
+    pub(crate) async fn plan(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        sql: &str,
+        partitions: usize,
+    ) -> Result<Planned, Error> {
         bounds::check(sql, self.max_sql_bytes)?;
         if let Some(rows) = model_rows(sql, &self.models) {
             return rows;
         }
         let (this, sql) = (Arc::clone(self), sql.to_owned());
-        self.on_own_thread(async move { this.plan_here(&session, &sql, partitions).await }).await
+        self.on_own_thread(async move { this.plan_here(&session, &sql, partitions).await })
+            .await
     }
 
     /// Waits until no statement is being planned.
@@ -66,7 +78,10 @@ impl Planning {
         F: Future<Output = Result<Planned, Error>> + Send + 'static,
     {
         let stopped = |_| Error::new(ErrorCode::Unavailable, "the scheduler is stopping");
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(stopped)?;
         let (mut answer, result) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let plan = move || {
@@ -86,26 +101,48 @@ impl Planning {
             .name("whimbrel-plan".to_owned())
             .stack_size(STACK)
             .spawn(plan)
-            .map_err(|error| Error::new(ErrorCode::Exhausted, format!("no thread to plan with: {error}")))?;
+            .map_err(|error| {
+                Error::new(
+                    ErrorCode::Exhausted,
+                    format!("no thread to plan with: {error}"),
+                )
+            })?;
         result.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorCode::Bug, "planning the statement broke off")
-                .with_hint("the scheduler's log says where; please report the statement"))
+            Err(
+                Error::new(ErrorCode::Bug, "planning the statement broke off")
+                    .with_hint("the scheduler's log says where; please report the statement"),
+            )
         })
     }
 
-    async fn plan_here(&self, session: &Session, sql: &str, partitions: usize) -> Result<Planned, Error> {
+    async fn plan_here(
+        &self,
+        session: &Session,
+        sql: &str,
+        partitions: usize,
+    ) -> Result<Planned, Error> {
         let statement = one_statement(sql)?;
         let written = statement.clone();
         let (state, logical) = self.planner.plan(session, statement, partitions).await?;
         match kind(&logical)? {
             Kind::Effect => effect(written, logical).map(Planned::Effect),
-            Kind::Rows => self.lower(state, &logical).await.map_err(|error| plan_error(&error)),
+            Kind::Rows => self
+                .lower(state, &logical)
+                .await
+                .map_err(|error| plan_error(&error)),
         }
     }
 
-    async fn lower(&self, state: SessionState, logical: &LogicalPlan) -> Result<Planned, DataFusionError> {
+    async fn lower(
+        &self,
+        state: SessionState,
+        logical: &LogicalPlan,
+    ) -> Result<Planned, DataFusionError> {
         let optimized = state.optimize(logical)?;
-        let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
+        let physical = state
+            .query_planner()
+            .create_physical_plan(&optimized, &state)
+            .await?;
         let here = stays_here(&optimized)?;
         let ctx = Arc::new(SessionContext::new_with_state(state));
         if here {

@@ -109,7 +109,8 @@ impl Query {
 
     pub(crate) fn note(&self, progress: Progress, rows: u64) {
         self.state.send_if_modified(|state| {
-            let changed = !state.phase.is_over() && (state.progress, state.rows) != (progress, rows);
+            let changed =
+                !state.phase.is_over() && (state.progress, state.rows) != (progress, rows);
             if changed {
                 (state.progress, state.rows) = (progress, rows);
             }
@@ -163,7 +164,13 @@ pub(crate) struct Queries {
 
 impl Queries {
     pub(crate) fn new(clock: Arc<dyn Clock>, ids: Arc<dyn Ids>, ttl: Duration) -> Self {
-        Self { clock, ids, ttl, queries: Mutex::new(BTreeMap::new()), running: watch::Sender::new(0) }
+        Self {
+            clock,
+            ids,
+            ttl,
+            queries: Mutex::new(BTreeMap::new()),
+            running: watch::Sender::new(0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<QueryId, Arc<Query>>> {
@@ -178,8 +185,10 @@ impl Queries {
         };
         let mut queries = self.lock();
         if queries.contains_key(&id) {
-            return Err(Error::new(ErrorCode::Exists, format!("there is a query {id} already"))
-                .with_hint("a query's id is used once; make another"));
+            return Err(
+                Error::new(ErrorCode::Exists, format!("there is a query {id} already"))
+                    .with_hint("a query's id is used once; make another"),
+            );
         }
         let state = Snapshot {
             phase: QueryPhase::Planning,
@@ -201,12 +210,19 @@ impl Queries {
     }
 
     /// Notes how a query ended.
-    pub(crate) fn end(&self, query: &Query, phase: QueryPhase, holders: BTreeSet<String>, rows: Option<u64>) {
+    pub(crate) fn end(
+        &self,
+        query: &Query,
+        phase: QueryPhase,
+        holders: BTreeSet<String>,
+        rows: Option<u64>,
+    ) {
         if query.snapshot().phase.is_over() {
             return;
         }
         query.end(phase, self.clock.monotonic(), holders, rows);
-        self.running.send_modify(|count| *count = count.saturating_sub(1));
+        self.running
+            .send_modify(|count| *count = count.saturating_sub(1));
     }
 
     pub(crate) fn get(&self, id: &QueryId) -> Option<Arc<Query>> {
@@ -220,7 +236,9 @@ impl Queries {
 
     /// Ends a query that runs, gives up the rows of one that has ended.
     pub(crate) fn cancel(&self, id: &QueryId) -> Cancelled {
-        let Some(query) = self.get(id) else { return Cancelled::Unknown };
+        let Some(query) = self.get(id) else {
+            return Cancelled::Unknown;
+        };
         if query.snapshot().phase.is_over() {
             return Cancelled::Released(query.release());
         }
@@ -266,7 +284,10 @@ mod tests {
 
     fn queries() -> (Arc<ManualClock>, Queries) {
         let clock = ManualClock::shared();
-        (clock.clone(), Queries::new(clock, Arc::new(SeededIds::new(1)), Duration::from_secs(10)))
+        (
+            clock.clone(),
+            Queries::new(clock, Arc::new(SeededIds::new(1)), Duration::from_secs(10)),
+        )
     }
 
     #[test]
@@ -274,14 +295,23 @@ mod tests {
         let (_, queries) = queries();
         let id: QueryId = "mine".parse().unwrap();
         let query = queries.begin(Some(id.clone()), "SELECT 1").unwrap();
-        assert_eq!(queries.begin(Some(id.clone()), "SELECT 2").unwrap_err().code(), ErrorCode::Exists);
+        assert_eq!(
+            queries
+                .begin(Some(id.clone()), "SELECT 2")
+                .unwrap_err()
+                .code(),
+            ErrorCode::Exists
+        );
         assert_eq!(queries.cancel(&id), Cancelled::Ending);
         assert!(query.is_cancelled());
         queries.end(&query, QueryPhase::Cancelled, BTreeSet::new(), None);
         queries.end(&query, QueryPhase::Done, BTreeSet::new(), None);
         assert_eq!(query.snapshot().phase, QueryPhase::Cancelled);
         assert_eq!(*queries.running().borrow(), 0);
-        assert_eq!(queries.cancel(&"other".parse().unwrap()), Cancelled::Unknown);
+        assert_eq!(
+            queries.cancel(&"other".parse().unwrap()),
+            Cancelled::Unknown
+        );
     }
 
     #[test]
@@ -292,7 +322,11 @@ mod tests {
         let second = queries.begin(None, "b").unwrap();
         queries.end(&first, QueryPhase::Done, holders.clone(), Some(3));
         queries.end(&second, QueryPhase::Done, holders, Some(4));
-        assert_eq!(queries.cancel(first.id()), Cancelled::Released(None), "it never was a job");
+        assert_eq!(
+            queries.cancel(first.id()),
+            Cancelled::Released(None),
+            "it never was a job"
+        );
         assert!(first.snapshot().holders.is_empty());
         assert_eq!(second.snapshot().rows, 4);
         clock.advance(Duration::from_secs(11));

@@ -45,8 +45,18 @@ pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Schedu
     run(&pool, listeners, &config, &failed);
     tracing::info!(client = %client, cluster = %cluster, "the scheduler serves");
     let (client_address, cluster_address) = (client.to_string(), cluster.to_string());
-    let Facts { store, temporary, .. } = facts;
-    Ok(Scheduler { client_address, cluster_address, pool, planning, store, temporary, failed })
+    let Facts {
+        store, temporary, ..
+    } = facts;
+    Ok(Scheduler {
+        client_address,
+        cluster_address,
+        pool,
+        planning,
+        store,
+        temporary,
+        failed,
+    })
 }
 
 /// The pool's durable facts and what they are made with.
@@ -65,22 +75,39 @@ impl Facts {
         let clock = SystemClock::shared();
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let runtime = runtime()?;
-        let base = std::env::current_dir()
-            .map_err(|error| Error::new(ErrorCode::Unavailable, format!("the working directory is not there: {error}")))?;
+        let base = std::env::current_dir().map_err(|error| {
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("the working directory is not there: {error}"),
+            )
+        })?;
         let temporary = match config.storage_home()? {
             Some(_) => None,
             None => Some(std::env::temp_dir().join(format!("whimbrel-models-{}", ids.id()))),
         };
-        let folder = config.storage_home()?.or_else(|| temporary.clone()).unwrap_or_default();
+        let folder = config
+            .storage_home()?
+            .or_else(|| temporary.clone())
+            .unwrap_or_default();
         let store: Arc<dyn StateStore> = match config.state_home()? {
             StateHome::Memory => Arc::new(MemoryStore::new(Arc::clone(&clock))),
-            StateHome::Folder(folder) => Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?),
+            StateHome::Folder(folder) => {
+                Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?)
+            }
         };
         let catalog = Catalog::open(Arc::clone(&store), Arc::clone(&runtime), base.clone());
         let content = ContentStore::new(folder, Arc::clone(&ids));
         let models = Registry::open(Arc::clone(&store), content, Arc::clone(&clock), base);
         match futures::future::try_join(catalog, models).await {
-            Ok((catalog, models)) => Ok(Self { clock, ids, store, runtime, catalog, models, temporary }),
+            Ok((catalog, models)) => Ok(Self {
+                clock,
+                ids,
+                store,
+                runtime,
+                catalog,
+                models,
+                temporary,
+            }),
             Err(error) => {
                 store.close().await;
                 Err(error)
@@ -95,7 +122,12 @@ fn runtime() -> Result<Arc<RuntimeEnv>, Error> {
     RuntimeEnvBuilder::new()
         .with_object_list_cache_limit(0)
         .build_arc()
-        .map_err(|error| Error::new(ErrorCode::Bug, format!("the engine's runtime cannot be built: {}", error.message())))
+        .map_err(|error| {
+            Error::new(
+                ErrorCode::Bug,
+                format!("the engine's runtime cannot be built: {}", error.message()),
+            )
+        })
 }
 
 async fn assemble(
@@ -105,11 +137,19 @@ async fn assemble(
     cluster: &Reached,
     facts: &Facts,
 ) -> Result<(Arc<Pool>, Arc<Planning>), Error> {
-    let Facts { clock, ids, runtime, catalog, models, .. } = facts;
+    let Facts {
+        clock,
+        ids,
+        runtime,
+        catalog,
+        models,
+        ..
+    } = facts;
     let executors = Arc::new(Executors::new(Arc::clone(clock)));
     let failures = Arc::new(Failures::default());
-    let codec: Arc<dyn PhysicalExtensionCodec> =
-        Arc::new(WhimbrelPhysicalCodec::new(Arc::new(BallistaPhysicalExtensionCodec::default())));
+    let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(WhimbrelPhysicalCodec::new(Arc::new(
+        BallistaPhysicalExtensionCodec::default(),
+    )));
     let options = Options {
         scheduler_id: ids.id(),
         host: cluster.host.clone(),
@@ -124,9 +164,23 @@ async fn assemble(
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
     let bindings: Arc<dyn BindingSource> = Arc::clone(models) as _;
     let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
-    let planner = SessionPlanner::new(config.max_message_bytes, Arc::clone(runtime), bindings, schema)?;
-    let planning = Arc::new(Planning::new(planner, Arc::clone(models), codec, config.max_sql_bytes));
-    let queries = Arc::new(Queries::new(Arc::clone(clock), Arc::clone(ids), config.result_ttl));
+    let planner = SessionPlanner::new(
+        config.max_message_bytes,
+        Arc::clone(runtime),
+        bindings,
+        schema,
+    )?;
+    let planning = Arc::new(Planning::new(
+        planner,
+        Arc::clone(models),
+        codec,
+        config.max_sql_bytes,
+    ));
+    let queries = Arc::new(Queries::new(
+        Arc::clone(clock),
+        Arc::clone(ids),
+        config.result_ttl,
+    ));
     let shelf = Arc::new(Shelf::new(Arc::clone(clock), config.result_ttl));
     let tasks = TaskTracker::new();
     let runner = Runner::new(Parts {
@@ -173,8 +227,18 @@ fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &Cancell
     let Listeners { client, cluster } = listeners;
     let stop = || pool.stop.clone();
     let tasks = &pool.tasks;
-    tasks.spawn(serve::serve(client, serve::client_routes(pool), stop(), failed.clone()));
-    tasks.spawn(serve::serve(cluster, serve::cluster_routes(pool), stop(), failed.clone()));
+    tasks.spawn(serve::serve(
+        client,
+        serve::client_routes(pool),
+        stop(),
+        failed.clone(),
+    ));
+    tasks.spawn(serve::serve(
+        cluster,
+        serve::cluster_routes(pool),
+        stop(),
+        failed.clone(),
+    ));
     tasks.spawn(crate::watch::run(Arc::clone(pool), config.report_timeout));
     tasks.spawn(Arc::clone(&pool.catalog).follow(Arc::clone(&pool.clock), stop()));
     tasks.spawn(Arc::clone(&pool.models).follow(stop()));

@@ -29,8 +29,11 @@ impl Listeners {
 async fn listen(config: &Config, key: &str, port: u16) -> Result<TcpListener, Error> {
     let address = SocketAddr::new(config.bind, port);
     TcpListener::bind(address).await.map_err(|error| {
-        Error::new(ErrorCode::Unavailable, format!("cannot listen on {address} ({key}): {error}"))
-            .with_hint(format!("set {key} to another port, or to 0 for a free one"))
+        Error::new(
+            ErrorCode::Unavailable,
+            format!("cannot listen on {address} ({key}): {error}"),
+        )
+        .with_hint(format!("set {key} to another port, or to 0 for a free one"))
     })
 }
 
@@ -43,16 +46,22 @@ pub(super) struct Reached {
 
 impl Reached {
     pub(super) fn of(listener: &TcpListener, advertise: &str) -> Result<Self, Error> {
-        let address = listener
-            .local_addr()
-            .map_err(|error| Error::new(ErrorCode::Unavailable, format!("a listener has no address: {error}")))?;
+        let address = listener.local_addr().map_err(|error| {
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("a listener has no address: {error}"),
+            )
+        })?;
         let host = match (advertise, address.ip()) {
             ("", ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
             ("", ip) if ip.is_ipv6() => format!("[{ip}]"),
             ("", ip) => ip.to_string(),
             (advertise, _) => advertise.to_owned(),
         };
-        Ok(Self { host, port: address.port() })
+        Ok(Self {
+            host,
+            port: address.port(),
+        })
     }
 }
 

@@ -98,7 +98,10 @@ impl Scheduler {
     /// Returns when the scheduler can serve no longer, which only a failing listener makes happen.
     pub async fn wait(&self) -> Result<(), Error> {
         self.failed.cancelled().await;
-        Err(Error::new(ErrorCode::Unavailable, "a port of the scheduler broke").with_hint("its log says how"))
+        Err(
+            Error::new(ErrorCode::Unavailable, "a port of the scheduler broke")
+                .with_hint("its log says how"),
+        )
     }
 }
 

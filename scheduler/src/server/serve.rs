@@ -36,8 +36,14 @@ pub(super) fn client_routes(pool: &Arc<Pool>) -> Router {
                 // One batch of rows is one message; its size is not the sender's to refuse.
                 .max_encoding_message_size(usize::MAX),
         )
-        .add_service(ModelServiceServer::new(Models::new(Arc::clone(&pool.models))).max_decoding_message_size(most))
-        .add_service(TableServiceServer::new(Tables::new(Arc::clone(&pool.catalog))).max_decoding_message_size(most))
+        .add_service(
+            ModelServiceServer::new(Models::new(Arc::clone(&pool.models)))
+                .max_decoding_message_size(most),
+        )
+        .add_service(
+            TableServiceServer::new(Tables::new(Arc::clone(&pool.catalog)))
+                .max_decoding_message_size(most),
+        )
         .add_service(PoolServiceServer::new(PoolState::new(Arc::clone(pool))));
     let token: auth::Expected = pool.token.as_deref().map(Arc::from);
     health::routes(Arc::clone(pool))
@@ -51,20 +57,34 @@ pub(super) fn cluster_routes(pool: &Arc<Pool>) -> Router {
     let gate = pool.engine.gate(Arc::clone(&pool.executors));
     let mut routes = RoutesBuilder::default();
     routes
-        .add_service(SchedulerGrpcServer::new(gate).max_decoding_message_size(most).max_encoding_message_size(most))
-        .add_service(ClusterServiceServer::new(Cluster::new(Arc::clone(pool))).max_decoding_message_size(most));
+        .add_service(
+            SchedulerGrpcServer::new(gate)
+                .max_decoding_message_size(most)
+                .max_encoding_message_size(most),
+        )
+        .add_service(
+            ClusterServiceServer::new(Cluster::new(Arc::clone(pool)))
+                .max_decoding_message_size(most),
+        );
     routes.routes().into_axum_router()
 }
 
 /// Serves until `stop`, then lets open calls end. Should the listener fail, `failed` is raised.
-pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken, failed: CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    stop: CancellationToken,
+    failed: CancellationToken,
+) {
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(error = %error, "a connection keeps small messages back");
         }
     });
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
+    let served = axum::serve(listener, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
     if let Err(error) = served {
         tracing::error!(error = %error, "a port of the scheduler serves no longer");
         failed.cancel();

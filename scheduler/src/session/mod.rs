@@ -95,8 +95,11 @@ impl Session {
 
     pub(crate) fn prepared(&self, handle: &str) -> Result<String, Error> {
         self.lock().prepared.get(handle).cloned().ok_or_else(|| {
-            Error::new(ErrorCode::NotFound, "the prepared statement does not exist in this session")
-                .with_hint("prepare it again; a session that is not used for a while is forgotten")
+            Error::new(
+                ErrorCode::NotFound,
+                "the prepared statement does not exist in this session",
+            )
+            .with_hint("prepare it again; a session that is not used for a while is forgotten")
         })
     }
 
@@ -106,7 +109,11 @@ impl Session {
 }
 
 fn too_many(what: &str) -> Error {
-    Error::new(ErrorCode::Exhausted, format!("the session has {LIMIT} {what}")).with_hint("drop some, or open a new session")
+    Error::new(
+        ErrorCode::Exhausted,
+        format!("the session has {LIMIT} {what}"),
+    )
+    .with_hint("drop some, or open a new session")
 }
 
 /// All sessions, by what their clients are known by.
@@ -119,7 +126,11 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(clock: Arc<dyn Clock>, ttl: Duration) -> Self {
-        Self { clock, ttl, sessions: Mutex::new(HashMap::new()) }
+        Self {
+            clock,
+            ttl,
+            sessions: Mutex::new(HashMap::new()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
@@ -129,9 +140,12 @@ impl Sessions {
     /// The client's session; a new one where it has none.
     pub(crate) fn open(&self, id: &str) -> Arc<Session> {
         let mut sessions = self.lock();
-        let session = sessions
-            .entry(id.to_owned())
-            .or_insert_with(|| Arc::new(Session { id: id.to_owned(), facts: Mutex::default() }));
+        let session = sessions.entry(id.to_owned()).or_insert_with(|| {
+            Arc::new(Session {
+                id: id.to_owned(),
+                facts: Mutex::default(),
+            })
+        });
         session.lock().used = self.clock.monotonic();
         Arc::clone(session)
     }
@@ -144,7 +158,8 @@ impl Sessions {
     /// Forgets the sessions that nobody has used for the time they are kept.
     pub(crate) fn sweep(&self) {
         let now = self.clock.monotonic();
-        self.lock().retain(|_, session| now.saturating_sub(session.lock().used) <= self.ttl);
+        self.lock()
+            .retain(|_, session| now.saturating_sub(session.lock().used) <= self.ttl);
     }
 }
 
@@ -162,7 +177,11 @@ mod tests {
         assert_eq!(sessions.open("a").settings().len(), 1);
         clock.advance(Duration::from_secs(8));
         sessions.sweep();
-        assert_eq!(sessions.open("a").settings().len(), 1, "it was used in between");
+        assert_eq!(
+            sessions.open("a").settings().len(),
+            1,
+            "it was used in between"
+        );
         clock.advance(Duration::from_secs(11));
         sessions.sweep();
         assert!(sessions.open("a").settings().is_empty());

@@ -66,7 +66,9 @@ impl SessionPlanner {
 
     /// Offers the nearest table for one that does not exist.
     fn offer_table(&self, error: Error, views: &BTreeMap<String, View>) -> Error {
-        let Some(name) = missing_table(&error) else { return error };
+        let Some(name) = missing_table(&error) else {
+            return error;
+        };
         let mut known = self.pool.table_names();
         known.extend(views.keys().cloned());
         let none = "the catalog is empty: `whimbrel table add NAME --uri PATH` adds a table";
@@ -80,7 +82,9 @@ impl SessionPlanner {
         let options = state.config_mut().options_mut();
         options.execution.target_partitions = partitions;
         for (key, value) in session.settings() {
-            options.set(&key, &value).map_err(|error| plan_error(&error))?;
+            options
+                .set(&key, &value)
+                .map_err(|error| plan_error(&error))?;
         }
         state.mark_start_execution();
         Ok(state)
@@ -97,9 +101,13 @@ impl SessionPlanner {
             rewrite_statement(&mut statement)?;
             plain_view(&mut statement);
             let named = self.named_views(base, views, &statement, depth).await?;
-            let schema = StatementSchema { views: named, pool: Arc::clone(&self.pool) };
+            let schema = StatementSchema {
+                views: named,
+                pool: Arc::clone(&self.pool),
+            };
             let mut state = base.clone();
-            state.register_catalog_list(schema.into_catalogs().map_err(|error| plan_error(&error))?);
+            state
+                .register_catalog_list(schema.into_catalogs().map_err(|error| plan_error(&error))?);
             let asked = statement.clone();
             let plan = state
                 .statement_to_plan(statement)
@@ -122,20 +130,33 @@ impl SessionPlanner {
         if views.is_empty() {
             return Ok(named);
         }
-        let references = base.resolve_table_references(statement).map_err(|error| plan_error(&error))?;
-        let lists_all = references.iter().any(|reference| reference.schema() == Some("information_schema"))
+        let references = base
+            .resolve_table_references(statement)
+            .map_err(|error| plan_error(&error))?;
+        let lists_all = references
+            .iter()
+            .any(|reference| reference.schema() == Some("information_schema"))
             || matches!(statement, Statement::Statement(ast) if matches!(ast.as_ref(), Ast::ShowTables { .. } | Ast::ShowColumns { .. }));
         let wanted: Vec<String> = if lists_all {
             views.keys().cloned().collect()
         } else {
-            references.iter().filter_map(own_name).filter(|name| views.contains_key(*name)).map(str::to_owned).collect()
+            references
+                .iter()
+                .filter_map(own_name)
+                .filter(|name| views.contains_key(*name))
+                .map(str::to_owned)
+                .collect()
         };
         for name in wanted {
-            let Some(view) = views.get(&name) else { continue };
+            let Some(view) = views.get(&name) else {
+                continue;
+            };
             match self.view(base, views, &name, view, depth).await {
                 Ok(table) => drop(named.insert(name, table)),
                 // A view that no longer plans must not keep the others from being listed.
-                Err(error) if lists_all => tracing::debug!(view = name, error = %error, "a view does not plan"),
+                Err(error) if lists_all => {
+                    tracing::debug!(view = name, error = %error, "a view does not plan")
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -151,16 +172,27 @@ impl SessionPlanner {
         depth: usize,
     ) -> Result<Arc<dyn TableProvider>, Error> {
         if depth >= VIEW_DEPTH {
-            return Err(Error::new(ErrorCode::Invalid, format!("view '{name}' names itself, or more than {VIEW_DEPTH} views in a row"))
-                .with_hint("drop it and create it anew"));
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("view '{name}' names itself, or more than {VIEW_DEPTH} views in a row"),
+            )
+            .with_hint("drop it and create it anew"));
         }
-        let (_, plan) = self.plan_in(base, views, view.statement.clone(), depth + 1).await?;
+        let (_, plan) = self
+            .plan_in(base, views, view.statement.clone(), depth + 1)
+            .await?;
         match plan {
             LogicalPlan::Ddl(DdlStatement::CreateView(create)) => {
                 let plan = Arc::unwrap_or_clone(create.input);
-                Ok(Arc::new(ViewTable::new(plan, Some(view.statement.to_string()))))
+                Ok(Arc::new(ViewTable::new(
+                    plan,
+                    Some(view.statement.to_string()),
+                )))
             }
-            _ => Err(Error::new(ErrorCode::Bug, format!("view '{name}' is kept as another statement"))),
+            _ => Err(Error::new(
+                ErrorCode::Bug,
+                format!("view '{name}' is kept as another statement"),
+            )),
         }
     }
 }
@@ -183,9 +215,12 @@ fn own_name(reference: &TableReference) -> Option<&str> {
 
 /// Parses SQL that must be one statement.
 pub(crate) fn one_statement(sql: &str) -> Result<Statement, Error> {
-    let parse = || -> Result<_, DataFusionError> { DFParserBuilder::new(sql).build()?.parse_statements() };
+    let parse =
+        || -> Result<_, DataFusionError> { DFParserBuilder::new(sql).build()?.parse_statements() };
     let mut statements = parse().map_err(|error| plan_error(&error))?;
-    let wrong = |what: &str| Err(Error::new(ErrorCode::Invalid, what).with_hint("send one statement at a time"));
+    let wrong = |what: &str| {
+        Err(Error::new(ErrorCode::Invalid, what).with_hint("send one statement at a time"))
+    };
     match (statements.pop_front(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),
         (Some(_), false) => wrong("the text holds several statements"),

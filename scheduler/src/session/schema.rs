@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider, TableProvider,
 };
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
@@ -50,7 +51,11 @@ impl SchemaProvider for StatementSchema {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        if self.views.contains_key(name) { Ok(Some(TableType::View)) } else { self.pool.table_type(name).await }
+        if self.views.contains_key(name) {
+            Ok(Some(TableType::View))
+        } else {
+            self.pool.table_type(name).await
+        }
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -1,0 +1,242 @@
+//! The part of a statement's life that the engine has: its job is submitted, followed to its end, and its rows are found. A
+//! cancel is repeated until the engine has heard it, for the engine forgets one that comes while it still plans.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ballista_core::serde::protobuf::JobStatus;
+use datafusion::physical_plan::ExecutionPlanProperties;
+use tokio::sync::mpsc;
+use whimbrel_proto::ids::{JobId, QueryId};
+use whimbrel_proto::v1::ResultTicket;
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::run::Runner;
+use super::{Answer, Endpoint, Plan, Query, Source};
+use crate::clock::Clock;
+use crate::engine::{Engine, Output, Phase, outputs, progress, state_of};
+use crate::executors::Capacity;
+
+/// Between two attempts to cancel, and how long they go on.
+const CANCEL_STEP: Duration = Duration::from_millis(100);
+const CANCEL_STEPS: usize = 600;
+/// Between the word that a job has ended and its stages being there to read, the engine needs a moment.
+const GRAPH_STEP: Duration = Duration::from_millis(5);
+const GRAPH_STEPS: usize = 1000;
+
+impl Runner {
+    /// Waits until an executor takes tasks, but not for ever.
+    pub(super) async fn wait_for_executor(&self) -> Result<Capacity, Error> {
+        let mut changes = self.parts.executors.watch();
+        let deadline = self.parts.clock.sleep(self.parts.limits.executor_wait);
+        tokio::pin!(deadline);
+        loop {
+            let capacity = self.parts.executors.capacity();
+            if capacity.executors > 0 {
+                return Ok(capacity);
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = &mut deadline => return Err(self.no_executor()),
+            }
+        }
+    }
+
+    fn no_executor(&self) -> Error {
+        let waited = self.parts.limits.executor_wait.as_secs();
+        let text = match self.parts.executors.all().len() {
+            0 => format!("the pool has no executor; the query waited {waited} s for one"),
+            _ => format!(
+                "all executors of the pool are draining; the query waited {waited} s for another"
+            ),
+        };
+        Error::new(ErrorCode::Unavailable, text)
+            .with_hint("start one with `whimbrel executor --scheduler HOST:PORT`")
+    }
+
+    pub(super) async fn spread(&self, plan: Plan, query: &Arc<Query>) -> Result<Answer, Error> {
+        let schema = plan.physical.schema();
+        let sorted = plan.physical.output_ordering().is_some();
+        let (job_id, statuses) = self.submit(plan, query).await?;
+        self.follow(&job_id, statuses, query).await?;
+        let parts = self.collect_outputs(&job_id).await?;
+        drop(self.parts.failures.verdict(job_id.as_str()));
+        let endpoints = self.endpoints(query.id(), &job_id, &parts)?;
+        Ok(Answer {
+            query_id: query.id().clone(),
+            schema,
+            ordered: sorted || endpoints.len() < 2,
+            rows: parts.iter().map(|part| part.rows).sum(),
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+            source: Source::Executors(endpoints),
+        })
+    }
+
+    /// Submits on a task of its own: a caller that leaves in the middle must not leave a job that nobody knows.
+    async fn submit(
+        &self,
+        plan: Plan,
+        query: &Arc<Query>,
+    ) -> Result<(JobId, mpsc::Receiver<JobStatus>), Error> {
+        let (engine, query) = (self.parts.engine.clone(), Arc::clone(query));
+        let clock = Arc::clone(&self.parts.clock);
+        let submitted = self.parts.tasks.spawn(async move {
+            let (job_id, statuses) = engine
+                .submit(query.id().as_str(), plan.ctx, plan.physical)
+                .await?;
+            query.run_as(job_id.clone());
+            tracing::info!(query_id = %query.id(), job_id = job_id.as_str(), "query submitted");
+            if query.snapshot().phase.is_over() || query.is_cancelled() {
+                end_on_engine(&engine, clock.as_ref(), &job_id).await;
+            }
+            Ok((job_id, statuses))
+        });
+        submitted
+            .await
+            .map_err(|_| Error::new(ErrorCode::Bug, "submitting the query broke off"))?
+    }
+
+    /// Waits for the job's end; gives up where nobody is left to run it.
+    async fn follow(
+        &self,
+        job_id: &JobId,
+        mut statuses: mpsc::Receiver<JobStatus>,
+        query: &Query,
+    ) -> Result<(), Error> {
+        let mut changes = self.parts.executors.watch();
+        let mut ticks = self.parts.engine.ticks();
+        loop {
+            let idle = self.parts.executors.capacity().executors == 0;
+            let phase = tokio::select! {
+                status = statuses.recv() => match status {
+                    Some(status) => state_of(&status),
+                    // The engine has let go of the job; its last word is in its state.
+                    None => self.parts.engine.state(job_id).await.unwrap_or(Phase::Failed),
+                },
+                _ = changes.changed() => continue,
+                _ = ticks.changed() => {
+                    self.note_progress(job_id, query).await;
+                    continue;
+                }
+                () = self.parts.clock.sleep(self.parts.limits.executor_wait), if idle => {
+                    if self.stranded(job_id).await {
+                        return Err(self.no_executor());
+                    }
+                    continue;
+                }
+            };
+            match phase {
+                Phase::Waiting | Phase::Running => self.note_progress(job_id, query).await,
+                Phase::Succeeded => return Ok(()),
+                Phase::Failed => return Err(self.verdict(job_id)),
+            }
+        }
+    }
+
+    /// Nothing of the job runs, and nobody takes tasks.
+    async fn stranded(&self, job_id: &JobId) -> bool {
+        self.parts
+            .engine
+            .inspect(job_id, |graph| graph.running_tasks().is_empty())
+            .await
+            .unwrap_or(true)
+    }
+
+    pub(crate) async fn note_progress(&self, job_id: &JobId, query: &Query) {
+        if let Some(progress) = self.parts.engine.inspect(job_id, progress).await {
+            query.note(progress, self.parts.executors.rows(job_id.as_str()));
+        }
+    }
+
+    fn verdict(&self, job_id: &JobId) -> Error {
+        self.parts
+            .failures
+            .verdict(job_id.as_str())
+            .unwrap_or_else(|| {
+                tracing::error!(
+                    job_id = job_id.as_str(),
+                    "the engine gave a query up and no executor said why"
+                );
+                Error::new(
+                    ErrorCode::Bug,
+                    format!("the query failed and no executor said why (job {job_id})"),
+                )
+                .with_hint("the logs of scheduler and executors say more under this job")
+            })
+    }
+
+    async fn collect_outputs(&self, job_id: &JobId) -> Result<Vec<Output>, Error> {
+        for _ in 0..GRAPH_STEPS {
+            let ended = |graph: &dyn ballista_scheduler::state::execution_graph::ExecutionGraph| {
+                graph.is_successful().then(|| outputs(job_id, graph))
+            };
+            if let Some(Some(outputs)) = self.parts.engine.inspect(job_id, ended).await {
+                return outputs;
+            }
+            self.parts.clock.sleep(GRAPH_STEP).await;
+        }
+        Err(Error::new(
+            ErrorCode::Bug,
+            format!("the engine has no result of job {job_id}"),
+        )
+        .with_hint("run the query again"))
+    }
+
+    fn endpoints(
+        &self,
+        query_id: &QueryId,
+        job_id: &JobId,
+        parts: &[Output],
+    ) -> Result<Vec<Endpoint>, Error> {
+        let with_rows = parts.iter().filter(|part| part.rows > 0);
+        let endpoint = |part: &Output| {
+            let member = self
+                .parts
+                .executors
+                .get(&part.executor_id)
+                .ok_or_else(|| lost_result(&part.executor_id))?;
+            let ticket = ResultTicket {
+                query_id: query_id.to_string(),
+                job_id: job_id.to_string(),
+                stage_id: part.stage_id,
+                partition: part.partition,
+                executor_id: part.executor_id.clone(),
+                file: part.file.clone(),
+                rows: part.rows,
+            };
+            Ok(Endpoint {
+                ticket,
+                address: member.client_address,
+            })
+        };
+        with_rows.map(endpoint).collect()
+    }
+}
+
+/// Cancels until the engine has heard it.
+pub(super) async fn end_on_engine(engine: &Engine, clock: &dyn Clock, job_id: &JobId) {
+    for _ in 0..CANCEL_STEPS {
+        match engine.state(job_id).await {
+            Some(Phase::Waiting | Phase::Running) => {
+                if let Err(error) = engine.cancel(job_id).await {
+                    tracing::warn!(job_id = job_id.as_str(), error = %error, "a cancel did not reach the engine");
+                }
+            }
+            Some(Phase::Succeeded | Phase::Failed) | None => return,
+        }
+        clock.sleep(CANCEL_STEP).await;
+    }
+    tracing::error!(
+        job_id = job_id.as_str(),
+        "the engine does not end a cancelled job"
+    );
+}
+
+/// Rows that were there and are gone.
+pub(crate) fn lost_result(executor_id: &str) -> Error {
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("executor {executor_id} is gone, and rows of the result with it"),
+    )
+    .with_hint("run the query again")
+}
