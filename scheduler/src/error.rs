@@ -110,7 +110,11 @@ pub(crate) fn missing_table(error: &Error) -> Option<&str> {
 }
 
 fn unsupported(text: &str) -> Error {
-    Error::new(ErrorCode::Invalid, format!("not supported: {}", tidy(text)))
+    let text = tidy(text);
+    let what = text
+        .strip_prefix("Unsupported SQL statement: ")
+        .unwrap_or(&text);
+    Error::new(ErrorCode::Invalid, format!("not supported: {what}"))
 }
 
 fn stored(error: &object_store::Error) -> Error {

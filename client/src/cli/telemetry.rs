@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 
 /// What the engine logs at info is about its own insides.
 #[cfg(feature = "embedded")]
-const DAEMON_DEFAULT: &str = "info,ballista_core=warn,ballista_scheduler=warn,ballista_executor=warn,datafusion=warn,h2=warn,hyper=warn";
+const DAEMON_DEFAULT: &str = "info,ballista_core=warn,ballista_scheduler=warn,ballista_scheduler::state::execution_stage=error,ballista_executor=warn,datafusion=warn,h2=warn,hyper=warn";
 /// A command says itself what its user must know.
 const COMMAND_DEFAULT: &str =
     "error,ballista_core=off,ballista_scheduler=off,ballista_executor=off,datafusion=off";

@@ -1,7 +1,7 @@
 //! What kind of statement a plan is, and who runs it.
 
-use datafusion::common::{Result, not_impl_err};
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, not_impl_err};
 use datafusion::logical_expr::{LogicalPlan, Statement};
 use whimbrel_proto::{Error, ErrorCode};
 
