@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use ballista_core::JobId as EngineJobId;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult,
@@ -11,14 +12,14 @@ use ballista_core::serde::protobuf::{
     ExecutorRegistration, ExecutorStatus, ExecutorStoppedParams, ExecutorStoppedResult,
     GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams, GetJobStatusResult,
     HeartBeatParams, HeartBeatResult, PollWorkParams, PollWorkResult, RegisterExecutorParams,
-    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, UpdateTaskStatusParams,
-    UpdateTaskStatusResult, executor_status,
+    RegisterExecutorResult, RemoveSessionParams, RemoveSessionResult, TaskStatus,
+    UpdateTaskStatusParams, UpdateTaskStatusResult, executor_status,
 };
 use futures::Stream;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
-use super::Server;
+use super::{Phase, Server, state_of};
 use crate::executors::Executors;
 
 /// What executors may call.
@@ -40,6 +41,24 @@ impl Gate {
             executors,
             ticks,
         }
+    }
+
+    /// The statuses that the engine should see, without what it should not.
+    async fn heeded(&self, statuses: Vec<TaskStatus>) -> Vec<TaskStatus> {
+        let mut heeded = Vec::with_capacity(statuses.len());
+        for mut status in statuses {
+            // Tasks of one stage may have different operators (a UNION's do), and Ballista drops a status whose metrics do
+            // not match the others': the stage would wait for ever. Nobody reads them.
+            status.metrics = Vec::new();
+            let job_id = EngineJobId::new(status.job_id.as_str());
+            let job = self.server.state.task_manager.get_job_status(&job_id).await;
+            match job.ok().flatten().as_ref().map(state_of) {
+                Some(Phase::Waiting | Phase::Running) => heeded.push(status),
+                // A task that ended after its job: the job's end has counted it.
+                Some(Phase::Succeeded | Phase::Failed) | None => {}
+            }
+        }
+        heeded
     }
 
     fn tick(&self) {
@@ -126,11 +145,8 @@ impl SchedulerGrpc for Gate {
         &self,
         mut request: Request<UpdateTaskStatusParams>,
     ) -> Result<Response<UpdateTaskStatusResult>, Status> {
-        for status in &mut request.get_mut().task_status {
-            // Tasks of one stage may have different operators (a UNION's do), and Ballista drops a status whose metrics do not
-            // match the others': the stage would wait for ever. Nobody reads them.
-            status.metrics = Vec::new();
-        }
+        let statuses = std::mem::take(&mut request.get_mut().task_status);
+        request.get_mut().task_status = self.heeded(statuses).await;
         let answer = SchedulerGrpc::update_task_status(&self.server, request).await;
         self.tick();
         answer

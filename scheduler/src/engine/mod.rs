@@ -299,7 +299,7 @@ pub(crate) fn state_of(status: &JobStatus) -> Phase {
         Some(job_status::Status::Running(_)) => Phase::Running,
         Some(job_status::Status::Successful(_)) => Phase::Succeeded,
         Some(job_status::Status::Failed(failed)) => {
-            tracing::debug!(
+            tracing::trace!(
                 job_id = status.job_id,
                 error = failed.error,
                 "the engine gave a job up"

@@ -1,8 +1,9 @@
 //! What kind of statement a plan is, and who runs it.
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, not_impl_err};
-use datafusion::logical_expr::{LogicalPlan, Statement};
+use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
+use datafusion::logical_expr::{Expr, LogicalPlan, Statement, WindowFunctionDefinition};
 use whimbrel_proto::{Error, ErrorCode};
 
 /// What a statement gives.
@@ -64,6 +65,32 @@ pub(super) fn stays_here(plan: &LogicalPlan) -> Result<bool> {
     Ok(catalog || !work)
 }
 
+/// Refuses what the engine's encoding loses without a word: an executor would compute something else.
+pub(super) fn refuse_lossy(plan: &LogicalPlan) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::WindowFunction(window) = expr {
+                    refuse_lossy_window(window)?;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+fn refuse_lossy_window(window: &WindowFunction) -> Result<()> {
+    let is_udwf = matches!(window.fun, WindowFunctionDefinition::WindowUDF(_));
+    if window.params.filter.is_some() {
+        return not_impl_err!("FILTER with OVER; write CASE WHEN ... END inside the function");
+    }
+    if is_udwf && window.params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+        return not_impl_err!("IGNORE NULLS with OVER; filter the NULLs out in a subquery");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::prelude::{SessionConfig, SessionContext};
@@ -108,5 +135,33 @@ mod tests {
             kind(&plan("SET datafusion.execution.batch_size = 1").await).unwrap(),
             Kind::Effect
         );
+    }
+
+    #[tokio::test]
+    async fn what_the_encoding_would_lose_is_refused() {
+        for (sql, refused) in [
+            (
+                "SELECT sum(column1) FILTER (WHERE column1 > 1) OVER () FROM t",
+                true,
+            ),
+            (
+                "SELECT lag(column1) IGNORE NULLS OVER (ORDER BY column1) FROM t",
+                true,
+            ),
+            (
+                "SELECT * FROM (SELECT first_value(column1) IGNORE NULLS OVER () FROM t)",
+                true,
+            ),
+            (
+                "SELECT sum(column1) OVER (), lag(column1) OVER (ORDER BY column1) FROM t",
+                false,
+            ),
+            (
+                "SELECT sum(column1) FILTER (WHERE column1 > 1) FROM t",
+                false,
+            ),
+        ] {
+            assert_eq!(refuse_lossy(&plan(sql).await).is_err(), refused, "{sql}");
+        }
     }
 }

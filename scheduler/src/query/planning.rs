@@ -12,7 +12,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::{Semaphore, oneshot};
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::classify::{Kind, kind, stays_here};
+use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
 use super::models::model_rows;
 use super::{Plan, Planned, bounds};
@@ -138,6 +138,10 @@ impl Planning {
         state: SessionState,
         logical: &LogicalPlan,
     ) -> Result<Planned, DataFusionError> {
+        if let LogicalPlan::Explain(explain) = logical {
+            // The engine explains a failure as if it were a plan.
+            state.create_physical_plan(&explain.plan).await?;
+        }
         let optimized = state.optimize(logical)?;
         let physical = state
             .query_planner()
@@ -148,6 +152,7 @@ impl Planning {
         if here {
             return Ok(Planned::Here(Plan { ctx, physical }));
         }
+        refuse_lossy(&optimized)?;
         Engine::check(&physical, &ctx, self.codec.as_ref())?;
         Ok(Planned::Spread(Plan { ctx, physical }))
     }
