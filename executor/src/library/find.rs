@@ -37,10 +37,12 @@ pub fn find(configured: Option<&Path>) -> Result<PathBuf, Error> {
 
 /// The file that somebody named must be there: falling back to another one would hide the mistake.
 fn named(path: &Path) -> Result<PathBuf, Error> {
-    let found = if path.is_dir() {
-        in_folder(path)
+    // Absolute, because the loader looks a bare name up among the system's libraries.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = if absolute.is_dir() {
+        in_folder(&absolute)
     } else {
-        path.is_file().then(|| path.to_owned())
+        absolute.is_file().then_some(absolute)
     };
     found.ok_or_else(|| {
         Error::new(
@@ -53,9 +55,10 @@ fn named(path: &Path) -> Result<PathBuf, Error> {
     })
 }
 
+/// Another executor may have it; this one will not by waiting.
 fn missing() -> Error {
     Error::new(
-        ErrorCode::Unavailable,
+        ErrorCode::Model,
         "the ONNX Runtime library is not on this machine",
     )
     .with_hint(

@@ -1,5 +1,9 @@
 //! The folders of this machine and this user that the library is looked for in. The one file of this crate that asks the
-//! environment.
+//! environment for them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the user's folders are told by the environment, and nowhere else"
+)]
 
 use std::env;
 use std::path::{Path, PathBuf};

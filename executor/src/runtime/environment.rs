@@ -48,8 +48,12 @@ fn shared(loaded: &'static Loaded, configured: Option<&Path>) -> &'static Enviro
 
 fn load(library: PathBuf) -> Result<Loaded, Error> {
     let refused = |reason: String| {
-        Error::new(ErrorCode::Unavailable, format!("cannot load ONNX Runtime from '{}': {reason}", library.display()))
-            .with_hint("run 'whimbrel setup' for a library that fits, or set WHIMBREL_ONNXRUNTIME to another one")
+        let path = library.display();
+        Error::new(
+            ErrorCode::Model,
+            format!("cannot load ONNX Runtime from '{path}': {reason}"),
+        )
+        .with_hint("run 'whimbrel setup', or set WHIMBREL_ONNXRUNTIME to a library that fits")
     };
     let builder = ort::init_from(&library).map_err(|error| refused(reason_of(&error)))?;
     let version =

@@ -15,7 +15,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::host::HostStats as _;
 
-use super::testing::{Bench, Graph, digest_of, tensor};
+use super::testing::{Bench, Graph, digest_of, node, tensor};
 
 fn array(array: impl Array + 'static) -> ArrayRef {
     Arc::new(array)
@@ -245,19 +245,57 @@ async fn a_graph_that_cannot_run_fails_on_open_in_one_clean_line() {
 }
 
 #[tokio::test]
-async fn a_failure_while_scoring_is_one_clean_line() {
-    // Both inputs are [N,1] in name, but the graph wants three rows of the second.
-    let inputs = vec![tensor("a", Float32, &[-1, 1]), tensor("b", Float32, &[3])];
-    let graph = Graph::of("Add", inputs, tensor("y", Float32, &[-1, -1]));
-    let column = || array(Float32Array::from(vec![1.0, 2.0]));
-    let error = score(&graph, DataType::Float32, vec![column(), column()])
+async fn a_failure_while_scoring_is_one_clean_line_and_the_model_lives_on() {
+    let bench = Bench::new(|options| options.scoring_threads = 1);
+    let mut graph = Graph::linear(&[1.0, 2.0, 3.0]);
+    graph.nodes = vec![node("Gather", &["w", "i"], &["y"])];
+    graph.inputs = vec![tensor("i", Int64, &[-1])];
+    let binding = bench.bind(&graph, DataType::Float32);
+    let model = bench.host.open(&binding).await.unwrap();
+    let column = |rows: Vec<i64>| feed(vec![array(Int64Array::from(rows))]);
+    let error = model.score(column(vec![0, 7])).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Model);
+    let expected = format!(
+        "model 'tip' ({}) failed while scoring: operator Gather: indices",
+        binding.digest.short()
+    );
+    assert!(error.message().starts_with(&expected), "{error}");
+    assert!(!error.message().contains(".cc"), "{error}");
+    let scores = model.score(column(vec![2, 0])).await.unwrap();
+    assert_eq!(&scores, &array(Float32Array::from(vec![3.0, 1.0])));
+}
+
+#[tokio::test]
+async fn a_model_for_a_fixed_number_of_rows_is_refused_on_open() {
+    let bench = Bench::new(|_| ());
+    let graph = Graph::of(
+        "Identity",
+        vec![tensor("x", Float32, &[1, 1])],
+        tensor("y", Float32, &[1, 1]),
+    );
+    let error = bench
+        .host
+        .open(&bench.bind(&graph, DataType::Float32))
         .await
         .unwrap_err();
-    assert_eq!(error.code(), ErrorCode::Model);
+    assert_eq!(error.code(), ErrorCode::Invalid);
     assert!(
-        error.message().contains("failed while scoring: ") && !error.message().contains(".cc"),
+        error.message().contains("input 'x' takes 1 rows at a time"),
         "{error}"
     );
+}
+
+/// Whoever loads may leave half-way; those who wait for the load must not notice.
+#[tokio::test]
+async fn an_open_that_is_given_up_does_not_lose_the_load_for_others() {
+    let bench = Bench::new(|_| ());
+    let binding = bench.bind(&Graph::linear(&[2.0]), DataType::Float32);
+    let mut first = Box::pin(bench.host.open(&binding));
+    let mut second = Box::pin(bench.host.open(&binding));
+    assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+    drop(first);
+    second.await.unwrap();
+    assert_eq!(bench.host.stats()[0].loads, 1);
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use arrow::array::{ArrayRef, new_empty_array};
 use arrow::buffer::MutableBuffer;
 use arrow::datatypes::DataType;
 use ort::session::{Session, SessionInputValue};
-use whimbrel_predict::binding::Binding;
+use whimbrel_predict::binding::{Binding, InputElement};
 use whimbrel_predict::runtime::Feed;
-use whimbrel_predict::signature::ElementType;
+use whimbrel_predict::signature::{ElementType, TensorSpec};
 use whimbrel_proto::{Error, ErrorCode};
 
 /// Buffers that one thread uses again for every feed, one per model input.
@@ -52,64 +52,66 @@ struct InputPlan {
     lanes: Vec<String>,
 }
 
+impl InputPlan {
+    fn new(
+        who: &str,
+        spec: &TensorSpec,
+        lanes: Vec<String>,
+        columns: Range<usize>,
+    ) -> Result<Self, Error> {
+        let name = &spec.name;
+        let has_lanes = match spec.shape.len() {
+            1 => false,
+            2 => true,
+            rank => {
+                let message =
+                    format!("{who}: input '{name}' has {rank} dimensions; columns feed 1 or 2");
+                return Err(Error::new(ErrorCode::Invalid, message));
+            }
+        };
+        if let Some(rows) = spec.shape.first().filter(|rows| **rows >= 0) {
+            let message =
+                format!("{who}: input '{name}' takes {rows} rows at a time, no more and no fewer");
+            return Err(Error::new(ErrorCode::Invalid, message)
+                .with_hint("export the model with a dynamic first dimension"));
+        }
+        if lanes.is_empty() || (lanes.len() > 1 && !has_lanes) {
+            let message = format!("{who}: {} columns feed input '{name}'", lanes.len());
+            return Err(Error::new(ErrorCode::Bug, message));
+        }
+        Ok(Self {
+            name: name.clone(),
+            element: spec.element,
+            has_lanes,
+            columns,
+            lanes,
+        })
+    }
+}
+
 impl FeedPlan {
     pub(super) fn new(binding: &Binding) -> Result<Self, Error> {
         let who = format!("model '{}' ({})", binding.alias, binding.digest.short());
-        let mut inputs = Vec::with_capacity(binding.signature.inputs.len());
-        let mut first = 0;
+        let (mut inputs, mut first) = (Vec::with_capacity(binding.signature.inputs.len()), 0);
         for (index, spec) in binding.signature.inputs.iter().enumerate() {
-            let lanes: Vec<_> = binding
-                .elements
-                .iter()
-                .skip(first)
-                .take_while(|lane| lane.input == index)
-                .collect();
-            let has_lanes = match spec.shape.len() {
-                1 => false,
-                2 => true,
-                rank => {
-                    return Err(Error::new(
-                        ErrorCode::Invalid,
-                        format!(
-                            "{who}: input '{}' has {rank} dimensions; columns feed one or two",
-                            spec.name
-                        ),
-                    ));
-                }
-            };
-            if lanes.is_empty() || (lanes.len() > 1 && !has_lanes) {
-                let fed = lanes.len();
-                return Err(Error::new(
-                    ErrorCode::Bug,
-                    format!("{who}: {fed} columns feed input '{}'", spec.name),
-                ));
-            }
-            inputs.push(InputPlan {
-                name: spec.name.clone(),
-                element: spec.element,
-                has_lanes,
-                columns: first..first + lanes.len(),
-                lanes: lanes.iter().map(|lane| lane.name.clone()).collect(),
-            });
-            first += lanes.len();
+            let own = |element: &&InputElement| element.input == index;
+            let lanes = binding.elements[first..].iter().take_while(own);
+            let lanes: Vec<_> = lanes.map(|lane| lane.name.clone()).collect();
+            let columns = first..first + lanes.len();
+            first = columns.end;
+            inputs.push(InputPlan::new(&who, spec, lanes, columns)?);
         }
         if first != binding.elements.len() {
-            return Err(Error::new(
-                ErrorCode::Bug,
-                format!("{who}: its columns are not in the order of its inputs"),
-            ));
+            let message = format!("{who}: its columns are not in the order of its inputs");
+            return Err(Error::new(ErrorCode::Bug, message));
         }
-        let output = binding
-            .signature
-            .outputs
-            .first()
-            .ok_or_else(|| Error::new(ErrorCode::Model, format!("{who} has no output")))?
-            .name
-            .clone();
+        let output = binding.signature.outputs.first();
+        let output =
+            output.ok_or_else(|| Error::new(ErrorCode::Model, format!("{who} has no output")))?;
         Ok(Self {
             who,
             inputs,
-            output,
+            output: output.name.clone(),
             returns: binding.returns.clone(),
         })
     }
