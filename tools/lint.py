@@ -20,7 +20,7 @@ import rust_scan
 FILE_LINES = 600
 FUNCTION_LINES = 100
 
-# Who may see whom. `tests` and `bench` see everything.
+# Who may see whom. `tests` sees everything.
 ARROWS = {
     "whimbrel-proto": set(),
     "whimbrel-predict": {"whimbrel-proto"},
@@ -28,7 +28,7 @@ ARROWS = {
     "whimbrel-executor": {"whimbrel-proto", "whimbrel-predict"},
     "whimbrel": {"whimbrel-proto", "whimbrel-scheduler", "whimbrel-executor"},
 }
-FREE_CRATES = {"whimbrel-tests", "whimbrel-bench"}
+FREE_CRATES = {"whimbrel-tests"}
 # Only behind the client's feature `embedded`.
 EMBEDDED = {"whimbrel-scheduler", "whimbrel-executor"}
 # Foreign crates that one crate of ours owns.

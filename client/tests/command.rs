@@ -1,5 +1,7 @@
 //! The command as a shell sees it: what it prints where, and its exit code. Nothing here needs a pool that answers.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;

@@ -91,7 +91,12 @@ impl FromStr for ElementType {
         Self::ALL
             .into_iter()
             .find(|element| element.name() == text)
-            .ok_or_else(|| Error::new(ErrorCode::Invalid, format!("'{text}' is not a tensor element type")))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorCode::Invalid,
+                    format!("'{text}' is not a tensor element type"),
+                )
+            })
     }
 }
 

@@ -214,8 +214,15 @@ impl From<&Error> for ErrorDetail {
 
 impl From<ErrorDetail> for Error {
     fn from(detail: ErrorDetail) -> Self {
-        let ErrorDetail { code, message, hint } = detail;
-        let error = Self::new(ErrorCode::from_name(&code).unwrap_or(ErrorCode::Bug), message);
+        let ErrorDetail {
+            code,
+            message,
+            hint,
+        } = detail;
+        let error = Self::new(
+            ErrorCode::from_name(&code).unwrap_or(ErrorCode::Bug),
+            message,
+        );
         if hint.is_empty() {
             error
         } else {
@@ -250,7 +257,8 @@ mod tests {
     #[test]
     fn every_code_survives_the_wire_with_its_message_and_hint() {
         for code in ErrorCode::ALL {
-            let error = Error::new(code, "table 'trips' has no column 'x'").with_hint("did you mean 'y'?");
+            let error =
+                Error::new(code, "table 'trips' has no column 'x'").with_hint("did you mean 'y'?");
             assert_eq!(Error::from(Status::from(error.clone())), error);
         }
     }
@@ -258,7 +266,10 @@ mod tests {
     #[test]
     fn a_foreign_status_keeps_its_class() {
         let error = Error::from(Status::not_found("no such ticket"));
-        assert_eq!((error.code(), error.message()), (ErrorCode::NotFound, "no such ticket"));
+        assert_eq!(
+            (error.code(), error.message()),
+            (ErrorCode::NotFound, "no such ticket")
+        );
     }
 
     #[test]

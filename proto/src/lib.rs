@@ -5,7 +5,11 @@ pub mod error;
 pub mod ids;
 
 /// Generated from `proto/whimbrel/v1`.
-#[expect(clippy::allow_attributes, unused_qualifications, reason = "generated code")]
+#[expect(
+    clippy::allow_attributes,
+    unused_qualifications,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("whimbrel.v1");
 }

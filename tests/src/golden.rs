@@ -5,17 +5,21 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("golden")
+        .join(name)
 }
 
 /// True when golden files are being rewritten.
+#[expect(clippy::disallowed_methods, reason = "the one setting of the suites")]
 pub fn writing() -> bool {
     std::env::var("WHIMBREL_GOLDEN").is_ok_and(|mode| mode == "write")
 }
 
 /// The golden file's text.
 pub fn read(name: &str) -> Result<String> {
-    std::fs::read_to_string(path(name)).with_context(|| format!("read golden {name}; `make golden` writes it"))
+    std::fs::read_to_string(path(name))
+        .with_context(|| format!("read golden {name}; `make golden` writes it"))
 }
 
 /// Rewrites the golden file.

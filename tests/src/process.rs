@@ -12,14 +12,14 @@ use serde_json::Value;
 
 /// The binary under test: built by the same cargo run, beside the test binary's folder.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("WHIMBREL_BIN") {
-        return Ok(path.into());
-    }
     let own = std::env::current_exe().context("find the test binary")?;
     let folder = own.ancestors().nth(2).context("find the target folder")?;
     let binary = folder.join("whimbrel");
     if !binary.exists() {
-        bail!("{} is missing: build it with `cargo build --workspace`", binary.display());
+        bail!(
+            "{} is missing: build it with `cargo build --workspace`",
+            binary.display()
+        );
     }
     Ok(binary)
 }
@@ -64,10 +64,18 @@ impl Process {
             }
         });
         let ready = receive.recv_timeout(Duration::from_secs(60));
-        let mut process = Self { name: name.to_owned(), child, log, ready: Value::Null };
+        let mut process = Self {
+            name: name.to_owned(),
+            child,
+            log,
+            ready: Value::Null,
+        };
         match ready {
             Ok(value) => process.ready = value,
-            Err(_) => bail!("{name} did not say that it is ready\n{}", process.log_tail()),
+            Err(_) => bail!(
+                "{name} did not say that it is ready\n{}",
+                process.log_tail()
+            ),
         }
         Ok(process)
     }
@@ -78,15 +86,24 @@ impl Process {
 
     /// A field of the ready line, as text.
     pub fn field(&self, key: &str) -> Result<String> {
-        let value = self.ready.get(key).with_context(|| format!("{} printed no '{key}': {}", self.name, self.ready))?;
-        Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        let value = self
+            .ready
+            .get(key)
+            .with_context(|| format!("{} printed no '{key}': {}", self.name, self.ready))?;
+        Ok(value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned))
     }
 
     pub fn signal(&self, signal: i32) -> Result<()> {
         let pid = i32::try_from(self.child.id()).context("pid")?;
         // SAFETY: sends a signal to a child that is not reaped yet, so the pid is still its own.
         if unsafe { libc::kill(pid, signal) } != 0 {
-            bail!("signal {signal} to {}: {}", self.name, std::io::Error::last_os_error());
+            bail!(
+                "signal {signal} to {}: {}",
+                self.name,
+                std::io::Error::last_os_error()
+            );
         }
         Ok(())
     }
@@ -99,6 +116,10 @@ impl Process {
     }
 
     /// Waits for its end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a deadline in real time is meant"
+    )]
     pub fn wait_exit(&mut self, deadline: Duration) -> Result<ExitStatus> {
         let started = std::time::Instant::now();
         loop {
@@ -106,7 +127,11 @@ impl Process {
                 return Ok(status);
             }
             if started.elapsed() > deadline {
-                bail!("{} still runs after {deadline:?}\n{}", self.name, self.log_tail());
+                bail!(
+                    "{} still runs after {deadline:?}\n{}",
+                    self.name,
+                    self.log_tail()
+                );
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
@@ -124,22 +149,41 @@ impl Process {
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
-        format!("--- {} ---\n{}", self.name, lines[lines.len().saturating_sub(40)..].join("\n"))
+        format!(
+            "--- {} ---\n{}",
+            self.name,
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        )
     }
 
     /// CPU seconds it has used so far.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).context("read stat")?;
-        let fields: Vec<_> = stat.rsplit_once(')').context("parse stat")?.1.split_whitespace().collect();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).context("read stat")?;
+        let fields: Vec<_> = stat
+            .rsplit_once(')')
+            .context("parse stat")?
+            .1
+            .split_whitespace()
+            .collect();
         let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
         Ok(ticks / 100.0)
     }
 
     /// Its peak resident memory in bytes.
     pub fn peak_rss(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).context("read status")?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("find VmHWM")?;
-        Ok(line.split_whitespace().nth(1).context("parse VmHWM")?.parse::<u64>()? * 1024)
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .context("read status")?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .context("find VmHWM")?;
+        Ok(line
+            .split_whitespace()
+            .nth(1)
+            .context("parse VmHWM")?
+            .parse::<u64>()?
+            * 1024)
     }
 }
 
@@ -150,7 +194,13 @@ impl Drop for Process {
             let _ = self.child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("{}", self.log_tail());
+            #[expect(
+                clippy::print_stderr,
+                reason = "a failing test shows what its processes said"
+            )]
+            {
+                eprintln!("{}", self.log_tail());
+            }
         }
     }
 }

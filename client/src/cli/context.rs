@@ -136,24 +136,24 @@ impl Context {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// Ctrl-C, SIGTERM and SIGHUP.
-    OnAnySignal,
+    AnySignal,
     /// SIGTERM and SIGHUP: Ctrl-C means something smaller.
-    OnTermination,
+    Termination,
     /// Ctrl-C alone.
-    OnInterrupt,
+    Interrupt,
 }
 
 impl End {
     /// Does work until it is done or a signal ends it.
     pub(crate) async fn or<T>(self, work: impl Future<Output = T>) -> Result<T, Failure> {
         let kinds: &[SignalKind] = match self {
-            Self::OnAnySignal => &[
+            Self::AnySignal => &[
                 SignalKind::interrupt(),
                 SignalKind::terminate(),
                 SignalKind::hangup(),
             ],
-            Self::OnTermination => &[SignalKind::terminate(), SignalKind::hangup()],
-            Self::OnInterrupt => &[SignalKind::interrupt()],
+            Self::Termination => &[SignalKind::terminate(), SignalKind::hangup()],
+            Self::Interrupt => &[SignalKind::interrupt()],
         };
         let signals = kinds
             .iter()

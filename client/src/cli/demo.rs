@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &DemoArgs) -> Result<(), Failur
         |error| crate::cli::console::cannot_write(&args.out.display().to_string(), &error);
     std::fs::create_dir_all(&args.out).map_err(unwritable)?;
     context
-        .with_pool(End::OnAnySignal, async |client| {
+        .with_pool(End::AnySignal, async |client| {
             Demo {
                 console: context.console,
                 client,

@@ -58,7 +58,7 @@ pub(crate) async fn let_others_finish(console: Console, pool: &mut Pool, client:
             pool.drain(FETCH_GRACE).await;
         }
     };
-    if End::OnAnySignal.or(wait).await.is_err() {
+    if End::AnySignal.or(wait).await.is_err() {
         console.note("ending the queries of other commands");
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::table::absolute_uri;
 pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), Failure> {
     let console = context.console;
     context
-        .with_pool(End::OnAnySignal, async |client| match &command {
+        .with_pool(End::AnySignal, async |client| match &command {
             ModelCommand::Bind(args) => bind(console, &client, args).await,
             ModelCommand::List => list(console, &client).await,
             ModelCommand::Show { alias } => show(console, &client.get_model(alias).await?),

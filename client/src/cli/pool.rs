@@ -14,7 +14,7 @@ pub(crate) async fn run(context: &Context, command: PoolCommand) -> Result<(), F
     let PoolCommand::Status = command;
     let console = context.console;
     context
-        .with_pool(End::OnAnySignal, async |client| {
+        .with_pool(End::AnySignal, async |client| {
             show(console, &client.pool_status().await?)
         })
         .await

@@ -15,7 +15,7 @@ use crate::cli::failure::Failure;
 pub(crate) async fn run(context: &Context, command: TableCommand) -> Result<(), Failure> {
     let console = context.console;
     context
-        .with_pool(End::OnAnySignal, async |client| match &command {
+        .with_pool(End::AnySignal, async |client| match &command {
             TableCommand::Add(args) => add(console, &client, args).await,
             TableCommand::List => list(console, &client).await,
             TableCommand::Show { name } => show(console, &client, name).await,

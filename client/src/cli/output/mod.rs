@@ -52,7 +52,7 @@ impl Target {
             stdout_is_terminal,
         } = wish;
         if let Some(path) = file {
-            let by_ending = || format_of(path).or(json.then_some(Format::Json));
+            let by_ending = || format_of(path).or_else(|| json.then_some(Format::Json));
             let format = format.or_else(by_ending).ok_or_else(|| {
                 Failure::usage(
                     format!("-o {}: the ending names no format", path.display()),

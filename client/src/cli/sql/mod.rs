@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure>
             ));
         }
         return context
-            .with_pool(End::OnTermination, async |client| {
+            .with_pool(End::Termination, async |client| {
                 repl::run(context, &client, &target).await
             })
             .await;
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure>
         ));
     }
     context
-        .with_pool(End::OnAnySignal, async |client| {
+        .with_pool(End::AnySignal, async |client| {
             run_all(context, &client, &statements, &target).await
         })
         .await

@@ -88,7 +88,7 @@ impl Session<'_> {
         let done = match Meta::parse(text) {
             Some(Meta::Quit) => return Ok(true),
             Some(meta) => self.answer_meta(meta).await,
-            None => End::OnInterrupt.or(self.answer_sql(text)).await.flatten(),
+            None => End::Interrupt.or(self.answer_sql(text)).await.flatten(),
         };
         match done {
             Ok(()) => {}

@@ -24,7 +24,7 @@ pub(crate) fn split(text: &str) -> Split<'_> {
     let mut first_word = None;
     let mut at = 0;
     while let Some(next) = text[at..].chars().next() {
-        let end = at + skip(&text[at..]).unwrap_or(next.len_utf8());
+        let end = at + skip(&text[at..]).unwrap_or_else(|| next.len_utf8());
         if next == ';' {
             statements.extend(first_word.take().map(|from| statement(text, from, at)));
         } else if first_word.is_none() && !next.is_whitespace() && !is_comment(&text[at..]) {

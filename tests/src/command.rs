@@ -1,0 +1,49 @@
+//! Runs the `whimbrel` command as a user would, and writes down what they would see.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::process::binary;
+
+/// What a command printed and how it ended.
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// For a golden file: exit code and both outputs, with this machine's paths and addresses taken out.
+    pub fn transcript(&self, replace: &[(&str, &str)]) -> String {
+        let mut text = format!("exit {}\n", self.code);
+        for line in self.stdout.lines().chain(self.stderr.lines()) {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        for (from, to) in replace {
+            text = text.replace(from, to);
+        }
+        text
+    }
+}
+
+/// Runs `whimbrel ARGS` in `folder` to its end.
+pub fn run(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Outcome> {
+    let mut command = Command::new(binary()?);
+    command
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env_remove("WHIMBREL_POOL");
+    if let Some(pool) = pool {
+        command.env("WHIMBREL_POOL", pool);
+    }
+    let output = command.output().context("run whimbrel")?;
+    Ok(Outcome {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).context("stdout is not text")?,
+        stderr: String::from_utf8(output.stderr).context("stderr is not text")?,
+    })
+}

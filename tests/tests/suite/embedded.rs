@@ -1,0 +1,76 @@
+//! Embedded pools come and go in one process and leave nothing behind.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use whimbrel_tests::data::Datasets;
+use whimbrel_tests::pool::Asker;
+
+/// Names of this process's threads and the targets of its open descriptors.
+fn footprint() -> Result<(Vec<String>, BTreeSet<String>)> {
+    let mut threads = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        // A thread may end while its entry is read.
+        if let Ok(name) = std::fs::read_to_string(task?.path().join("comm")) {
+            threads.push(name.trim().to_owned());
+        }
+    }
+    let mut files = BTreeSet::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        if let Ok(target) = std::fs::read_link(entry?.path()) {
+            files.insert(target.to_string_lossy().into_owned());
+        }
+    }
+    threads.sort();
+    Ok((threads, files))
+}
+
+#[test]
+fn ten_pools_in_one_process_leave_nothing_behind() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let datasets = Datasets::write(folder.path())?;
+    let state = folder.path().join("state");
+    let (threads_before, files_before) = footprint()?;
+    for round in 0..10 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let pool = whimbrel_tests::embedded(&state).await.context("start")?;
+            let client = Asker(pool.client().await?);
+            if round == 0 {
+                client.add_table("trips", &datasets.trips).await?;
+                client.bind_model("fare", "fare").await?;
+            }
+            ensure!(
+                client
+                    .rows("SELECT count(PREDICT('fare', *)) FROM trips", false)
+                    .await?
+                    .len()
+                    == 1
+            );
+            drop(client);
+            pool.stop().await.context("stop")
+        })?;
+    }
+    let (threads_after, files_after) = footprint()?;
+    ensure!(
+        threads_before == threads_after,
+        "threads before {threads_before:?}, after {threads_after:?}"
+    );
+    let left: Vec<_> = files_after
+        .difference(&files_before)
+        .filter(|file| !file.contains("libonnxruntime"))
+        .collect();
+    ensure!(left.is_empty(), "open files left: {left:?}");
+    let names: Vec<_> = std::fs::read_dir(&state)?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()?;
+    ensure!(
+        names
+            .iter()
+            .all(|name| name == "state.redb" || name == "models"),
+        "left in the state folder: {names:?}"
+    );
+    Ok(())
+}

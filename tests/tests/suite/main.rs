@@ -1,0 +1,6 @@
+//! The cross-process suites, in one binary: linking the engine is the dearest step of a build.
+
+mod bad_input;
+mod embedded;
+mod faults;
+mod queries;
