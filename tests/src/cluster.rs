@@ -26,14 +26,14 @@ impl Cluster {
         Self::start_with(executors, slots, &[]).await
     }
 
-    /// As `start`, with more flags for the scheduler.
+    /// As `start`, with settings for the scheduler's environment.
     pub async fn start_with(
         executors: usize,
         slots: usize,
-        scheduler_flags: &[&str],
+        settings: &[(&str, &str)],
     ) -> Result<Self> {
         let folder = tempfile::tempdir().context("create the pool's folder")?;
-        let mut args: Vec<String> = [
+        let args: Vec<String> = [
             "scheduler",
             "--json",
             "--port",
@@ -45,8 +45,7 @@ impl Cluster {
         ]
         .map(str::to_owned)
         .into();
-        args.extend(scheduler_flags.iter().map(|flag| (*flag).to_owned()));
-        let scheduler = Process::start("scheduler", folder.path(), &args)?;
+        let scheduler = Process::start("scheduler", folder.path(), &args, settings)?;
         let pool = format!("http://{}", scheduler.field("client_address")?);
         let cluster_address = scheduler.field("cluster_address")?;
         let mut cluster = Self {
@@ -84,7 +83,7 @@ impl Cluster {
         ]
         .map(str::to_owned);
         self.executors
-            .push(Process::start(&name, self.folder.path(), &args)?);
+            .push(Process::start(&name, self.folder.path(), &args, &[])?);
         Ok(self.executors.len() - 1)
     }
 

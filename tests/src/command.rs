@@ -29,8 +29,8 @@ impl Outcome {
     }
 }
 
-/// Runs `whimbrel ARGS` in `folder` to its end.
-pub fn run(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Outcome> {
+/// `whimbrel ARGS` in `folder`, asking the pool at this address or one of its own.
+pub fn command(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command
         .args(args)
@@ -40,7 +40,14 @@ pub fn run(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Outcome> 
     if let Some(pool) = pool {
         command.env("WHIMBREL_POOL", pool);
     }
-    let output = command.output().context("run whimbrel")?;
+    Ok(command)
+}
+
+/// Runs `whimbrel ARGS` in `folder` to its end.
+pub fn run(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Outcome> {
+    let output = command(folder, pool, args)?
+        .output()
+        .context("run whimbrel")?;
     Ok(Outcome {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).context("stdout is not text")?,

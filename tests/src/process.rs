@@ -34,14 +34,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `whimbrel ARGS` and waits for its line of JSON.
-    pub fn start(name: &str, folder: &Path, args: &[String]) -> Result<Self> {
+    /// Starts `whimbrel ARGS` with these settings in its environment, and waits for its line of JSON.
+    pub fn start(
+        name: &str,
+        folder: &Path,
+        args: &[String],
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let mut command = Command::new(binary()?);
         command
             .args(args)
             .current_dir(folder)
             .env_remove("WHIMBREL_POOL")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).context("create the log")?);

@@ -21,7 +21,9 @@ const COMMAND_DEFAULT: &str =
 pub(crate) fn for_daemons(environment: &Environment, format: LogFormat) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(environment, DAEMON_DEFAULT)?)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // They would be printed where nobody reads, which panics.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => log
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
@@ -35,7 +37,9 @@ pub(crate) fn for_daemons(environment: &Environment, format: LogFormat) -> Resul
 pub(crate) fn for_commands(environment: &Environment) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(environment, COMMAND_DEFAULT)?)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // They would be printed where nobody reads, which panics.
+        .log_internal_errors(false);
     log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     Ok(())

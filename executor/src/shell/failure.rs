@@ -72,6 +72,27 @@ fn failed_task(error: &Error, later_counts: bool) -> FailedTask {
     }
 }
 
+/// The error under whatever Ballista wrapped it in: a chain of sources ends at Ballista's.
+pub(crate) fn unwrapped(error: &DataFusionError) -> &(dyn StdError + Send + Sync + 'static) {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            unwrapped(inner)
+        }
+        DataFusionError::Shared(inner) => unwrapped(inner),
+        DataFusionError::External(inner) => {
+            if let Some(inner) = inner.downcast_ref::<DataFusionError>() {
+                return unwrapped(inner);
+            }
+            match inner.downcast_ref::<BallistaError>() {
+                Some(BallistaError::DataFusionError(inner)) => unwrapped(inner),
+                Some(BallistaError::ArrowError(inner)) => inner.as_ref(),
+                Some(_) | None => error,
+            }
+        }
+        _ => error,
+    }
+}
+
 /// The pool's error for whatever the engine raised.
 pub(crate) fn classify(error: &DataFusionError, files: &[String]) -> Error {
     if let Some(own) = whimbrel_predict::error::find(error) {

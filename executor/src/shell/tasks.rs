@@ -15,13 +15,16 @@ use ballista_executor::execution_engine::QueryStageExecutor;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use whimbrel_predict::locate::broken_row;
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
 
 use super::Shared;
-use super::failure::{Failure, classify};
+use super::failure::{Failure, classify, unwrapped};
 use super::outbox::Outcome;
 use super::table::Accepted;
 use crate::clock::{now_ms, pause};
@@ -221,7 +224,8 @@ async fn execute(
     };
     let stage = shared.engine.stage(task, token).map_err(failed)?;
     let context = shared.engine.context(task, name(task));
-    let work = AssertUnwindSafe(stage.execute_query_stage(task.task_id, context)).catch_unwind();
+    let work = stage.execute_query_stage(task.task_id, Arc::clone(&context));
+    let work = AssertUnwindSafe(work).catch_unwind();
     let let_go = async {
         token.cancelled().await;
         pause(CLOSE).await;
@@ -231,7 +235,11 @@ async fn execute(
         () = let_go => return Err(Failure::cancelled()),
     };
     let partitions = match ended {
-        Ok(result) => result.map_err(failed)?,
+        Ok(Ok(partitions)) => partitions,
+        Ok(Err(error)) => match located(task, &context, &error, token).await {
+            Some(row) => return Err(Failure::from_error(row, true)),
+            None => return Err(failed(error)),
+        },
         Err(panic) => return Err(Failure::from_error(panicked(panic.as_ref()), true)),
     };
     if token.is_cancelled() {
@@ -246,6 +254,18 @@ async fn execute(
         window_state,
     };
     Ok((successful, metrics(stage.as_ref())))
+}
+
+/// The row of a CSV file that the task could not read, by file and line.
+async fn located(
+    task: &TaskDefinition,
+    context: &TaskContext,
+    error: &DataFusionError,
+    token: &CancellationToken,
+) -> Option<Error> {
+    let partition = *task.global_output_partition_ids.first()?;
+    let search = broken_row(&task.plan, partition, context, unwrapped(error));
+    token.run_until_cancelled(search).await.flatten()
 }
 
 /// One set per operator, whatever is in it: the scheduler compares the number, and a stage hangs where it differs.

@@ -10,7 +10,6 @@ mod tests;
 use std::sync::Arc;
 
 use arrow::error::ArrowError;
-use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{CsvSource, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
@@ -40,7 +39,7 @@ pub async fn broken_row(
     plan: &Arc<dyn ExecutionPlan>,
     partition: usize,
     context: &TaskContext,
-    error: &DataFusionError,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
 ) -> Option<Error> {
     let text = csv_error(error)?;
     let mut scans = Vec::new();
@@ -106,7 +105,7 @@ fn unlocated(file: &str, text: &str) -> Error {
 }
 
 /// The reader's text, wherever in the chain of causes it is.
-fn csv_error(error: &DataFusionError) -> Option<String> {
+fn csv_error(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<String> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(ArrowError::CsvError(text) | ArrowError::ParseError(text)) =

@@ -1,5 +1,6 @@
 //! Real scans that fail, over an in-memory store: the file and line told are those of the row that was broken.
 
+use datafusion::common::DataFusionError;
 use std::fmt::Write as _;
 
 use datafusion::object_store::memory::InMemory;

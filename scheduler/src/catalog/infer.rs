@@ -404,7 +404,14 @@ fn wider(format: Format, one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
-/// Columns of a text format without any value are text; a table has columns, each of its own name.
+/// Whether nothing is known of any column but its name: the table is of a text format and has no rows.
+pub(super) fn is_untyped(schema: &Schema) -> bool {
+    let mut types = schema.fields().iter().map(|field| field.data_type());
+    types.all(DataType::is_null)
+}
+
+/// Columns of a text format without any value are text, so that later ones are kept as they are. Where no column has one there
+/// are no rows, and NULL fits everything that a query may ask of them. A table has columns, each of its own name.
 fn settle(kind: Kind, file: &str, schema: &Schema) -> Result<SchemaRef, Error> {
     let mut seen = BTreeSet::new();
     if let Some(twice) = schema
@@ -424,7 +431,7 @@ fn settle(kind: Kind, file: &str, schema: &Schema) -> Result<SchemaRef, Error> {
             format!("'{file}' has no columns"),
         ));
     }
-    if kind == Kind::Parquet {
+    if kind == Kind::Parquet || is_untyped(schema) {
         return Ok(schema.clone().into());
     }
     let fields = schema.fields().iter().map(|field| match field.data_type() {

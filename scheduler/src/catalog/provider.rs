@@ -108,6 +108,23 @@ impl Dataset {
         }
     }
 
+    /// A table that had no rows when it was added has columns without types: rows that came since cannot be read.
+    async fn refuse_late_rows(&self, state: &dyn Session, files: &[Found]) -> Result<(), Error> {
+        let Table {
+            name,
+            uri,
+            format,
+            schema,
+        } = self.table.as_ref();
+        if !infer::is_untyped(schema) || infer::schema_of(state, *format, files).await? == *schema {
+            return Ok(());
+        }
+        let text = format!("table '{name}' had no rows when it was added, and has some now");
+        Err(Error::new(ErrorCode::InputChanged, text).with_hint(format!(
+            "find out its columns' types anew: `whimbrel table add {name} --uri {uri} --replace`"
+        )))
+    }
+
     fn listing(&self, state: &dyn Session, files: &[Found]) -> EngineResult<ListingTable> {
         let urls: Result<Vec<_>, Error> = files.iter().map(infer::url_of).collect();
         let options =
@@ -155,6 +172,8 @@ impl TableProvider for Dataset {
             let schema = project_schema(&self.table.schema, projection.as_ref())?;
             return Ok(ScanResult::new(Arc::new(EmptyExec::new(schema))));
         }
+        let late = self.refuse_late_rows(state, &files).await;
+        late.map_err(engine_error)?;
         self.listing(state, &files)?
             .scan_with_args(state, args)
             .await

@@ -292,7 +292,7 @@ async fn tables_without_rows_keep_their_columns() {
     subject.write("head.csv", "id,fare\n");
     assert_eq!(
         subject.add("head", "head.csv").await.unwrap(),
-        "id Utf8, fare Utf8"
+        "id Null, fare Null"
     );
     assert!(
         subject
@@ -307,6 +307,13 @@ async fn tables_without_rows_keep_their_columns() {
             .await
             .unwrap(),
         ""
+    );
+    subject.write("head.csv", "id,fare\n1,2\n");
+    let late = subject.query("SELECT id FROM pool.public.head").await;
+    let late = late.unwrap_err();
+    assert_eq!(
+        late.message(),
+        "table 'head' had no rows when it was added, and has some now"
     );
     // A file without rows says nothing about the types of another.
     subject.write("mixed/a.csv", "id,fare\n");

@@ -114,6 +114,10 @@ const CASES: &[(&str, &[&str])] = &[
         "table_twice",
         &["table", "add", "trips", "--uri", "zones.parquet"],
     ),
+    (
+        "table_of_a_broken_file",
+        &["table", "add", "t", "--uri", "broken_from_the_start.csv"],
+    ),
     ("drop_unknown", &["table", "drop", "trip"]),
     (
         "broken_csv_row",
@@ -180,8 +184,13 @@ async fn every_bad_input_gets_its_line() -> Result<()> {
     for model in ["fare", "unknown_operator"] {
         std::fs::copy(data::model(model)?, folder.join(format!("{model}.onnx")))?;
     }
-    write_broken(&folder.join("broken.csv"), &datasets.trips_csv)?;
-    std::fs::copy(&datasets.trips_csv, folder.join("vanishing.csv"))?;
+    for table in ["broken", "vanishing"] {
+        std::fs::copy(&datasets.trips_csv, folder.join(format!("{table}.csv")))?;
+    }
+    write_broken(
+        &folder.join("broken_from_the_start.csv"),
+        &datasets.trips_csv,
+    )?;
     let client = cluster.client().await?;
     for (table, path) in datasets.tables() {
         client.add_table(table, path).await?;
@@ -194,6 +203,8 @@ async fn every_bad_input_gets_its_line() -> Result<()> {
     client.bind_model("fare", "fare").await?;
     client.bind_model("one_value", "one_value").await?;
     client.bind_model("fails", "fails_above_two").await?;
+    // Rows break and files vanish after the table was added.
+    write_broken(&folder.join("broken.csv"), &datasets.trips_csv)?;
     std::fs::remove_file(folder.join("vanishing.csv"))?;
     let address = cluster.address().to_owned();
     let failures = tokio::task::spawn_blocking(move || transcripts(&folder, &address)).await??;
@@ -225,16 +236,20 @@ async fn an_empty_dataset_has_no_rows_and_the_right_schema() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_without_executors_says_so() -> Result<()> {
-    let cluster = Cluster::start_with(0, 0, &["--executor-wait", "1s"]).await?;
+    let cluster = Cluster::start_with(0, 0, &[("WHIMBREL_EXECUTOR_WAIT", "1s")]).await?;
     let (folder, address) = (cluster.folder().to_owned(), cluster.address().to_owned());
+    let datasets = Datasets::write(&folder)?;
+    let client = cluster.client().await?;
+    client.add_table("trips", &datasets.trips).await?;
     let outcome = tokio::task::spawn_blocking(move || {
         run(
             &folder,
             Some(&address),
-            &["sql", "SELECT count(*) FROM (VALUES (1), (2)) v"],
+            &["sql", "SELECT sum(trip_id) FROM trips"],
         )
     })
     .await??;
+    ensure!(outcome.code != 0, "it went through: {}", outcome.stdout);
     golden::check("errors/no_executor.txt", &outcome.transcript(&[]))
 }
 

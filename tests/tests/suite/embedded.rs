@@ -30,6 +30,12 @@ fn ten_pools_in_one_process_leave_nothing_behind() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let datasets = Datasets::write(folder.path())?;
     let state = folder.path().join("state");
+    // tokio's own pipe for signals stays once a runtime was there.
+    drop(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+    );
     let (threads_before, files_before) = footprint()?;
     for round in 0..10 {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -72,5 +78,19 @@ fn ten_pools_in_one_process_leave_nothing_behind() -> Result<()> {
             .all(|name| name == "state.redb" || name == "models"),
         "left in the state folder: {names:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let query = "SELECT count(*) FROM (VALUES (1)) v";
+    let mut command = whimbrel_tests::command::command(folder.path(), None, &["sql", query])?;
+    command.env("WHIMBREL_LOG", "trace").stderr(writer);
+    let output = command.output()?;
+    ensure!(output.status.success(), "{}", output.status);
+    ensure!(output.stdout == b"count(*)\n1\n", "{:?}", output.stdout);
     Ok(())
 }
