@@ -137,7 +137,10 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     (
         "model_fails_on_a_row",
-        &["sql", "SELECT sum(PREDICT('fails', *)) FROM trips"],
+        &[
+            "sql",
+            "SELECT sum(PREDICT('fails', *)) FROM trips WHERE passenger_count = 4",
+        ],
     ),
     ("unknown_command", &["modle", "list"]),
     ("unknown_flag", &["sql", "SELECT 1", "--fromat", "csv"]),
