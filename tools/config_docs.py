@@ -19,7 +19,8 @@ INTRODUCTION = """# Settings
 
 A daemon's settings are its defaults, then the file of `--config` (TOML, flat keys), then variables (`WHIMBREL_` and the key in
 capitals), then flags. A key that does not exist is refused, with the nearest one that does. `--print-config` prints what holds,
-as the file that would give it. Times are "90s", "5m" or a number of seconds.
+as the file that would give it. Times are "90s", "5m" or a
+number of seconds; sizes are "64MiB", "2GiB" or a number of bytes.
 
 This page is made from the code by `make golden`.
 """

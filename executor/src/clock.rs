@@ -1,6 +1,6 @@
 //! The one place of this crate that asks for the time, for a pause, or for chance.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use whimbrel_proto::Error;
 use whimbrel_proto::ids::ExecutorId;
@@ -12,6 +12,12 @@ pub(crate) fn now_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A point in time to measure from; never jumps.
+#[expect(clippy::disallowed_methods, reason = "this file owns the clock")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// How long ago a file was last written; zero where the file system does not say.

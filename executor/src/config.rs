@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use whimbrel_predict::exec::BATCH_ROWS;
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::units::{Bytes, Span};
+use whimbrel_proto::units::{Bytes, Span};
 
 /// The settings of one executor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,14 +35,14 @@ pub struct Config {
     /// Memory for loaded models ("2GiB" or bytes); the least recently used ones go first. Too little loads models again and
     /// again.
     pub model_cache_bytes: Bytes,
-    /// Rows scored in one run of a model. More rows make fewer calls but leave the CPU cache.
+    /// The most rows scored in one run of a model, 4096 at most. Fewer make more calls; a slow model gets fewer by itself.
     pub batch_rows: usize,
     /// How long a draining executor finishes tasks and keeps serving results before it stops regardless ("90s", or seconds).
     pub drain_grace: Span,
     /// The ONNX Runtime shared library. Empty: the one fetched by `whimbrel setup`.
     pub onnxruntime: PathBuf,
-    /// Seconds between two heartbeats to the scheduler.
-    pub heartbeat_seconds: u64,
+    /// How often it sends a heartbeat to the scheduler ("15s", or seconds).
+    pub heartbeat: Span,
     /// The largest message between scheduler and executor; a task's plan must fit.
     pub max_message_bytes: Bytes,
     /// Memory for sorting, joining and grouping ("8GiB" or bytes); beyond it queries spill to `work_dir` or fail. 0: the
@@ -65,10 +66,10 @@ impl Default for Config {
             slots: 0,
             scoring_threads: 0,
             model_cache_bytes: Bytes::gib(2),
-            batch_rows: 4096,
+            batch_rows: BATCH_ROWS,
             drain_grace: Span::secs(60),
             onnxruntime: PathBuf::new(),
-            heartbeat_seconds: 15,
+            heartbeat: Span::secs(15),
             max_message_bytes: Bytes::mib(64),
             memory_limit: Bytes::default(),
             memory_fraction: 0.3,
@@ -94,14 +95,14 @@ impl Config {
                 "give host:port of the scheduler's cluster port",
             );
         }
-        if self.heartbeat_seconds == 0 {
-            return wrong("heartbeat_seconds", "0".to_owned(), "give at least 1");
+        if self.heartbeat < Span::secs(1) {
+            return wrong("heartbeat", self.heartbeat.to_string(), "give at least 1s");
         }
-        if self.batch_rows == 0 {
+        if !(1..=BATCH_ROWS).contains(&self.batch_rows) {
             return wrong(
                 "batch_rows",
-                "0".to_owned(),
-                "give at least 1; 4096 is a good start",
+                self.batch_rows.to_string(),
+                "give 1 to 4096; more rows at once leave the CPU cache",
             );
         }
         if self.max_message_bytes < Bytes::mib(1) {

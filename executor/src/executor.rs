@@ -214,7 +214,7 @@ fn prepare(
         client_address: with_port(&host, client.port()),
         scheduler: config.scheduler.clone(),
         slots,
-        heartbeat: Duration::from_secs(config.heartbeat_seconds),
+        heartbeat: config.heartbeat.get(),
         result_ttl: config.result_ttl.get(),
         link,
         engine,

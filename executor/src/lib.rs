@@ -8,7 +8,6 @@ pub mod config;
 pub mod host;
 pub mod library;
 pub mod runtime;
-pub mod units;
 
 mod clock;
 mod engine;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::units::Bytes;
+use whimbrel_proto::units::Bytes;
 
 /// What is taken for granted where the system tells nothing.
 const UNKNOWN: Bytes = Bytes::gib(4);

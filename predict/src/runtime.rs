@@ -26,7 +26,7 @@ pub struct Feed {
 pub trait Model: Send + Sync + fmt::Debug {
     /// One value per row of the feed, of the binding's `returns` type.
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>>;
-    /// The most rows that one feed should have.
+    /// The most rows that the next feed should have.
     fn batch_rows(&self) -> usize;
     /// How many feeds one caller should keep under way at once, so that the scoring threads never wait for it.
     fn feeds_ahead(&self) -> usize;

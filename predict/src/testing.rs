@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::binding::{Binding, InputElement, RuntimeKind};
+use crate::exec::BATCH_ROWS;
 use crate::runtime::{Feed, Model, ModelHost};
 use crate::signature::{ElementType, Signature, TensorSpec};
 
@@ -80,7 +81,7 @@ impl Model for SumModel {
     }
 
     fn batch_rows(&self) -> usize {
-        8192
+        BATCH_ROWS
     }
 
     fn feeds_ahead(&self) -> usize {

@@ -1,8 +1,9 @@
-//! The pool's wire contract: the generated gRPC messages, the ids that cross process borders, and the one error type with
-//! its one mapping to and from `tonic::Status`.
+//! The pool's wire contract: the generated gRPC messages, the ids that cross process borders, the units of settings that
+//! both daemons share, and the one error type with its one mapping to and from `tonic::Status`.
 
 pub mod error;
 pub mod ids;
+pub mod units;
 
 /// Generated from `proto/whimbrel/v1`.
 #[expect(

@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use whimbrel_proto::units::{Bytes, Span};
 use whimbrel_proto::{Error, ErrorCode};
 
 /// Settings of `whimbrel scheduler`.
@@ -31,33 +31,27 @@ pub struct Config {
     pub client_token_file: Option<PathBuf>,
     /// An executor whose engine heartbeat is missing for this long is given up and its tasks run elsewhere. A broken
     /// connection is noticed much earlier, see `report_timeout`.
-    #[serde(with = "human")]
-    pub heartbeat_timeout: Duration,
+    pub heartbeat_timeout: Span,
     /// An executor whose reports are missing for this long is given up. Short notices a lost machine sooner; long forgives
     /// a machine that stalls.
-    #[serde(with = "human")]
-    pub report_timeout: Duration,
+    pub report_timeout: Span,
     /// How long a query waits for an executor when the pool has none, before it fails and says so.
-    #[serde(with = "human")]
-    pub executor_wait: Duration,
+    pub executor_wait: Span,
     /// How long the rows of a finished query can be fetched. They lie on the executors' disks for that time.
-    #[serde(with = "human")]
-    pub result_ttl: Duration,
+    pub result_ttl: Span,
     /// A session that no call has used for this long is forgotten, with its settings and temporary views.
-    #[serde(with = "human")]
-    pub session_ttl: Duration,
+    pub session_ttl: Span,
     /// On SIGTERM: how long running queries may take to finish, and finished ones may take to be fetched.
-    #[serde(with = "human")]
-    pub drain_grace: Duration,
+    pub drain_grace: Span,
     /// How many partitions a query is cut into per slot of the pool. More balances better and gives first rows earlier; fewer
     /// has less overhead per partition.
     pub partitions_per_slot: usize,
     /// The most partitions a query is cut into, however large the pool is.
     pub max_partitions: usize,
-    /// The largest gRPC message in bytes, to and from clients and executors. A plan with very many files needs more.
-    pub max_message_bytes: usize,
-    /// The longest SQL text in bytes.
-    pub max_sql_bytes: usize,
+    /// The largest gRPC message ("64MiB" or bytes), to and from clients and executors. A plan with very many files needs more.
+    pub max_message_bytes: Bytes,
+    /// The longest SQL text ("256KiB" or bytes).
+    pub max_sql_bytes: Bytes,
 }
 
 impl Default for Config {
@@ -71,16 +65,16 @@ impl Default for Config {
             storage: String::new(),
             client_token: String::new(),
             client_token_file: None,
-            heartbeat_timeout: Duration::from_secs(60),
-            report_timeout: Duration::from_secs(5),
-            executor_wait: Duration::from_secs(30),
-            result_ttl: Duration::from_secs(15 * 60),
-            session_ttl: Duration::from_secs(30 * 60),
-            drain_grace: Duration::from_secs(60),
+            heartbeat_timeout: Span::secs(60),
+            report_timeout: Span::secs(5),
+            executor_wait: Span::secs(30),
+            result_ttl: Span::secs(15 * 60),
+            session_ttl: Span::secs(30 * 60),
+            drain_grace: Span::secs(60),
             partitions_per_slot: 4,
             max_partitions: 2048,
-            max_message_bytes: 64 * 1024 * 1024,
-            max_sql_bytes: 256 * 1024,
+            max_message_bytes: Bytes::mib(64),
+            max_sql_bytes: Bytes::new(256 << 10),
         }
     }
 }
@@ -110,18 +104,16 @@ impl Config {
         if self.max_partitions < MIN_PARTITIONS {
             return bad("max_partitions", "at least 4");
         }
-        if self.max_message_bytes < 1024 * 1024 {
-            return bad("max_message_bytes", "at least 1048576");
+        if self.max_message_bytes < Bytes::mib(1) {
+            return bad("max_message_bytes", "at least 1MiB");
         }
-        if self.report_timeout < Duration::from_secs(2) {
+        if self.report_timeout < Span::secs(2) {
             return bad(
                 "report_timeout",
                 "at least 2s, for executors report every second",
             );
         }
-        if self.heartbeat_timeout < Duration::from_secs(1)
-            || self.result_ttl < Duration::from_secs(1)
-        {
+        if self.heartbeat_timeout < Span::secs(1) || self.result_ttl < Span::secs(1) {
             return bad("heartbeat_timeout and result_ttl", "at least 1s");
         }
         Ok(())
@@ -185,44 +177,6 @@ impl Config {
 /// Fewer would leave a small pool idle while the last partition runs.
 pub(crate) const MIN_PARTITIONS: usize = 4;
 
-/// Durations as people write them: "30s", "15m", or a plain number of seconds.
-mod human {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Seconds(u64),
-        Text(String),
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let text = match Given::deserialize(deserializer)? {
-            Given::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
-            Given::Text(text) => text,
-        };
-        if let Ok(seconds) = text.parse() {
-            return Ok(Duration::from_secs(seconds));
-        }
-        humantime::parse_duration(&text).map_err(|error| {
-            D::Error::custom(format!(
-                "'{text}' is not a time such as '30s' or '5m': {error}"
-            ))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +195,7 @@ mod tests {
             toml::from_str::<Config>("result_ttl = '2m'")
                 .unwrap()
                 .result_ttl,
-            Duration::from_secs(120)
+            Span::secs(120)
         );
     }
 

@@ -36,7 +36,7 @@ use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 pub(crate) use self::client_pool::ClientPool;
 use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
-use crate::units::Bytes;
+use whimbrel_proto::units::Bytes;
 
 /// Turns task definitions into running stages. One per executor, shared by all its tasks.
 pub(crate) struct Engine {

@@ -15,9 +15,11 @@ use whimbrel_proto::ids::Digest;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use super::files::{ModelFile, ModelFiles};
+use super::pace::Pace;
 use super::tensors::FeedPlan;
 use super::threads::{ScoringQueue, Worker};
 use super::{environment, session};
+use crate::clock::monotonic;
 
 pub(super) struct ModelCache {
     files: ModelFiles,
@@ -201,6 +203,7 @@ pub(super) struct LoadedModel {
     inputs: Vec<String>,
     outputs: Vec<String>,
     counts: Arc<Counts>,
+    pace: Pace,
     /// One per scoring thread, made when that thread first scores the model; each lock is only ever taken by its thread.
     sessions: Vec<Mutex<Option<Session>>>,
     built: AtomicUsize,
@@ -237,6 +240,7 @@ impl LoadedModel {
             inputs,
             outputs,
             counts,
+            pace: Pace::default(),
             sessions,
             built: AtomicUsize::new(1),
         })
@@ -266,11 +270,19 @@ impl LoadedModel {
                 none.insert(built)
             }
         };
+        let begun = monotonic();
         let scores = plan.score(session, feed, &mut worker.scratch)?;
+        self.pace
+            .note(feed.rows, monotonic().saturating_duration_since(begun));
         self.counts
             .rows
             .fetch_add(feed.rows as u64, Ordering::Relaxed);
         Ok(scores)
+    }
+
+    /// How fast it scores.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Every session has its own copy of the weights.

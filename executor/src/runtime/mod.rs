@@ -4,6 +4,7 @@
 mod cache;
 mod environment;
 mod files;
+mod pace;
 mod session;
 pub(crate) mod telemetry;
 mod tensors;
@@ -23,6 +24,7 @@ use arrow::array::ArrayRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use whimbrel_predict::binding::{Binding, RuntimeKind};
+use whimbrel_predict::exec::BATCH_ROWS;
 use whimbrel_predict::runtime::{Feed, Model, ModelHost};
 use whimbrel_proto::{Error, v1};
 
@@ -43,7 +45,7 @@ pub struct HostOptions {
     pub cache_dir: PathBuf,
     /// Scoring threads; 0 is one per core.
     pub scoring_threads: usize,
-    /// The most rows of one feed: some thousands stay in the second-level cache.
+    /// The most rows of one feed; a slow model gets fewer.
     pub batch_rows: usize,
     /// Models that nobody uses are dropped, the longest unused first, while all together are larger than this.
     pub model_cache_bytes: u64,
@@ -56,7 +58,7 @@ impl HostOptions {
             library: None,
             cache_dir: cache_dir.into(),
             scoring_threads: 0,
-            batch_rows: 8192,
+            batch_rows: BATCH_ROWS,
             model_cache_bytes: 2 << 30,
         }
     }
@@ -186,7 +188,7 @@ impl Model for OrtModel {
     }
 
     fn batch_rows(&self) -> usize {
-        self.batch_rows
+        self.loaded.pace().rows(self.batch_rows)
     }
 
     fn feeds_ahead(&self) -> usize {

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use futures::future::{join_all, try_join_all};
-use futures::{StreamExt, poll};
+use futures::poll;
 use whimbrel_predict::runtime::{Feed, ModelHost};
 use whimbrel_predict::signature::ElementType::{Bool, Float32, Float64, Int64, String, UInt8};
 use whimbrel_proto::{Error, ErrorCode};
@@ -483,48 +483,4 @@ async fn own_threads(bench: &Bench, count: usize) -> std::collections::HashSet<s
 fn is_alive(thread: &std::path::Path) -> bool {
     std::fs::read_to_string(thread.join("comm"))
         .is_ok_and(|name| name.starts_with("whimbrel-score"))
-}
-
-/// Not a check: says how fast this machine is. `cargo test ... -- --ignored --nocapture speed`
-#[tokio::test]
-#[ignore = "a measurement"]
-#[expect(clippy::disallowed_methods, reason = "it measures time")]
-async fn speed() {
-    const ROWS: usize = 8192;
-    const FEEDS: usize = 2000;
-    for threads in [1, 2] {
-        let bench = Bench::new(|options| options.scoring_threads = threads);
-        let weights: Vec<f32> = (0..20).map(|n| n as f32).collect();
-        let model = bench
-            .host
-            .open(&bench.bind(&Graph::linear(&weights), DataType::Float32))
-            .await
-            .unwrap();
-        let column = |seed: usize| {
-            array(Float32Array::from_iter_values(
-                (0..ROWS).map(|row| (row * seed % 97) as f32),
-            ))
-        };
-        let columns: Vec<ArrayRef> = (1..21).map(column).collect();
-        let begun = std::time::Instant::now();
-        let feeds = (0..FEEDS).map(|_| {
-            model.score(Feed {
-                columns: columns.clone(),
-                rows: ROWS,
-                job_id: "job".into(),
-            })
-        });
-        let scored: usize = futures::stream::iter(feeds)
-            .buffered(model.feeds_ahead())
-            .map(|scores: Result<ArrayRef, Error>| scores.unwrap().len())
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .sum();
-        let seconds = begun.elapsed().as_secs_f64();
-        println!(
-            "{threads} threads: {:.1} million rows/s of 20 columns",
-            scored as f64 / seconds / 1e6
-        );
-    }
 }

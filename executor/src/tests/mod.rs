@@ -28,8 +28,8 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use self::fake::FakeScheduler;
 use crate::clock::new_executor_id;
-use crate::units::Bytes;
 use crate::{Config, Executor, HostStats, Listeners, Parts};
+use whimbrel_proto::units::Bytes;
 
 /// A model host without models.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ fn a_plan_with_casts_and_a_mask_comes_back_the_same() {
     assert_eq!(
         text(&sent).lines().next().unwrap(),
         "PredictExec: model=fare, digest=abababababab, runtime=ort, inputs=[a ← CAST(a@0 AS Float32), b ← CAST(b@1 AS Float32)], \
-         output=fare.value, batch_rows=8192, mask=b@1 > 1"
+         output=fare.value, batch_rows=4096, mask=b@1 > 1"
     );
     let [got, sent] = [&got, &sent].map(|plan| plan.downcast_ref::<PredictExec>().unwrap());
     assert_eq!(got.binding(), sent.binding());

@@ -40,8 +40,9 @@ use crate::binding::Binding;
 use crate::error::external;
 use crate::exec::inputs::Inputs;
 
-/// The most rows in one feed: a batch of this size stays in the L2 cache, and the cost of a call is long gone by then.
-pub const BATCH_ROWS: usize = 8192;
+/// The most rows in one feed: a batch of this size stays in the L2 cache, and the cost of a call is long gone by then. A host
+/// may ask for fewer.
+pub const BATCH_ROWS: usize = 4096;
 
 /// The most bytes of arguments in one feed, so that long texts do not add up to gigabytes in front of the model.
 pub const BATCH_BYTES: usize = 8 << 20;

@@ -74,11 +74,7 @@ pub(super) fn score(
 enum ModelState {
     Closed,
     Opening(BoxFuture<'static, Result<Arc<dyn Model>>>),
-    Open {
-        model: Arc<dyn Model>,
-        bounds: Bounds,
-        ahead: usize,
-    },
+    Open { model: Arc<dyn Model>, ahead: usize },
 }
 
 /// Rows read but not yet cut into segments.
@@ -198,13 +194,15 @@ impl ScoreStream {
         }
     }
 
+    /// Asked for anew each time: what a model takes at once changes as the host learns how fast it is.
     fn bounds(&self) -> Bounds {
-        match &self.model {
-            ModelState::Open { bounds, .. } => *bounds,
-            ModelState::Closed | ModelState::Opening(_) => Bounds {
-                rows: BATCH_ROWS,
-                bytes: BATCH_BYTES,
-            },
+        let rows = match &self.model {
+            ModelState::Open { model, .. } => model.batch_rows().clamp(1, BATCH_ROWS),
+            ModelState::Closed | ModelState::Opening(_) => BATCH_ROWS,
+        };
+        Bounds {
+            rows,
+            bytes: BATCH_BYTES,
         }
     }
 
@@ -306,10 +304,6 @@ impl ScoreStream {
                     Poll::Ready(model) => {
                         let model = model?;
                         self.model = ModelState::Open {
-                            bounds: Bounds {
-                                rows: model.batch_rows().clamp(1, BATCH_ROWS),
-                                bytes: BATCH_BYTES,
-                            },
                             ahead: model.feeds_ahead().clamp(1, MAX_FEEDS_AHEAD),
                             model,
                         };

@@ -393,11 +393,14 @@ fn dropping_the_stream_gives_up_what_is_under_way() {
 async fn a_reader_of_ten_rows_has_few_scored() {
     let host = SumHost::default();
     let rows = Arc::clone(&host.rows);
-    let exec = predict(input((0..50).map(|_| count(0, 8192)).collect()), None);
+    let exec = predict(
+        input((0..10).map(|_| count(0, 8 * BATCH_ROWS as i64)).collect()),
+        None,
+    );
     let mut stream = exec.execute(0, context(host)).unwrap();
-    assert_eq!(stream.next().await.unwrap().unwrap().num_rows(), 8192);
+    assert_eq!(stream.next().await.unwrap().unwrap().num_rows(), BATCH_ROWS);
     drop(stream);
-    assert!(rows.load(Ordering::Relaxed) <= 2 * 8192);
+    assert!(rows.load(Ordering::Relaxed) <= 2 * BATCH_ROWS);
 }
 
 #[tokio::test]

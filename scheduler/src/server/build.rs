@@ -154,10 +154,10 @@ async fn assemble(
         scheduler_id: ids.id(),
         host: cluster.host.clone(),
         cluster_port: cluster.port,
-        max_message_bytes: config.max_message_bytes,
-        heartbeat_timeout: config.heartbeat_timeout,
-        executor_wait: config.executor_wait,
-        result_ttl: config.result_ttl,
+        max_message_bytes: config.max_message_bytes.as_usize(),
+        heartbeat_timeout: config.heartbeat_timeout.get(),
+        executor_wait: config.executor_wait.get(),
+        result_ttl: config.result_ttl.get(),
         physical_codec: Arc::clone(&codec),
         ids: Arc::clone(ids),
     };
@@ -165,7 +165,7 @@ async fn assemble(
     let bindings: Arc<dyn BindingSource> = Arc::clone(models) as _;
     let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
     let planner = SessionPlanner::new(
-        config.max_message_bytes,
+        config.max_message_bytes.as_usize(),
         Arc::clone(runtime),
         bindings,
         schema,
@@ -174,14 +174,14 @@ async fn assemble(
         planner,
         Arc::clone(models),
         codec,
-        config.max_sql_bytes,
+        config.max_sql_bytes.as_usize(),
     ));
     let queries = Arc::new(Queries::new(
         Arc::clone(clock),
         Arc::clone(ids),
-        config.result_ttl,
+        config.result_ttl.get(),
     ));
-    let shelf = Arc::new(Shelf::new(Arc::clone(clock), config.result_ttl));
+    let shelf = Arc::new(Shelf::new(Arc::clone(clock), config.result_ttl.get()));
     let tasks = TaskTracker::new();
     let runner = Runner::new(Parts {
         clock: Arc::clone(clock),
@@ -194,7 +194,7 @@ async fn assemble(
         shelf: Arc::clone(&shelf),
         tasks: tasks.clone(),
         limits: Limits {
-            executor_wait: config.executor_wait,
+            executor_wait: config.executor_wait.get(),
             partitions_per_slot: config.partitions_per_slot,
             max_partitions: config.max_partitions,
         },
@@ -207,7 +207,7 @@ async fn assemble(
         failures,
         catalog: Arc::clone(catalog),
         models: Arc::clone(models),
-        sessions: Sessions::new(Arc::clone(clock), config.session_ttl),
+        sessions: Sessions::new(Arc::clone(clock), config.session_ttl.get()),
         queries,
         shelf,
         runner,
@@ -217,7 +217,7 @@ async fn assemble(
         token,
         client_address: client.to_string(),
         started_at_ms: clock.unix_ms(),
-        max_message_bytes: config.max_message_bytes,
+        max_message_bytes: config.max_message_bytes.as_usize(),
     });
     Ok((pool, planning))
 }
@@ -239,7 +239,10 @@ fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &Cancell
         stop(),
         failed.clone(),
     ));
-    tasks.spawn(crate::watch::run(Arc::clone(pool), config.report_timeout));
+    tasks.spawn(crate::watch::run(
+        Arc::clone(pool),
+        config.report_timeout.get(),
+    ));
     tasks.spawn(Arc::clone(&pool.catalog).follow(Arc::clone(&pool.clock), stop()));
     tasks.spawn(Arc::clone(&pool.models).follow(stop()));
 }

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use whimbrel_tests::data::Datasets;
+use whimbrel_tests::command;
+use whimbrel_tests::data::{self, Datasets};
 use whimbrel_tests::pool::Asker;
+use whimbrel_tests::wait;
 
 /// Names of this process's threads and the targets of its open descriptors.
 fn footprint() -> Result<(Vec<String>, BTreeSet<String>)> {
@@ -81,13 +83,57 @@ fn ten_pools_in_one_process_leave_nothing_behind() -> Result<()> {
     Ok(())
 }
 
+/// Commands of one folder share the pool of the first one; what they make outlives it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_command_asks_the_first_ones_pool() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let datasets = Datasets::write(folder.path())?;
+    let pool = whimbrel_tests::embedded(&folder.path().join(".whimbrel")).await?;
+    let trips = datasets.trips.to_string_lossy().into_owned();
+    let model = data::model("fare")?.to_string_lossy().into_owned();
+    let run = async |args: Vec<String>| {
+        let at = folder.path().to_owned();
+        let outcome = tokio::task::spawn_blocking(move || {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            command::run(&at, None, &args)
+        });
+        let outcome = outcome.await??;
+        ensure!(outcome.code == 0, "{}", outcome.stderr);
+        anyhow::Ok(outcome.stdout)
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    run(words(&format!("table add trips --uri {trips}"))).await?;
+    run(words(&format!("model bind fare --uri {model}"))).await?;
+    let count = ["sql", "SELECT count(PREDICT('fare', *)) AS n FROM trips"].map(str::to_owned);
+    let expected = format!("n\n{}\n", data::TRIPS);
+    ensure!(run(count.to_vec()).await? == expected);
+    let client = Asker(pool.client().await?);
+    wait::until("this pool has scored the rows", || async {
+        let status = client.status().await.ok()?;
+        let models = status
+            .executors
+            .iter()
+            .flat_map(|executor| &executor.models);
+        let scored: u64 = models.map(|model| model.rows_scored).sum();
+        (scored == data::TRIPS as u64).then_some(())
+    })
+    .await?;
+    drop(client);
+    pool.stop().await?;
+    ensure!(
+        run(count.to_vec()).await? == expected,
+        "a pool of its own finds what was bound"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
     let query = "SELECT count(*) FROM (VALUES (1)) v";
-    let mut command = whimbrel_tests::command::command(folder.path(), None, &["sql", query])?;
+    let mut command = command::command(folder.path(), None, &["sql", query])?;
     command.env("WHIMBREL_LOG", "trace").stderr(writer);
     let output = command.output()?;
     ensure!(output.status.success(), "{}", output.status);

@@ -84,10 +84,11 @@ async fn a_killed_executor_delays_a_query_and_changes_nothing() -> Result<()> {
         .context("the victim scored")?;
     let asking = cluster.client().await?;
     let query = tokio::spawn(async move { answer(&asking, ALL).await });
-    wait::until("the victim works on the query", || async {
+    // More than one task's rows: outputs that are finished are lost with it too.
+    wait::until("the victim has finished a task of the query", || async {
         scored(&cluster, &victim)
             .await
-            .filter(|rows| *rows > before)
+            .filter(|rows| *rows > before + ROWS_EACH as u64)
     })
     .await?;
     ensure!(
@@ -139,6 +140,33 @@ async fn a_stopped_executor_loses_nothing_its_finished_results_included() -> Res
             .len()
             == 1
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_scheduler_takes_no_query_and_ends_the_one_it_has() -> Result<()> {
+    let mut cluster = Cluster::start(1, 1).await?;
+    let client = furnish(&cluster).await?;
+    let id = cluster.executors[0].field("executor_id")?;
+    let asking = client.clone();
+    let query = tokio::spawn(async move { answer(&asking, ALL).await });
+    scoring_began(&cluster, &id).await?;
+    cluster.scheduler.signal(libc::SIGTERM)?;
+    let refused = wait::until("new queries are refused", || async {
+        answer(&client, ALL).await.err()
+    })
+    .await?;
+    ensure!(
+        !query.is_finished(),
+        "the query ended before the signal: it proves nothing"
+    );
+    ensure!(
+        format!("{refused:#}").contains("takes no new statements"),
+        "refused with: {refused:#}"
+    );
+    ensure!(query.await??.len() == 1);
+    let status = cluster.scheduler.wait_exit(Duration::from_secs(60))?;
+    ensure!(status.success(), "{status}");
     Ok(())
 }
 

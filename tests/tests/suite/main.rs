@@ -1,6 +1,7 @@
 //! The cross-process suites, in one binary: linking the engine is the dearest step of a build.
 
 mod bad_input;
+mod deploy;
 mod embedded;
 mod faults;
 mod queries;

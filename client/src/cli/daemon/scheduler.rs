@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &SchedulerArgs) -> Result<(), Failure
 }
 
 async fn serve(console: Console, config: Config) -> Result<(), Failure> {
-    let grace = config.drain_grace;
+    let grace = config.drain_grace.get();
     let mut signals = Signals::listen()?;
     let listeners = Listeners::bind(&config).await?;
     let scheduler = Scheduler::start(config, listeners).await?;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::{Error, ErrorCode};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use whimbrel_proto::{Error, ErrorCode};
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,9 +123,11 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.subsec_millis() {
-            0 => write!(f, "{}s", self.0.as_secs()),
-            _ => write!(f, "{}ms", self.0.as_millis()),
+        let millis = self.0.as_millis();
+        let fits = |unit: &&(&str, u64)| millis.is_multiple_of(u128::from(unit.1));
+        match SPAN_UNITS.iter().rev().find(fits) {
+            Some((name, size)) if millis > 0 => write!(f, "{}{name}", millis / u128::from(*size)),
+            Some(_) | None => f.write_str("0s"),
         }
     }
 }
@@ -203,8 +205,15 @@ mod tests {
             let bytes = Bytes::new(bytes);
             assert_eq!(bytes.to_string().parse::<Bytes>(), Ok(bytes), "{bytes}");
         }
-        for span in [Span::secs(0), Span::millis(250), Span::secs(7200)] {
-            assert_eq!(span.to_string().parse::<Span>(), Ok(span), "{span}");
+        for (span, text) in [
+            (Span::secs(0), "0s"),
+            (Span::millis(250), "250ms"),
+            (Span::secs(90), "90s"),
+            (Span::secs(900), "15m"),
+            (Span::secs(7200), "2h"),
+        ] {
+            assert_eq!(span.to_string(), text);
+            assert_eq!(text.parse::<Span>(), Ok(span));
         }
     }
 
