@@ -6,10 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use whimbrel_proto::ids::{Alias, Digest, Generation};
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::signature::{ElementType, Signature, TensorSpec};
+use crate::options::BindOptions;
+use crate::signature::{ElementType, Signature};
+use crate::value::Value;
 
 /// What runs the model on an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +50,8 @@ impl fmt::Display for RuntimeKind {
     }
 }
 
-/// One place of the model that one column feeds: the n-th column of an `[N,k]` input, or the whole of an `[N]`/`[N,1]` one.
+/// One place of the model that one column feeds: the n-th column of an `[N,k]` input, the whole of an `[N]`/`[N,1]` one, or
+/// the whole of a wider one, from a column of lists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InputElement {
     /// The name columns are matched by: a feature name where the model has them, else the input's name.
@@ -57,23 +61,121 @@ pub struct InputElement {
     pub element: ElementType,
     /// Which of `signature.inputs` it belongs to.
     pub input: usize,
+    /// The sizes of what one row feeds: none for a single value, else those of the row's list, -1 for one that may be any.
+    pub shape: Vec<i64>,
+    /// The model's signature says that a table may lack the column.
+    pub optional: bool,
+    /// What feeds the place where the column is absent, or NULL.
+    pub default: Option<DefaultValue>,
+}
+
+impl InputElement {
+    /// One value per row, which must be there.
+    pub fn scalar(name: &str, named: bool, element: ElementType, input: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            named,
+            element,
+            input,
+            shape: Vec::new(),
+            optional: false,
+            default: None,
+        }
+    }
+
+    /// How many values one row feeds, where the model says.
+    pub fn width(&self) -> Option<usize> {
+        let sizes = self.shape.iter().map(|size| usize::try_from(*size).ok());
+        sizes.product()
+    }
+}
+
+/// A value that stands for a missing one, in the text that was checked to be of its input's type.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DefaultValue(String);
+
+impl DefaultValue {
+    /// `text` as a value of the input.
+    pub fn parse(text: &str, input: &InputElement) -> Result<Self, Error> {
+        if !input.shape.is_empty() {
+            let what = format!(
+                "input '{}' takes a list, which can have no default",
+                input.name
+            );
+            return Err(Error::new(ErrorCode::Invalid, what).with_hint("leave the default out"));
+        }
+        let value = Self(text.to_owned());
+        match value.read(input.element) {
+            Some(_) => Ok(value),
+            None => {
+                let (name, element) = (&input.name, input.element);
+                let what = format!("the default '{text}' of input '{name}' is not {element}");
+                Err(Error::new(ErrorCode::Invalid, what).with_hint("write a value of that type"))
+            }
+        }
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The value; NULL only where another type is asked for than the one it was checked for.
+    pub fn scalar(&self, element: ElementType) -> ScalarValue {
+        self.read(element).unwrap_or(ScalarValue::Null)
+    }
+
+    fn read(&self, element: ElementType) -> Option<ScalarValue> {
+        fn number<T: FromStr>(text: &str) -> Option<T> {
+            text.trim().parse().ok()
+        }
+        let text = self.0.as_str();
+        Some(match element {
+            ElementType::Float32 => ScalarValue::Float32(Some(number(text)?)),
+            ElementType::Float64 => ScalarValue::Float64(Some(number(text)?)),
+            ElementType::Int8 => ScalarValue::Int8(Some(number(text)?)),
+            ElementType::Int16 => ScalarValue::Int16(Some(number(text)?)),
+            ElementType::Int32 => ScalarValue::Int32(Some(number(text)?)),
+            ElementType::Int64 => ScalarValue::Int64(Some(number(text)?)),
+            ElementType::UInt8 => ScalarValue::UInt8(Some(number(text)?)),
+            ElementType::UInt16 => ScalarValue::UInt16(Some(number(text)?)),
+            ElementType::UInt32 => ScalarValue::UInt32(Some(number(text)?)),
+            ElementType::UInt64 => ScalarValue::UInt64(Some(number(text)?)),
+            ElementType::Bool => ScalarValue::Boolean(Some(number(&text.to_ascii_lowercase())?)),
+            ElementType::String => ScalarValue::Utf8(Some(text.to_owned())),
+        })
+    }
 }
 
 /// The places of the signature's inputs that columns feed, in feeding order. `feature_names` are the names of all of them,
-/// or empty: then an `[N]` or `[N,1]` input goes by its own name, and the columns of an `[N,k]` one by position.
+/// or empty: then an input that one column feeds goes by its own name, and the columns of an `[N,k]` one by position.
 pub fn elements(
     signature: &Signature,
     feature_names: &[String],
 ) -> Result<Vec<InputElement>, Error> {
     let mut elements = Vec::new();
     for (input, tensor) in signature.inputs.iter().enumerate() {
-        let lanes = tensor.lanes().ok_or_else(|| unknown_width(tensor))?;
-        elements.extend((0..lanes).map(|_| InputElement {
-            name: tensor.name.clone(),
-            named: lanes == 1,
-            element: tensor.element,
-            input,
-        }));
+        let one = InputElement::scalar(&tensor.name, true, tensor.element, input);
+        match (tensor.lanes(), tensor.shape.as_slice()) {
+            (Some(1), _) => elements.push(one),
+            (Some(lanes), _) => {
+                let named = false;
+                elements.extend((0..lanes).map(|_| InputElement {
+                    named,
+                    ..one.clone()
+                }));
+            }
+            (None, [_, row @ ..]) => elements.push(InputElement {
+                shape: row.to_vec(),
+                ..one
+            }),
+            (None, []) => {
+                let what = format!("input '{}' is a single value, not one per row", tensor.name);
+                return Err(
+                    Error::new(ErrorCode::Invalid, what).with_hint("give it a value in the model")
+                );
+            }
+        }
     }
     if feature_names.is_empty() {
         return Ok(elements);
@@ -93,25 +195,6 @@ pub fn elements(
     Ok(elements)
 }
 
-fn unknown_width(tensor: &TensorSpec) -> Error {
-    let name = &tensor.name;
-    let (why, hint) = match tensor.shape.as_slice() {
-        [_, _] => (
-            "does not say how many columns it takes",
-            "export it with a fixed width, such as [None, 9], or with its feature_names in the metadata",
-        ),
-        [] => (
-            "is a single value, not one per row",
-            "give it a value in the model",
-        ),
-        _ => (
-            "has more than two dimensions",
-            "PREDICT feeds [N], [N,1] and [N,k] tensors, a scalar column to each place",
-        ),
-    };
-    Error::new(ErrorCode::Invalid, format!("input '{name}' {why}")).with_hint(hint)
-}
-
 /// alias -> model, with everything a query pins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
@@ -123,12 +206,32 @@ pub struct Binding {
     pub signature: Signature,
     /// The type of PREDICT's value.
     pub returns: DataType,
+    /// How that value is made of the model's outputs.
+    pub value: Value,
     /// The places that columns feed, in feeding order: all of input 0, then all of input 1, ...
     pub elements: Vec<InputElement>,
     /// `input=column` pairs given by the user at bind time; they come before matching by name.
     pub columns: Vec<(String, String)>,
+    pub options: BindOptions,
     pub size_bytes: u64,
     pub bound_at_ms: i64,
+}
+
+impl Binding {
+    /// The same model with another value.
+    pub fn returning(&self, value: Value) -> Self {
+        Self {
+            returns: value.data_type(),
+            value,
+            ..self.clone()
+        }
+    }
+
+    /// The same model with its value as `returns`, made of the outputs that the options name.
+    pub fn with_returns(&self, returns: &DataType) -> Result<Self, Error> {
+        let output = self.options.output.as_deref();
+        Value::resolve(&self.signature, output, Some(returns)).map(|value| self.returning(value))
+    }
 }
 
 /// The bindings as of now, in memory: planning is synchronous and asks often.

@@ -11,6 +11,7 @@ pub mod lower;
 pub mod mapping;
 pub mod node;
 pub mod onnx;
+pub mod options;
 pub mod planner;
 pub mod runtime;
 pub mod session;
@@ -19,3 +20,4 @@ pub mod sql;
 #[doc(hidden)]
 pub mod testing;
 pub mod types;
+pub mod value;

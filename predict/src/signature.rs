@@ -1,4 +1,4 @@
-//! A model's named, typed inputs and outputs, as far as feeding it from columns needs them.
+//! A model's named, typed inputs and outputs, as far as feeding it from columns and returning its values need them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::str::FromStr;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use whimbrel_proto::{Error, ErrorCode};
+
+use crate::types::{list_of, map_of, struct_of};
 
 /// The type of one tensor element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -120,9 +122,118 @@ impl TensorSpec {
     }
 }
 
+/// What the values of one row of an output are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RowNames {
+    /// Nothing: it is one value, or a list.
+    #[default]
+    None,
+    /// Each has a name: they make a struct.
+    Fields(Vec<String>),
+    /// A class each, as ZipMap has them: they make a map.
+    IntClasses(Vec<i64>),
+    /// The same with classes of text.
+    TextClasses(Vec<String>),
+}
+
+impl RowNames {
+    /// The names as text, in the order of the values; none where there are none.
+    pub fn texts(&self) -> Option<Vec<String>> {
+        match self {
+            Self::None => None,
+            Self::Fields(names) | Self::TextClasses(names) => Some(names.clone()),
+            Self::IntClasses(classes) => Some(classes.iter().map(i64::to_string).collect()),
+        }
+    }
+}
+
+/// One named output. What ZipMap makes of a tensor is described as that tensor with its classes: it is read so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OutputSpec {
+    pub name: String,
+    pub element: ElementType,
+    /// As the graph says, which may say nothing: then it is one value per row.
+    pub shape: Vec<i64>,
+    pub names: RowNames,
+}
+
+impl OutputSpec {
+    /// The sizes of what one row holds: none for a single value, -1 for one that the graph does not say.
+    pub fn row(&self) -> &[i64] {
+        match self.shape.as_slice() {
+            [] | [_] | [_, 1] => &[],
+            [_, row @ ..] => row,
+        }
+    }
+
+    /// Whether ONNX Runtime would return maps for it, were the graph run as it is.
+    pub fn is_zipmap(&self) -> bool {
+        match self.names {
+            RowNames::IntClasses(_) | RowNames::TextClasses(_) => true,
+            RowNames::None | RowNames::Fields(_) => false,
+        }
+    }
+
+    /// The type of its values in SQL, unless the binding says otherwise.
+    pub fn data_type(&self) -> DataType {
+        let element = self.element.arrow();
+        match &self.names {
+            RowNames::IntClasses(_) => map_of(DataType::Int64, element),
+            RowNames::TextClasses(_) => map_of(DataType::Utf8, element),
+            RowNames::Fields(names) => {
+                struct_of(names.iter().map(|name| (name.as_str(), element.clone())))
+            }
+            RowNames::None => self.row().iter().fold(element, |item, _| list_of(item)),
+        }
+    }
+}
+
 /// The model's inputs and outputs, in the graph's order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
-    pub outputs: Vec<TensorSpec>,
+    pub outputs: Vec<OutputSpec>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::returns_name;
+
+    #[test]
+    fn an_output_has_the_type_of_what_a_row_of_it_holds() {
+        let spec = |shape: &[i64], names| OutputSpec {
+            name: "y".to_owned(),
+            element: ElementType::Float32,
+            shape: shape.to_vec(),
+            names,
+        };
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        for (shape, names, wanted) in [
+            (&[][..], RowNames::None, "FLOAT"),
+            (&[-1], RowNames::None, "FLOAT"),
+            (&[-1, 1], RowNames::None, "FLOAT"),
+            (&[-1, -1], RowNames::None, "ARRAY<FLOAT>"),
+            (&[-1, 3], RowNames::None, "ARRAY<FLOAT>"),
+            (&[-1, 3, 4], RowNames::None, "ARRAY<ARRAY<FLOAT>>"),
+            (
+                &[-1, 2],
+                RowNames::Fields(texts(&["lo", "hi"])),
+                "STRUCT<lo: FLOAT, hi: FLOAT>",
+            ),
+            (
+                &[-1, 2],
+                RowNames::IntClasses(vec![0, 1]),
+                "MAP<BIGINT, FLOAT>",
+            ),
+            (
+                &[-1, 2],
+                RowNames::TextClasses(texts(&["cheap", "dear"])),
+                "MAP<STRING, FLOAT>",
+            ),
+        ] {
+            let data_type = spec(shape, names).data_type();
+            assert_eq!(returns_name(&data_type).unwrap(), wanted, "{shape:?}");
+        }
+    }
 }

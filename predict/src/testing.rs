@@ -12,8 +12,10 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::binding::{Binding, InputElement, RuntimeKind};
 use crate::exec::BATCH_ROWS;
+use crate::options::BindOptions;
 use crate::runtime::{Feed, Model, ModelHost};
-use crate::signature::{ElementType, Signature, TensorSpec};
+use crate::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
+use crate::value::Value;
 
 /// A binding of one `[N,1]` input of `element` per name, with a float32 output.
 pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Binding, Error> {
@@ -22,12 +24,10 @@ pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Bin
         element,
         shape: vec![-1, 1],
     };
-    let elements = inputs.iter().enumerate().map(|(input, name)| InputElement {
-        name: (*name).to_owned(),
-        named: true,
-        element,
-        input,
-    });
+    let elements = inputs
+        .iter()
+        .enumerate()
+        .map(|(input, name)| InputElement::scalar(name, true, element, input));
     Ok(Binding {
         alias: alias.parse()?,
         uri: format!("file:///models/{alias}.onnx"),
@@ -36,11 +36,21 @@ pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Bin
         runtime: RuntimeKind::Ort,
         signature: Signature {
             inputs: inputs.iter().map(|name| tensor(name, element)).collect(),
-            outputs: vec![tensor("variable", ElementType::Float32)],
+            outputs: vec![OutputSpec {
+                name: "variable".to_owned(),
+                element: ElementType::Float32,
+                shape: vec![-1, 1],
+                names: RowNames::None,
+            }],
         },
         returns: DataType::Float32,
+        value: Value::Output {
+            output: 0,
+            data_type: DataType::Float32,
+        },
         elements: elements.collect(),
         columns: Vec::new(),
+        options: BindOptions::default(),
         size_bytes: 1,
         bound_at_ms: 0,
     })

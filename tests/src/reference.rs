@@ -14,7 +14,9 @@ use sha2::{Digest as _, Sha256};
 use whimbrel_executor::runtime::{HostOptions, ModelFetcher, OrtHost};
 use whimbrel_predict::binding::{Binding, RuntimeKind};
 use whimbrel_predict::onnx;
+use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::runtime::{Feed, ModelHost};
+use whimbrel_predict::value::Value;
 use whimbrel_proto::Error;
 use whimbrel_proto::ids::{Digest, Generation};
 
@@ -41,13 +43,7 @@ impl ModelFetcher for FromFile {
 
 fn binding(alias: &str, bytes: &[u8]) -> Result<Binding> {
     let facts = onnx::inspect(bytes)?;
-    let returns = facts
-        .signature
-        .outputs
-        .first()
-        .context("a model without outputs")?
-        .element
-        .arrow();
+    let value = Value::resolve(&facts.signature, None, None)?;
     let digest: String = Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -59,9 +55,11 @@ fn binding(alias: &str, bytes: &[u8]) -> Result<Binding> {
         generation: Generation(1),
         runtime: RuntimeKind::Ort,
         signature: facts.signature,
-        returns,
+        returns: value.data_type(),
+        value,
         elements: facts.elements,
         columns: Vec::new(),
+        options: BindOptions::default(),
         size_bytes: bytes.len() as u64,
         bound_at_ms: 0,
     })

@@ -188,6 +188,18 @@ pub(crate) struct BindArgs {
     /// Which column feeds which input, where the names differ
     #[arg(long, value_name = "INPUT=COLUMN", value_delimiter = ',', value_parser = parse_pair)]
     pub(crate) map: Vec<(String, String)>,
+    /// What else to know of the model, such as output=probabilities; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_option)]
+    pub(crate) option: Vec<(String, String)>,
+}
+
+fn parse_option(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        Some(_) | None => Err("write key=value".to_owned()),
+    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

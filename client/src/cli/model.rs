@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use whimbrel::Client;
-use whimbrel_proto::v1::{BindModelRequest, Binding, InputColumn, TensorSpec};
+use whimbrel_proto::v1::{self, BindModelRequest, Binding, InputColumn, InputElement, TensorSpec};
 
 use crate::cli::args::{BindArgs, ModelCommand};
 use crate::cli::console::{Console, aligned};
@@ -33,6 +33,10 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
         input: input.clone(),
         column: column.clone(),
     };
+    let option = |(key, value): &(String, String)| v1::Option {
+        key: key.clone(),
+        value: value.clone(),
+    };
     let binding = client
         .bind_model(BindModelRequest {
             alias: args.alias.clone(),
@@ -40,6 +44,7 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
             returns: args.returns.clone().unwrap_or_default(),
             runtime: args.runtime.clone().unwrap_or_default(),
             columns: args.map.iter().map(column).collect(),
+            options: args.option.iter().map(option).collect(),
         })
         .await?;
     if console.json {
@@ -106,6 +111,9 @@ fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
     for InputColumn { input, column } in &binding.columns {
         console.print(&format!("{:<12}{input} <- {column}", "map"))?;
     }
+    for v1::Option { key, value } in &binding.options {
+        console.print(&format!("{:<12}{key} = {value}", "option"))?;
+    }
     let signature = binding.signature.as_ref();
     let tensors = |what: &str, specs: &[TensorSpec]| {
         specs.iter().try_for_each(|spec| {
@@ -156,18 +164,32 @@ fn as_json(binding: &Binding) -> Value {
         columns,
         size_bytes,
         bound_at_ms,
+        options,
+        elements,
+        value: _,
     } = binding;
     let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
         let tensor = |spec: &TensorSpec| json!({"name": spec.name, "element": spec.element, "shape": spec.shape});
         specs.iter().map(tensor).collect()
     };
     let column = |pair: &InputColumn| json!({"input": pair.input, "column": pair.column});
+    let element = |element: &InputElement| {
+        json!({
+            "name": element.name, "named": element.named, "element": element.element, "shape": element.shape,
+            "optional": element.optional, "default": element.default_value,
+        })
+    };
+    let options = options
+        .iter()
+        .map(|option| (option.key.clone(), Value::from(option.value.clone())));
     json!({
         "alias": alias, "uri": uri, "digest": digest, "generation": generation, "runtime": runtime, "returns": returns,
         "inputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.inputs)),
         "outputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.outputs)),
         "feature_names": feature_names,
         "columns": columns.iter().map(column).collect::<Vec<_>>(),
+        "elements": elements.iter().map(element).collect::<Vec<_>>(),
+        "options": Value::Object(options.collect()),
         "size_bytes": size_bytes, "bound_at_ms": bound_at_ms,
     })
 }

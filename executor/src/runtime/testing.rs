@@ -11,8 +11,10 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use prost::Message;
 use sha2::Digest as _;
-use whimbrel_predict::binding::{Binding, InputElement, RuntimeKind};
-use whimbrel_predict::signature::{ElementType, Signature, TensorSpec};
+use whimbrel_predict::binding::{Binding, RuntimeKind, elements};
+use whimbrel_predict::options::BindOptions;
+use whimbrel_predict::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
+use whimbrel_predict::value::Value;
 use whimbrel_proto::ids::{Digest, Generation};
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -224,32 +226,37 @@ impl Graph {
     }
 
     pub(crate) fn binding(&self, digest: Digest, returns: DataType) -> Binding {
-        let elements = self.inputs.iter().enumerate().flat_map(|(input, spec)| {
-            let lanes = spec.lanes().unwrap();
-            (0..lanes).map(move |lane| InputElement {
-                name: if lanes == 1 {
-                    spec.name.clone()
-                } else {
-                    format!("{}{lane}", spec.name)
-                },
-                named: lanes == 1,
-                element: spec.element,
-                input,
-            })
-        });
+        let output = |spec: &TensorSpec| OutputSpec {
+            name: spec.name.clone(),
+            element: spec.element,
+            shape: spec.shape.clone(),
+            names: RowNames::None,
+        };
+        let signature = Signature {
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.iter().map(output).collect(),
+        };
+        let mut elements = elements(&signature, &[]).unwrap();
+        for (place, element) in elements
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, element)| !element.named)
+        {
+            element.name = format!("{}{place}", element.name);
+        }
+        let value = Value::resolve(&signature, None, Some(&returns)).unwrap();
         Binding {
             alias: "tip".parse().unwrap(),
             uri: "file:///tip.onnx".to_owned(),
             digest,
             generation: Generation(1),
             runtime: RuntimeKind::Ort,
-            signature: Signature {
-                inputs: self.inputs.clone(),
-                outputs: self.outputs.clone(),
-            },
+            signature,
             returns,
-            elements: elements.collect(),
+            value,
+            elements,
             columns: vec![],
+            options: BindOptions::default(),
             size_bytes: 0,
             bound_at_ms: 0,
         }

@@ -10,6 +10,8 @@ mod names;
 mod sniff;
 #[cfg(test)]
 mod tests;
+mod wire;
+mod zipmap;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,19 +21,22 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use self::graph::{Walk, domain};
 use self::messages::{Extent, Graph, Kind, Model, TensorType, ValueInfo};
-use self::names::{feature_names, spread, widen};
+use self::names::{class_names, feature_names, name_classes, spread, widen};
 use self::sniff::sniff;
+use self::zipmap::ZipMap;
+pub use self::zipmap::cut_zipmaps;
 use crate::binding::{InputElement, elements};
-use crate::signature::{ElementType, Signature, TensorSpec};
+use crate::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
+use crate::value::Value;
 
 /// What a model says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
-    /// The tensors it takes and gives; outputs that are not tensors are left out.
+    /// The tensors it takes and gives; outputs that have no value for each row are left out.
     pub signature: Signature,
     /// The places that columns feed.
     pub elements: Vec<InputElement>,
-    /// The type of the first output, PREDICT's value unless the binding says otherwise.
+    /// The type of PREDICT's value, unless the binding says otherwise.
     pub returns: DataType,
     /// What wrote the file, with its version.
     pub producer: String,
@@ -87,14 +92,17 @@ impl Subject {
         let mut inputs = self.inputs(graph)?;
         let names = feature_names(model);
         widen(&mut inputs, &names);
-        let (outputs, returns) = self.outputs(graph)?;
+        let mut outputs = self.outputs(graph, &zipmap::find(bytes)?)?;
+        name_classes(&mut outputs, class_names(model));
         let signature = Signature { inputs, outputs };
+        let value =
+            Value::resolve(&signature, None, None).map_err(|error| self.refused_as(&error))?;
         let names = spread(&signature, names);
         let elements = elements(&signature, &names).map_err(|error| self.refused_as(&error))?;
         Ok(ModelFacts {
             signature,
             elements,
-            returns,
+            returns: value.data_type(),
             producer: format!("{} {}", model.producer_name, model.producer_version)
                 .trim()
                 .to_owned(),
@@ -144,43 +152,57 @@ impl Subject {
         })
     }
 
-    /// The outputs that are tensors, and the type of the first, which is PREDICT's value.
-    fn outputs(&self, graph: &Graph) -> Result<(Vec<TensorSpec>, DataType), Error> {
-        let Some(first) = graph.output.first() else {
-            return Err(self.refused("the model has no outputs"));
-        };
-        let what = format!("the first output, '{}',", first.name);
-        let hint = "PREDICT returns the first output, one value per row: export the model with such an output first";
-        let tensor = self
-            .tensor(&what, first)
-            .map_err(|error| error.with_hint(hint))?;
-        if let Some(shape) = shape(tensor)
-            && !matches!(shape.as_slice(), [_] | [_, ..=1])
-        {
-            let shape = shape_text(&shape);
-            return Err(self
-                .refused(&format!("{what} has shape {shape}, not one value per row"))
-                .with_hint(hint));
+    /// The outputs that have something for each row. One that has not is no obstacle, unless it is the only one.
+    fn outputs(&self, graph: &Graph, zipmaps: &[ZipMap]) -> Result<Vec<OutputSpec>, Error> {
+        let mut outputs = Vec::with_capacity(graph.output.len());
+        let mut first_refusal = None;
+        for output in &graph.output {
+            match self.output(output, zipmaps) {
+                Ok(output) => outputs.push(output),
+                Err(error) => first_refusal = first_refusal.or(Some(error)),
+            }
         }
-        let returns = self.element(&what, tensor)?.arrow();
-        let outputs = graph.output.iter().filter_map(|output| {
-            let Some(Kind::Tensor(tensor)) = kind(output) else {
-                return None;
-            };
-            Some(TensorSpec {
+        match (outputs.is_empty(), first_refusal) {
+            (false, _) => Ok(outputs),
+            (true, Some(refusal)) => Err(refusal),
+            (true, None) => Err(self.refused("the model has no outputs")),
+        }
+    }
+
+    fn output(&self, output: &ValueInfo, zipmaps: &[ZipMap]) -> Result<OutputSpec, Error> {
+        let what = format!("output '{}'", output.name);
+        if let Some(ZipMap { classes, .. }) = zipmaps.iter().find(|map| map.output == output.name)
+            && let Some(names) = classes.texts()
+        {
+            return Ok(OutputSpec {
                 name: output.name.clone(),
-                element: element(tensor.elem_type).ok()?,
-                shape: shape(tensor).unwrap_or_default(),
-            })
-        });
-        Ok((outputs.collect(), returns))
+                element: ElementType::Float32,
+                shape: vec![-1, i64::try_from(names.len()).unwrap_or(-1)],
+                names: classes.clone(),
+            });
+        }
+        let tensor = self.tensor(&what, output)?;
+        let shape = match shape(tensor) {
+            Some(shape) if shape.is_empty() => {
+                return Err(self
+                    .refused(&format!("{what} is a single value, not one per row"))
+                    .with_hint("export the model with an output of shape [N], [N,1] or [N,k]"));
+            }
+            shape => shape.unwrap_or_default(),
+        };
+        Ok(OutputSpec {
+            name: output.name.clone(),
+            element: self.element(&what, tensor)?,
+            shape,
+            names: RowNames::None,
+        })
     }
 
     fn tensor<'a>(&self, what: &str, value: &'a ValueInfo) -> Result<&'a TensorType, Error> {
         let found = match kind(value) {
             Some(Kind::Tensor(tensor)) => return Ok(tensor),
-            Some(Kind::Sequence(_)) => "a sequence (ZipMap makes one)",
-            Some(Kind::Map(_)) => "a map (ZipMap makes one)",
+            Some(Kind::Sequence(_)) => "a sequence",
+            Some(Kind::Map(_)) => "a map",
             Some(Kind::SparseTensor(_)) => "a sparse tensor",
             Some(Kind::Optional(_)) => "an optional",
             None => "of a type that is not given",
@@ -240,17 +262,6 @@ fn shape(tensor: &TensorType) -> Option<Vec<i64>> {
         Some(Extent::Value(_) | Extent::Symbol(_)) | None => -1,
     });
     Some(extents.collect())
-}
-
-fn shape_text(shape: &[i64]) -> String {
-    let dims = shape.iter().map(|dim| {
-        if *dim < 0 {
-            "N".to_owned()
-        } else {
-            dim.to_string()
-        }
-    });
-    format!("[{}]", dims.collect::<Vec<_>>().join(","))
 }
 
 /// The element type by ONNX's number, or the name of one that has no place here.

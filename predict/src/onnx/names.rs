@@ -3,15 +3,40 @@
 use std::collections::HashSet;
 
 use super::messages::Model;
-use crate::signature::{Signature, TensorSpec};
+use crate::signature::{OutputSpec, RowNames, Signature, TensorSpec};
 
 /// The metadata keys under which exporters leave the names of a matrix's columns.
 const NAME_KEYS: [&str; 4] = ["feature_names", "feature_columns", "features", "columns"];
 
-/// The names that the exporter left in the metadata: a JSON list, or names between commas.
+/// The same for the values of a classifier's rows.
+const CLASS_KEYS: [&str; 4] = ["class_names", "class_labels", "classes", "output_names"];
+
+/// The names that the exporter left for a matrix's columns.
 pub(super) fn feature_names(model: &Model) -> Vec<String> {
+    names(model, &NAME_KEYS)
+}
+
+/// The names that the exporter left for what a row of an output holds.
+pub(super) fn class_names(model: &Model) -> Vec<String> {
+    names(model, &CLASS_KEYS)
+}
+
+/// Names the values of the one output that has as many of them in a row.
+pub(super) fn name_classes(outputs: &mut [OutputSpec], names: Vec<String>) {
+    let fits = |output: &&mut OutputSpec| {
+        output.names == RowNames::None
+            && matches!(output.row(), [size] if usize::try_from(*size) == Ok(names.len()))
+    };
+    let mut fitting: Vec<&mut OutputSpec> = outputs.iter_mut().filter(fits).collect();
+    if let [only] = fitting.as_mut_slice() {
+        only.names = RowNames::Fields(names);
+    }
+}
+
+/// A JSON list, or names between commas.
+fn names(model: &Model, keys: &[&str]) -> Vec<String> {
     let metadata = model.metadata();
-    let Some(text) = NAME_KEYS.iter().find_map(|key| metadata.get(key)) else {
+    let Some(text) = keys.iter().find_map(|key| metadata.get(key)) else {
         return Vec::new();
     };
     let names = serde_json::from_str(text).unwrap_or_else(|_| {
@@ -41,10 +66,11 @@ pub(super) fn widen(inputs: &mut [TensorSpec], names: &[String]) {
 /// The names for every element: they may have been given for all elements, or for the one matrix among single columns.
 /// Names of any other number belong to something else.
 pub(super) fn spread(signature: &Signature, names: Vec<String>) -> Vec<String> {
+    // One column of lists feeds an input that does not say how many columns it takes.
     let lanes: Vec<usize> = signature
         .inputs
         .iter()
-        .filter_map(TensorSpec::lanes)
+        .map(|input| input.lanes().unwrap_or(1))
         .collect();
     if names.is_empty() || names.len() == lanes.iter().sum::<usize>() {
         return names;
@@ -57,7 +83,7 @@ pub(super) fn spread(signature: &Signature, names: Vec<String>) -> Vec<String> {
         .inputs
         .iter()
         .flat_map(|input| match input.lanes() {
-            Some(1) => vec![input.name.clone()],
+            Some(1) | None => vec![input.name.clone()],
             _ => names.clone(),
         });
     all.collect()

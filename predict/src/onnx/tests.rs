@@ -2,6 +2,7 @@
 
 use super::messages::*;
 use super::*;
+use crate::types::returns_name;
 
 const COLUMNS: &[u8] = include_bytes!("fixtures/columns.onnx");
 const ZIPMAP: &[u8] = include_bytes!("fixtures/classifier_zipmap.onnx");
@@ -119,10 +120,21 @@ fn a_model_of_skl2onnx_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_classifier_returns_its_label_and_its_map_is_left_out() {
+fn a_classifier_returns_its_label_and_a_map_from_class_to_probability() {
     let facts = inspect(ZIPMAP).unwrap();
-    assert_eq!(facts.returns, DataType::Utf8);
-    assert_eq!(facts.signature.outputs.len(), 1);
+    assert_eq!(
+        returns_name(&facts.returns).unwrap(),
+        "STRUCT<output_label: STRING, output_probability: MAP<STRING, FLOAT>>"
+    );
+    let [label, probability] = facts.signature.outputs.as_slice() else {
+        panic!("{:?}", facts.signature.outputs);
+    };
+    assert_eq!((label.element, label.row()), (ElementType::String, &[][..]));
+    assert_eq!(
+        (probability.element, probability.row()),
+        (ElementType::Float32, &[2][..])
+    );
+    assert!(probability.is_zipmap());
     assert_eq!(facts.elements.len(), 9);
     assert!(facts.elements.iter().all(|element| element.named));
 }
@@ -150,13 +162,11 @@ fn the_names_of_a_matrix_come_from_the_metadata() {
 }
 
 #[test]
-fn a_matrix_without_a_width_needs_names() {
+fn a_matrix_without_a_width_takes_lists_unless_it_has_names() {
     let open = |graph: &mut Graph| graph.input = vec![value("X", 1, &[-1, -1])];
-    let error = refusal(|_, graph| open(graph));
-    assert!(
-        error.starts_with("'m.onnx': input 'X' does not say how many columns it takes; export it"),
-        "{error}"
-    );
+    let lists = changed(|_, graph| open(graph)).unwrap();
+    assert_eq!(names(&lists), [("X", true)]);
+    assert_eq!(lists.elements[0].shape, [-1]);
     let named = changed(|model, graph| {
         open(graph);
         model.metadata_props.push(entry("feature_names", "a,b"));
@@ -193,16 +203,16 @@ fn models_that_cannot_be_fed_or_read_are_refused_with_the_reason() {
     };
     let refused = [
         (
-            refusal(|_, g| g.output = vec![value("p", 1, &[-1, 2])]),
-            "the first output, 'p', has shape [N,2], not one value per row",
-        ),
-        (
             refusal(|_, g| g.output = vec![value("p", 1, &[])]),
-            "has shape [], not one value per row",
+            "output 'p' is a single value, not one per row; export the model with an output of shape",
         ),
         (
             refusal(|_, g| sequence(g)),
-            "the first output, 'y', is a sequence (ZipMap makes one), not a tensor; PREDICT returns",
+            "output 'y' is a sequence, not a tensor",
+        ),
+        (
+            refusal(|_, g| g.output = vec![value("p", 16, &[-1])]),
+            "output 'p' is a tensor of bfloat16, which cannot be fed or returned",
         ),
         (refusal(|_, g| g.output.clear()), "the model has no outputs"),
         (refusal(|_, g| g.input.clear()), "the model takes no inputs"),
@@ -215,10 +225,6 @@ fn models_that_cannot_be_fed_or_read_are_refused_with_the_reason() {
             "input 'X' takes exactly 1 rows a call; export it with a dynamic",
         ),
         (
-            refusal(|_, g| g.input = vec![value("X", 1, &[-1, 3, 224])]),
-            "input 'X' has more than two dimensions",
-        ),
-        (
             refusal(|_, g| g.input = vec![value("X", 1, &[])]),
             "input 'X' is a single value",
         ),
@@ -229,6 +235,32 @@ fn models_that_cannot_be_fed_or_read_are_refused_with_the_reason() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_input_of_more_dimensions_takes_one_list_per_row() {
+    let facts = changed(|_, graph| {
+        graph.input = vec![value("id", 7, &[-1]), value("image", 1, &[-1, 3, 224])];
+    });
+    let facts = facts.unwrap();
+    assert_eq!(names(&facts), [("id", true), ("image", true)]);
+    assert_eq!(facts.elements[1].shape, [3, 224]);
+}
+
+#[test]
+fn outputs_without_a_value_per_row_are_left_out_and_rows_of_classes_named() {
+    let facts = changed(|model, graph| {
+        graph.output = vec![
+            value("loss", 1, &[]),
+            value("p", 1, &[-1, 2]),
+            value("y", 7, &[-1]),
+        ];
+        model.metadata_props.push(entry("class_names", "no,yes"));
+    });
+    assert_eq!(
+        returns_name(&facts.unwrap().returns).unwrap(),
+        "STRUCT<p: STRUCT<no: FLOAT, yes: FLOAT>, y: BIGINT>"
+    );
 }
 
 #[test]

@@ -36,11 +36,12 @@ impl BindingSource for Bindings {
 
 impl Bindings {
     fn with(mut self, alias: &str, inputs: &[&str], element: ElementType) -> Self {
-        let mut binding = testing::binding(alias, inputs, element).unwrap();
-        binding.returns = match element {
+        let returns = match element {
             ElementType::Int64 => DataType::Int64,
             _ => DataType::Float64,
         };
+        let binding = testing::binding(alias, inputs, element).unwrap();
+        let binding = binding.with_returns(&returns).unwrap();
         self.0.insert(alias.to_owned(), Arc::new(binding));
         self
     }

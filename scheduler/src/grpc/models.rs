@@ -34,6 +34,7 @@ impl From<BindModelRequest> for BindModel {
             returns,
             runtime,
             columns,
+            options,
         } = request;
         let columns = columns
             .into_iter()
@@ -45,6 +46,10 @@ impl From<BindModelRequest> for BindModel {
             returns,
             runtime,
             columns,
+            options: options
+                .into_iter()
+                .map(|option| (option.key, option.value))
+                .collect(),
         }
     }
 }

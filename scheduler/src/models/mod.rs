@@ -15,7 +15,9 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 use whimbrel_predict::binding::{Binding, BindingSource};
 use whimbrel_predict::onnx::inspect_named;
+use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
+use whimbrel_predict::value::Value;
 use whimbrel_proto::ids::{Alias, Generation};
 use whimbrel_proto::{Error, ErrorCode, v1};
 
@@ -99,7 +101,9 @@ impl Registry {
             returns,
             runtime,
             columns,
+            options,
         } = request;
+        let mut options = BindOptions::parse(&options)?;
         let alias: Alias = alias.parse()?;
         let runtime = request::parse_runtime(&runtime)?;
         let asked = if returns.is_empty() {
@@ -109,13 +113,14 @@ impl Registry {
         };
         let uri = source::locate(&uri, &self.base)?;
         let path = uri.clone();
-        let (bytes, facts) = blocking(move || {
+        let (bytes, mut facts) = blocking(move || {
             let bytes = source::read(&path)?;
             let facts = inspect_named(&path, &bytes)?;
             Ok((bytes, facts))
         })
         .await?;
-        let returns = request::returned_type(&uri, &facts.returns, asked)?;
+        options.apply(&mut facts.signature, &mut facts.elements)?;
+        let value = Value::resolve(&facts.signature, options.output.as_deref(), asked.as_ref())?;
         let columns = request::place_columns(&facts.elements, columns)?;
         let digest = self.content.put(bytes).await?;
         let binding = Binding {
@@ -125,9 +130,11 @@ impl Registry {
             generation: Generation(0),
             runtime,
             signature: facts.signature,
-            returns,
+            returns: value.data_type(),
+            value,
             elements: facts.elements,
             columns,
+            options,
             size_bytes: facts.size,
             bound_at_ms: self.clock.unix_ms(),
         };

@@ -1,8 +1,6 @@
 //! What a user says when binding a model, checked against what the model says about itself.
 
-use arrow::datatypes::DataType;
 use whimbrel_predict::binding::{InputElement, RuntimeKind};
-use whimbrel_predict::types::returns_name;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::nearest;
@@ -18,6 +16,8 @@ pub struct BindModel {
     pub runtime: String,
     /// `input=column` pairs.
     pub columns: Vec<(String, String)>,
+    /// What `BindOptions` understands.
+    pub options: Vec<(String, String)>,
 }
 
 pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {
@@ -27,26 +27,6 @@ pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {
             Error::new(ErrorCode::Invalid, format!("'{text}' is not a runtime"))
                 .with_hint("say onnx, or leave it out"),
         ),
-    }
-}
-
-/// The type PREDICT returns: what is asked for, else the model's own.
-pub(super) fn returned_type(
-    uri: &str,
-    own: &DataType,
-    asked: Option<DataType>,
-) -> Result<DataType, Error> {
-    match asked {
-        Some(asked) if *own == DataType::Utf8 && asked != DataType::Utf8 => {
-            let text = format!(
-                "the model '{uri}' gives text, which cannot be returned as {}",
-                returns_name(&asked)?
-            );
-            Err(Error::new(ErrorCode::Invalid, text)
-                .with_hint("leave the return type out, or say STRING"))
-        }
-        Some(asked) => Ok(asked),
-        None => Ok(own.clone()),
     }
 }
 

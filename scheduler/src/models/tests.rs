@@ -214,10 +214,7 @@ async fn what_cannot_be_bound_is_refused_in_one_line_and_leaves_nothing() {
         ),
         (
             returns("double", "label.onnx"),
-            format!(
-                "the model '{}' gives text, which cannot be returned as DOUBLE",
-                at("label.onnx")
-            ),
+            "output 'output_label' is text, which cannot be returned as DOUBLE".to_owned(),
         ),
         (
             BindModel {
