@@ -12,7 +12,7 @@ WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
 BENCH_ROWS ?= 1000000,10000000
 TESTS ?=
 
-.PHONY: help demo test lint bench golden setup build models library clean clean-all
+.PHONY: help demo test lint bench golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -27,11 +27,11 @@ help:
 demo: setup $(DEV)/data/trips-1m/done.json
 	@$(WHIMBREL) demo --trips $(DEV)/data/trips-1m --model $(DEV)/models/fare.onnx --out $(DEV)/demo
 
-test: setup
+test: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL) --check
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
-golden: setup
+golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)
 	@WHIMBREL_GOLDEN=write PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
@@ -49,6 +49,11 @@ bench: setup
 
 setup: build library models
 
+# What only the tests need: models of every library with their libraries' own answers, and the servers that hold models.
+fixtures: zoo $(DEV)/registry/done.json $(DEV)/azurite/done
+
+zoo: $(DEV)/zoo/done.json
+
 models: $(DEV)/models/done.json
 
 build:
@@ -64,6 +69,20 @@ $(DEV)/venv/done: tools/requirements.txt tools/make_venv
 
 $(DEV)/models/done.json: $(DEV)/venv/done tools/demo/models.py tools/demo/graphs.py tools/demo/trips.py
 	@$(VENV_PYTHON) tools/demo/models.py --out $(@D)
+
+$(DEV)/venv/tests-done: $(DEV)/venv/done tools/requirements-tests.txt
+	@echo 'venv: installing what only the tests need (once)'
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: -r tools/requirements-tests.txt
+	@touch $@
+
+$(DEV)/zoo/done.json: $(DEV)/venv/tests-done tests/models/zoo.py tests/models/images.py tools/demo/trips.py
+	@$(VENV_PYTHON) tests/models/zoo.py --out $(@D)
+
+$(DEV)/registry/done.json: $(DEV)/zoo/done.json tests/models/registry.py
+	@$(VENV_PYTHON) tests/models/registry.py --zoo $(DEV)/zoo --out $(@D)
+
+$(DEV)/azurite/done: $(DEV)/venv/done tools/make_azurite
+	@tools/make_azurite $(DEV)/venv $(@D)
 
 $(DEV)/data/trips-1m/done.json: $(DEV)/venv/done tools/demo/trips.py
 	@$(VENV_PYTHON) tools/demo/trips.py --rows 1000000 --files 8 --out $(@D)

@@ -10,6 +10,17 @@ use crate::pool::Asker;
 use crate::process::Process;
 use crate::wait;
 
+/// What processes a pool has and how they are set. Settings are environment variables.
+#[derive(Clone, Debug, Default)]
+pub struct Options<'a> {
+    pub executors: usize,
+    pub slots: usize,
+    pub scheduler: &'a [(&'a str, &'a str)],
+    pub executor: &'a [(&'a str, &'a str)],
+    /// Flags of every executor, such as `--supervise`.
+    pub executor_flags: &'a [&'a str],
+}
+
 /// The pool; everything ends and vanishes when it is dropped.
 pub struct Cluster {
     pub scheduler: Process,
@@ -17,7 +28,47 @@ pub struct Cluster {
     started: usize,
     pool: String,
     cluster_address: String,
+    scheduler_settings: Vec<(String, String)>,
+    executor_settings: Vec<(String, String)>,
+    executor_flags: Vec<String>,
     folder: TempDir,
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
+}
+
+/// The scheduler of the pool in `folder`, on these ports (0: free ones).
+fn scheduler(folder: &Path, ports: [&str; 2], settings: &[(String, String)]) -> Result<Process> {
+    let args = [
+        "scheduler",
+        "--json",
+        "--port",
+        ports[0],
+        "--cluster-port",
+        ports[1],
+        "--state",
+        "state",
+    ]
+    .map(str::to_owned);
+    Process::start("scheduler", folder, &args, &borrowed(settings))
+}
+
+fn port(address: &str) -> Result<&str> {
+    let (_, port) = address
+        .rsplit_once(':')
+        .context("an address without a port")?;
+    Ok(port)
 }
 
 impl Cluster {
@@ -32,20 +83,20 @@ impl Cluster {
         slots: usize,
         settings: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::with(Options {
+            executors,
+            slots,
+            scheduler: settings,
+            ..Options::default()
+        })
+        .await
+    }
+
+    /// As `start`, with all that can be set.
+    pub async fn with(options: Options<'_>) -> Result<Self> {
         let folder = tempfile::tempdir().context("create the pool's folder")?;
-        let args: Vec<String> = [
-            "scheduler",
-            "--json",
-            "--port",
-            "0",
-            "--cluster-port",
-            "0",
-            "--state",
-            "state",
-        ]
-        .map(str::to_owned)
-        .into();
-        let scheduler = Process::start("scheduler", folder.path(), &args, settings)?;
+        let scheduler_settings = owned(options.scheduler);
+        let scheduler = scheduler(folder.path(), ["0", "0"], &scheduler_settings)?;
         let pool = format!("http://{}", scheduler.field("client_address")?);
         let cluster_address = scheduler.field("cluster_address")?;
         let mut cluster = Self {
@@ -54,20 +105,36 @@ impl Cluster {
             started: 0,
             pool,
             cluster_address,
+            scheduler_settings,
+            executor_settings: owned(options.executor),
+            executor_flags: options
+                .executor_flags
+                .iter()
+                .map(|flag| (*flag).to_owned())
+                .collect(),
             folder,
         };
-        for _ in 0..executors {
-            cluster.add_executor(slots)?;
+        for _ in 0..options.executors {
+            cluster.add_executor(options.slots)?;
         }
-        cluster.wait_executors(executors).await?;
+        cluster.wait_executors(options.executors).await?;
         Ok(cluster)
+    }
+
+    /// Kills the scheduler without warning and starts another at its place: same ports, same state.
+    pub fn restart_killed_scheduler(&mut self) -> Result<()> {
+        self.scheduler.kill()?;
+        let ports = [port(&self.pool)?, port(&self.cluster_address)?];
+        self.scheduler = scheduler(self.folder.path(), ports, &self.scheduler_settings)?;
+        Ok(())
     }
 
     /// Starts one more executor; returns its place in `executors`.
     pub fn add_executor(&mut self, slots: usize) -> Result<usize> {
         self.started += 1;
         let name = format!("executor-{}", self.started);
-        let args = [
+        let slots = slots.to_string();
+        let mut args: Vec<String> = [
             "executor",
             "--json",
             "--scheduler",
@@ -79,11 +146,14 @@ impl Cluster {
             "--work-dir",
             &name,
             "--slots",
-            &slots.to_string(),
+            &slots,
         ]
-        .map(str::to_owned);
-        self.executors
-            .push(Process::start(&name, self.folder.path(), &args, &[])?);
+        .map(str::to_owned)
+        .into();
+        args.extend(self.executor_flags.iter().cloned());
+        let settings = borrowed(&self.executor_settings);
+        let executor = Process::start(&name, self.folder.path(), &args, &settings)?;
+        self.executors.push(executor);
         Ok(self.executors.len() - 1)
     }
 

@@ -1,15 +1,21 @@
 //! What the cross-process suites stand on: real processes on free ports, data and models, golden texts, waits with deadlines,
 //! and a reference that scores with plain DataFusion and the same models.
 
+pub mod azureml;
 pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod golden;
+pub mod http;
+pub mod objects;
 pub mod pool;
 pub mod process;
 pub mod reference;
+pub mod registry;
 pub mod rows;
+pub mod service;
 pub mod wait;
+pub mod zoo;
 
 /// An embedded pool whose state lies in `folder`.
 pub async fn embedded(folder: &std::path::Path) -> anyhow::Result<whimbrel::embedded::Pool> {

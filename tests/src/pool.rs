@@ -38,10 +38,15 @@ impl Asker {
 
     /// Binds one of the models that `make` trains.
     pub async fn bind_model(&self, alias: &str, model: &str) -> Result<Binding> {
-        let uri = data::model(model)?.to_string_lossy().into_owned();
+        self.bind(alias, &data::model(model)?.to_string_lossy())
+            .await
+    }
+
+    /// Binds whatever lies at a path or URI.
+    pub async fn bind(&self, alias: &str, uri: &str) -> Result<Binding> {
         let request = BindModelRequest {
             alias: alias.to_owned(),
-            uri,
+            uri: uri.to_owned(),
             ..Default::default()
         };
         self.0

@@ -24,6 +24,41 @@ pub fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// The process ends with the one that starts it, even a killed one.
+pub fn end_with_us(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe and touches only the child.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+/// Asks a child to stop and waits; kills it where it does not by then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a deadline in real time is meant"
+)]
+pub fn stop(child: &mut Child, deadline: Duration) {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    let started = std::time::Instant::now();
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // SAFETY: sends a signal to a child that is not reaped yet, so the pid is still its own.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+    }
+    while started.elapsed() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 /// A running daemon.
 pub struct Process {
     name: String,
@@ -41,23 +76,23 @@ impl Process {
         args: &[String],
         settings: &[(&str, &str)],
     ) -> Result<Self> {
-        let log = folder.join(format!("{name}.log"));
         let mut command = Command::new(binary()?);
         command
             .args(args)
-            .current_dir(folder)
             .env_remove("WHIMBREL_POOL")
-            .envs(settings.iter().copied())
+            .envs(settings.iter().copied());
+        Self::launch(name, folder, command)
+    }
+
+    /// Starts any program that prints a line of JSON when it is ready, and waits for that line.
+    pub fn launch(name: &str, folder: &Path, mut command: Command) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        command
+            .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).context("create the log")?);
-        // SAFETY: prctl is async-signal-safe and touches only the child; it ends with the test process, even a killed one.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            });
-        }
+        end_with_us(&mut command);
         let mut child = command.spawn().with_context(|| format!("start {name}"))?;
         let stdout = child.stdout.take().context("take stdout")?;
         let (send, receive) = std::sync::mpsc::sync_channel(1);

@@ -14,6 +14,15 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
+    until_within(DEADLINE, what, async || probe().await).await
+}
+
+/// As `until`, for what takes longer than the rest.
+pub async fn until_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let asked = async {
         loop {
@@ -23,8 +32,8 @@ where
             }
         }
     };
-    match tokio::time::timeout(DEADLINE, asked).await {
+    match tokio::time::timeout(deadline, asked).await {
         Ok(value) => Ok(value),
-        Err(_) => bail!("{what}: not within {DEADLINE:?}"),
+        Err(_) => bail!("{what}: not within {deadline:?}"),
     }
 }

@@ -4,4 +4,7 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod models_cache;
+mod models_durable;
+mod models_zoo;
 mod queries;
