@@ -1,5 +1,6 @@
 """What Azure shows a client of Azure Machine Learning: a token endpoint that checks tenant, client and secret, a managed
-identity endpoint, and a workspace's MLflow endpoint that wants a bearer token and has a real MLflow server behind it.
+identity endpoint, Resource Manager's page of a workspace, and the workspace's MLflow endpoint, which wants a bearer token and
+has a real MLflow server behind it.
 
 Prints one line of JSON with its port when it serves. `GET /counts` says what was asked so far.
 """
@@ -16,10 +17,8 @@ import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-WORKSPACE = (
-    "/mlflow/v2.0/subscriptions/sub-1/resourceGroups/group-1"
-    "/providers/Microsoft.MachineLearningServices/workspaces/work-1"
-)
+SCOPE = "/subscriptions/sub-1/resourceGroups/group-1/providers/Microsoft.MachineLearningServices/workspaces/work-1"
+MLFLOW = "/mlflow/v2.0" + SCOPE
 TENANT = "tenant-1"
 # client id -> secret, and what becomes of it. Made up for this server, worth nothing anywhere else.
 CLIENTS = {
@@ -120,9 +119,10 @@ class Handler(BaseHTTPRequestHandler):
         self.say(200, {**answer, "expires_in": str(answer["expires_in"]), "resource": query["resource"]})
 
     def forward(self) -> None:
-        """To MLflow, if the token holds and its client may."""
+        """To the workspace's page or to MLflow, if the token holds and its client may."""
         client, expired = self.state.holder(self.headers.get("Authorization"))
-        if not self.path.startswith(WORKSPACE + "/api/"):
+        page = self.path.split("?")[0] == SCOPE
+        if not page and not self.path.startswith(MLFLOW + "/api/"):
             self.say(404, {"error": {"code": "NotFound", "message": "no such workspace"}})
         elif client is None:
             self.state.count("expired" if expired else "unauthorized")
@@ -131,9 +131,12 @@ class Handler(BaseHTTPRequestHandler):
             self.state.count("forbidden")
             text = f"The client '{client}' does not have authorization to perform action 'models/read'."
             self.say(403, {"error": {"code": "AuthorizationFailed", "message": text}})
+        elif page:
+            host, port = self.server.server_address
+            self.say(200, {"properties": {"mlFlowTrackingUri": f"http://{host}:{port}/mlflow/v1.0{SCOPE}"}})
         else:
             self.state.count("served")
-            self.ask(self.path.removeprefix(WORKSPACE))
+            self.ask(self.path.removeprefix(MLFLOW))
 
     def ask(self, path: str) -> None:
         data = self.body() if self.command == "POST" else None
@@ -155,7 +158,7 @@ def main() -> int:
     Handler.upstream = arguments.upstream
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"port": server.server_port, "workspace": WORKSPACE, "tenant": TENANT}), flush=True)
+    print(json.dumps({"port": server.server_port, "tenant": TENANT}), flush=True)
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     server.shutdown()
     return 0

@@ -4,6 +4,7 @@ original library says about 10,000 rows that it has not seen: what PREDICT must 
     trips.parquet, digits.parquet      the rows, with a `row_id`
     NAME.onnx, or the folder NAME      the model, alone or as MLflow saves it
     NAME.expected.parquet              `row_id` and the library's own answer, one column per number or label
+    crash.onnx                         a model that kills its process
 """
 
 import argparse
@@ -260,12 +261,25 @@ def write(out: Path) -> None:
         write_model(out, name, named(model, name), rows[columns] if columns else None, answer)
         write_expected(out, name, rows["row_id"], answer)
         print(f"zoo: {name} in {time.monotonic() - begun:.1f} s", flush=True)
+    write_model(out, "crash", named(crash(), "crash"), None, {})
     digits = images.rows(ROWS)
     images.write_table(digits, out / "digits.parquet")
     network = images.Network().fit()
     for name, example in [("cnn", None), ("cnn_mlflow", digits)]:
         write_model(out, name, named(network.export(), "cnn"), example, classes(network, digits))
         write_expected(out, name, np.arange(ROWS), classes(network, digits))
+
+
+def crash() -> onnx.ModelProto:
+    """Kills its process (SIGFPE) at a row of one passenger: the smallest integer by minus one is no integer."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [helper.make_node("Neg", ["passenger_count"], ["minus"]), helper.make_node("Div", ["smallest", "minus"], ["value"])]
+    inputs = [helper.make_tensor_value_info("passenger_count", TensorProto.INT64, ["N", 1])]
+    outputs = [helper.make_tensor_value_info("value", TensorProto.INT64, ["N", 1])]
+    smallest = numpy_helper.from_array(np.array([[np.iinfo(np.int64).min]]), "smallest")
+    body = helper.make_graph(nodes, "crash", inputs, outputs, [smallest])
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 15)], producer_name="whimbrel-tests")
 
 
 def main() -> int:

@@ -41,13 +41,18 @@ impl ModelFetcher for FromFile {
     }
 }
 
+/// The name that a model has by its content.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 fn binding(alias: &str, bytes: &[u8]) -> Result<Binding> {
     let facts = onnx::inspect(bytes)?;
     let value = Value::resolve(&facts.signature, None, None)?;
-    let digest: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = digest(bytes);
     Ok(Binding {
         alias: alias.parse()?,
         uri: String::new(),

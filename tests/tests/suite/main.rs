@@ -6,5 +6,6 @@ mod embedded;
 mod faults;
 mod models_cache;
 mod models_durable;
+mod models_sources;
 mod models_zoo;
 mod queries;
