@@ -6,6 +6,4 @@ mod embedded;
 mod faults;
 mod models_cache;
 mod models_durable;
-mod models_sources;
-mod models_zoo;
 mod queries;
