@@ -22,6 +22,12 @@ impl Stopwatch {
     }
 }
 
+/// Waits; only for pauses between attempts, never for a state.
+#[expect(clippy::disallowed_methods, reason = "the crate's one clock")]
+pub async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
 /// 256 bits that nobody can guess, as hex.
 #[expect(
     clippy::disallowed_methods,

@@ -215,6 +215,10 @@ pub struct Binding {
     pub options: BindOptions,
     pub size_bytes: u64,
     pub bound_at_ms: i64,
+    /// (library, version) of what the model was made with, as far as it is written down.
+    pub recorded: Vec<(String, String)>,
+    /// What a user should know of how the model was understood.
+    pub notes: Vec<String>,
 }
 
 impl Binding {

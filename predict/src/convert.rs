@@ -42,6 +42,15 @@ impl TryFrom<&Binding> for v1::Binding {
                 .map(v1::InputElement::try_from)
                 .collect::<Result<_, _>>()?,
             value: Some(v1::Value::try_from(&binding.value)?),
+            recorded: binding
+                .recorded
+                .iter()
+                .map(|(library, version)| v1::RecordedVersion {
+                    library: library.clone(),
+                    version: version.clone(),
+                })
+                .collect(),
+            notes: binding.notes.clone(),
         })
     }
 }
@@ -88,6 +97,8 @@ impl TryFrom<v1::Binding> for Binding {
             options,
             elements,
             value,
+            recorded,
+            notes,
         } = wire;
         let signature = signature.ok_or_else(|| malformed("signature", "it is missing"))?;
         let signature = Signature::try_from(signature)?;
@@ -120,6 +131,11 @@ impl TryFrom<v1::Binding> for Binding {
                 .collect(),
             size_bytes,
             bound_at_ms,
+            recorded: recorded
+                .into_iter()
+                .map(|pair| (pair.library, pair.version))
+                .collect(),
+            notes,
         })
     }
 }
@@ -366,6 +382,8 @@ mod tests {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         binding.elements = elements(&binding.signature, &names).unwrap();
         binding.columns = vec![("a".to_owned(), "trip a".to_owned())];
+        binding.recorded = vec![("mlflow".to_owned(), "3.17.2".to_owned())];
+        binding.notes = vec!["by position".to_owned()];
         binding
     }
 

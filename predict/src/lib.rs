@@ -9,6 +9,7 @@ pub mod exec;
 pub mod locate;
 pub mod lower;
 pub mod mapping;
+pub mod mlmodel;
 pub mod node;
 pub mod onnx;
 pub mod options;

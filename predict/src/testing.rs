@@ -53,6 +53,8 @@ pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Bin
         options: BindOptions::default(),
         size_bytes: 1,
         bound_at_ms: 0,
+        recorded: Vec::new(),
+        notes: Vec::new(),
     })
 }
 

@@ -16,6 +16,7 @@ pub mod models;
 pub mod nearest;
 mod pool;
 mod query;
+mod reading;
 mod server;
 mod session;
 pub mod store;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::engine::scoring;
+use crate::failures::Death;
 use crate::pool::Pool;
 
 /// How often it looks.
@@ -53,6 +55,7 @@ async fn lose_silent(pool: &Pool, report_timeout: Duration) {
         let reason = if given_up.contains(&id) {
             "it has not reported in time"
         } else if refuses(pool, &id).await {
+            note_death(pool, &id).await;
             "its port is closed"
         } else {
             continue;
@@ -64,6 +67,28 @@ async fn lose_silent(pool: &Pool, report_timeout: Duration) {
         );
         pool.executors.remove(&id);
         pool.engine.lose(&id, reason).await;
+    }
+}
+
+/// Notes what an executor scored that has ended without a word: a model may have ended it.
+pub(crate) async fn note_death(pool: &Pool, executor_id: &str) {
+    for query in pool.queries.all() {
+        let Some(job_id) = query.snapshot().job_id else {
+            continue;
+        };
+        let scoring = pool
+            .engine
+            .inspect(&job_id, |graph| scoring(graph, executor_id))
+            .await;
+        for (stage_id, partition, models) in scoring.unwrap_or_default() {
+            let death = Death {
+                stage_id,
+                partition,
+                executor_id: executor_id.to_owned(),
+                models,
+            };
+            pool.failures.add_death(job_id.as_str(), death);
+        }
     }
 }
 

@@ -67,6 +67,8 @@ fn binding(alias: &str, bytes: &[u8]) -> Result<Binding> {
         options: BindOptions::default(),
         size_bytes: bytes.len() as u64,
         bound_at_ms: 0,
+        recorded: facts.recorded,
+        notes: facts.notes,
     })
 }
 

@@ -152,6 +152,9 @@ pub(crate) struct ExecutorArgs {
     /// How many tasks run at once [default: one per core]
     #[arg(long, value_name = "N")]
     pub(crate) slots: Option<u32>,
+    /// Start the executor again when a signal has ended it, such as a crash in a model
+    #[arg(long)]
+    pub(crate) supervise: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,17 +162,35 @@ pub(crate) enum ModelCommand {
     /// Bind a name to a model
     Bind(BindArgs),
     /// List the bindings
-    List,
+    List {
+        /// The models in the executors' memory instead
+        #[arg(long)]
+        loaded: bool,
+    },
     /// Show one binding with its inputs and outputs
     Show {
         /// The name in SQL
         alias: String,
     },
+    /// Score some rows of a table and report what feeds what, what is lost, what comes out and how fast; writes nothing
+    Check(CheckArgs),
     /// Remove a binding
     Unbind {
         /// The name in SQL
         alias: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The name in SQL
+    pub(crate) alias: String,
+    /// The table whose first rows are scored
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) on: String,
+    /// How many rows [default: 100]
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) sample: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,6 +11,7 @@ mod embedded;
 pub(crate) mod failure;
 mod format;
 mod model;
+mod model_report;
 mod output;
 mod pool;
 mod setup;

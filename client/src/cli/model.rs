@@ -1,4 +1,4 @@
-//! `whimbrel model`: bind, list, show, unbind.
+//! `whimbrel model`: bind, list, show, check, unbind.
 
 use serde_json::{Value, json};
 use whimbrel::Client;
@@ -9,6 +9,7 @@ use crate::cli::console::{Console, aligned};
 use crate::cli::context::{Context, End};
 use crate::cli::failure::Failure;
 use crate::cli::format;
+use crate::cli::model_report;
 use crate::cli::table::absolute_uri;
 
 /// Runs the command.
@@ -17,7 +18,11 @@ pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), 
     context
         .with_pool(End::AnySignal, async |client| match &command {
             ModelCommand::Bind(args) => bind(console, &client, args).await,
-            ModelCommand::List => list(console, &client).await,
+            ModelCommand::List { loaded: false } => list(console, &client).await,
+            ModelCommand::List { loaded: true } => {
+                model_report::loaded(console, &client.pool_status().await?)
+            }
+            ModelCommand::Check(args) => model_report::check(console, &client, args).await,
             ModelCommand::Show { alias } => show(console, &client.get_model(alias).await?),
             ModelCommand::Unbind { alias } => {
                 client.unbind_model(alias).await?;
@@ -57,6 +62,9 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
         binding.runtime,
         binding.returns
     ));
+    for note in &binding.notes {
+        console.note(&format!("note: {note}"));
+    }
     Ok(())
 }
 
@@ -114,6 +122,12 @@ fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
     for v1::Option { key, value } in &binding.options {
         console.print(&format!("{:<12}{key} = {value}", "option"))?;
     }
+    for v1::RecordedVersion { library, version } in &binding.recorded {
+        console.print(&format!("{:<12}{library} {version}", "made with"))?;
+    }
+    for note in &binding.notes {
+        console.print(&format!("{:<12}{note}", "note"))?;
+    }
     let signature = binding.signature.as_ref();
     let tensors = |what: &str, specs: &[TensorSpec]| {
         specs.iter().try_for_each(|spec| {
@@ -167,6 +181,8 @@ fn as_json(binding: &Binding) -> Value {
         options,
         elements,
         value: _,
+        recorded,
+        notes,
     } = binding;
     let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
         let tensor = |spec: &TensorSpec| json!({"name": spec.name, "element": spec.element, "shape": spec.shape});
@@ -179,6 +195,8 @@ fn as_json(binding: &Binding) -> Value {
             "optional": element.optional, "default": element.default_value,
         })
     };
+    let version =
+        |pair: &v1::RecordedVersion| (pair.library.clone(), Value::from(pair.version.clone()));
     let options = options
         .iter()
         .map(|option| (option.key.clone(), Value::from(option.value.clone())));
@@ -191,5 +209,6 @@ fn as_json(binding: &Binding) -> Value {
         "elements": elements.iter().map(element).collect::<Vec<_>>(),
         "options": Value::Object(options.collect()),
         "size_bytes": size_bytes, "bound_at_ms": bound_at_ms,
+        "recorded": Value::Object(recorded.iter().map(version).collect()), "notes": notes,
     })
 }

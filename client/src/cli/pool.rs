@@ -108,18 +108,26 @@ fn executor_json(executor: &ExecutorStatus) -> Value {
         last_seen_ms,
         models,
     } = executor;
-    let model = |model: &LoadedModel| {
-        let LoadedModel {
-            digest,
-            bytes,
-            loads,
-            rows_scored,
-        } = model;
-        json!({"digest": digest, "bytes": bytes, "loads": loads, "rows_scored": rows_scored})
-    };
     json!({
         "executor_id": executor_id, "address": address, "slots": slots, "free_slots": free_slots, "state": state,
-        "last_seen_ms": last_seen_ms, "models": models.iter().map(model).collect::<Vec<_>>(),
+        "last_seen_ms": last_seen_ms, "models": models.iter().map(loaded_json).collect::<Vec<_>>(),
+    })
+}
+
+/// One model in an executor's memory.
+pub(crate) fn loaded_json(model: &LoadedModel) -> Value {
+    let LoadedModel {
+        digest,
+        bytes,
+        loads,
+        rows_scored,
+        last_used_ms,
+        score_micros,
+        held_bytes,
+    } = model;
+    json!({
+        "digest": digest, "bytes": bytes, "loads": loads, "rows_scored": rows_scored, "last_used_ms": last_used_ms,
+        "score_micros": score_micros, "held_bytes": held_bytes,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::ArrayRef;
@@ -19,7 +19,7 @@ use super::pace::Pace;
 use super::tensors::FeedPlan;
 use super::threads::{ScoringQueue, Worker};
 use super::{environment, session};
-use crate::clock::monotonic;
+use crate::clock::{monotonic, now_ms};
 
 pub(super) struct ModelCache {
     files: ModelFiles,
@@ -43,12 +43,15 @@ struct Slot {
     /// All that wait for one load get its result, the error too.
     loaded: OnceCell<Result<Arc<LoadedModel>, Error>>,
     last_opened: AtomicU64,
+    /// The same as a time, for people.
+    last_used_ms: AtomicI64,
 }
 
 #[derive(Default)]
 struct Counts {
     loads: AtomicU64,
     rows: AtomicU64,
+    micros: AtomicU64,
 }
 
 impl ModelCache {
@@ -105,6 +108,9 @@ impl ModelCache {
                     bytes: model.file.bytes,
                     loads: model.counts.loads.load(Ordering::Relaxed),
                     rows_scored: model.counts.rows.load(Ordering::Relaxed),
+                    last_used_ms: slot.last_used_ms.load(Ordering::Relaxed),
+                    score_micros: model.counts.micros.load(Ordering::Relaxed),
+                    held_bytes: model.held_bytes(),
                 })
             })
             .collect();
@@ -138,6 +144,8 @@ impl ModelCache {
         let opened = state.opened;
         let slot = Arc::clone(state.slots.entry(digest.clone()).or_default());
         slot.last_opened.store(opened, Ordering::Relaxed);
+        let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        slot.last_used_ms.store(now, Ordering::Relaxed);
         slot
     }
 
@@ -272,8 +280,10 @@ impl LoadedModel {
         };
         let begun = monotonic();
         let scores = plan.score(session, feed, &mut worker.scratch)?;
-        self.pace
-            .note(feed.rows, monotonic().saturating_duration_since(begun));
+        let taken = monotonic().saturating_duration_since(begun);
+        self.pace.note(feed.rows, taken);
+        let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        self.counts.micros.fetch_add(micros, Ordering::Relaxed);
         self.counts
             .rows
             .fetch_add(feed.rows as u64, Ordering::Relaxed);

@@ -259,6 +259,8 @@ impl Graph {
             options: BindOptions::default(),
             size_bytes: 0,
             bound_at_ms: 0,
+            recorded: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }

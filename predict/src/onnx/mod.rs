@@ -7,6 +7,7 @@
 mod graph;
 mod messages;
 mod names;
+pub mod safety;
 mod sniff;
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,12 @@ use whimbrel_proto::{Error, ErrorCode};
 use self::graph::{Walk, domain};
 use self::messages::{Extent, Graph, Kind, Model, TensorType, ValueInfo};
 use self::names::{class_names, feature_names, name_classes, spread, widen};
-use self::sniff::sniff;
+use self::safety::Refusal;
+use self::sniff::{UNKNOWN, sniff};
 use self::zipmap::ZipMap;
 pub use self::zipmap::cut_zipmaps;
-use crate::binding::{InputElement, elements};
+use crate::binding::{DefaultValue, InputElement, elements};
+use crate::mlmodel::{Agreed, MlModel, Named, agree};
 use crate::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
 use crate::value::Value;
 
@@ -46,23 +49,38 @@ pub struct ModelFacts {
     pub ops: Vec<(String, String)>,
     /// The size of the file.
     pub size: u64,
+    /// (library, version) of what the model was made with, as far as it is written down.
+    pub recorded: Vec<(String, String)>,
+    /// Where the file and what was written down beside it differ without harm.
+    pub notes: Vec<String>,
 }
 
 /// Reads the model, or says why PREDICT cannot call it.
 pub fn inspect(bytes: &[u8]) -> Result<ModelFacts, Error> {
-    Subject("the file".to_owned()).inspect(bytes)
+    Subject("the file".to_owned()).inspect(bytes, None)
 }
 
 /// As [`inspect`], with the model's name or uri in messages.
 pub fn inspect_named(name: &str, bytes: &[u8]) -> Result<ModelFacts, Error> {
-    Subject(format!("'{name}'")).inspect(bytes)
+    inspect_with(name, bytes, None)
+}
+
+/// As [`inspect_named`], with the `MLmodel` file beside the model, where there is one: it names columns and says which may be
+/// missing. Where the two contradict each other, the error names both sides.
+pub fn inspect_with(
+    name: &str,
+    bytes: &[u8],
+    beside: Option<&MlModel>,
+) -> Result<ModelFacts, Error> {
+    Subject(format!("'{name}'")).inspect(bytes, beside)
 }
 
 /// What messages call the model.
 struct Subject(String);
 
 impl Subject {
-    fn inspect(&self, bytes: &[u8]) -> Result<ModelFacts, Error> {
+    fn inspect(&self, bytes: &[u8], beside: Option<&MlModel>) -> Result<ModelFacts, Error> {
+        self.check(bytes)?;
         let model = Model::decode(bytes).ok();
         // A file cut off between two fields decodes; exporters write the operator sets last, and no model is without.
         let model = model.filter(|model| model.ir_version > 0 && !model.opset_import.is_empty());
@@ -94,22 +112,42 @@ impl Subject {
         widen(&mut inputs, &names);
         let mut outputs = self.outputs(graph, &zipmap::find(bytes)?)?;
         name_classes(&mut outputs, class_names(model));
-        let signature = Signature { inputs, outputs };
+        let mut signature = Signature { inputs, outputs };
+        let agreed = match beside {
+            Some(beside) => agree(&mut signature, names, beside),
+            None => Ok(Agreed::of(names)),
+        }
+        .map_err(|error| self.refused_as(&error))?;
+        name_classes(&mut signature.outputs, agreed.output_columns);
         let value =
             Value::resolve(&signature, None, None).map_err(|error| self.refused_as(&error))?;
-        let names = spread(&signature, names);
-        let elements = elements(&signature, &names).map_err(|error| self.refused_as(&error))?;
+        let names = spread(&signature, agreed.names);
+        let mut elements = elements(&signature, &names).map_err(|error| self.refused_as(&error))?;
+        may_miss(&mut elements, &agreed.named).map_err(|error| self.refused_as(&error))?;
+        let producer = format!("{} {}", model.producer_name, model.producer_version);
         Ok(ModelFacts {
             signature,
             elements,
             returns: value.data_type(),
-            producer: format!("{} {}", model.producer_name, model.producer_version)
-                .trim()
-                .to_owned(),
+            producer: producer.trim().to_owned(),
             opsets: opsets(model),
             ops: walk.ops.into_iter().collect(),
             size: bytes.len() as u64,
+            recorded: recorded(model, beside),
+            notes: agreed.notes,
         })
+    }
+
+    /// Nothing of a file is decoded that could cost more than it shows.
+    fn check(&self, bytes: &[u8]) -> Result<(), Error> {
+        match safety::check(bytes) {
+            Ok(()) => Ok(()),
+            // What is not protobuf at all may look like some.
+            Err(Refusal::Because(why)) if sniff(bytes).is_none() => Err(self
+                .refused(&why)
+                .with_hint("no exporter writes such a model: get it again from where it was made")),
+            Err(Refusal::Because(_) | Refusal::Malformed) => Err(self.not_onnx(bytes)),
+        }
     }
 
     /// The graph's inputs but for those that have a value in the file.
@@ -232,13 +270,42 @@ impl Subject {
     }
 
     fn not_onnx(&self, bytes: &[u8]) -> Error {
-        let (why, hint) = sniff(bytes);
+        let (why, hint) = sniff(bytes).unwrap_or(UNKNOWN);
         let error = Error::new(
             ErrorCode::Invalid,
             format!("{} is not an ONNX model: {why}", self.0),
         );
         error.with_hint(hint)
     }
+}
+
+/// Marks the elements that a table may lack.
+fn may_miss(elements: &mut [InputElement], named: &[Named]) -> Result<(), Error> {
+    for Named { name, default } in named {
+        let own = elements.iter_mut().filter(|element| element.name == *name);
+        for element in own {
+            element.optional = true;
+            let text = match default {
+                serde_json::Value::Null => continue,
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            element.default = Some(DefaultValue::parse(&text, element)?);
+        }
+    }
+    Ok(())
+}
+
+/// What the model was made with: exporter and operator sets, and what stands beside it.
+fn recorded(model: &Model, beside: Option<&MlModel>) -> Vec<(String, String)> {
+    let mut recorded = beside.map_or(&[][..], MlModel::recorded).to_vec();
+    if !model.producer_name.is_empty() {
+        recorded.push((model.producer_name.clone(), model.producer_version.clone()));
+    }
+    let opsets = opsets(model).into_iter();
+    recorded
+        .extend(opsets.map(|(domain, version)| (format!("opset {domain}"), version.to_string())));
+    recorded
 }
 
 /// Some exporters write a set twice, once by its name and once without.

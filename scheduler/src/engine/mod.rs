@@ -8,6 +8,7 @@ mod gate;
 mod options;
 mod policy;
 mod results;
+mod scoring;
 mod settings;
 
 use std::collections::HashMap;
@@ -42,7 +43,8 @@ use crate::failures::Failures;
 pub(crate) use gate::Gate;
 pub(crate) use options::Options;
 pub(crate) use results::{Output, Progress, involves, outputs, progress};
-pub(crate) use settings::{CATALOG, SCHEMA, may_set, session_config};
+pub(crate) use scoring::scoring;
+pub(crate) use settings::{CATALOG, MODELS_SCHEMA, SCHEMA, may_set, session_config};
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 

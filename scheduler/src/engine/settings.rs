@@ -12,6 +12,9 @@ pub(crate) const CATALOG: &str = "whimbrel";
 /// See [`CATALOG`].
 pub(crate) const SCHEMA: &str = "public";
 
+/// The schema of the table that stands for `information_schema.models`.
+pub(crate) const MODELS_SCHEMA: &str = "model_registry";
+
 /// The settings a query starts from.
 pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {
     let mut config = SessionConfig::new_with_ballista()

@@ -2,18 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, Ticket};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
@@ -22,12 +19,6 @@ use crate::pool::Pool;
 use crate::query::lost_result;
 
 type Rows = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
-
-const CONNECT: Duration = Duration::from_secs(5);
-/// HTTP/2's own 64 KiB would make every stream wait for its reader.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// A wide batch is one message.
-const MAX_MESSAGE: usize = 512 << 20;
 
 /// A result that the scheduler computed.
 pub(super) fn shelved(pool: &Pool, handle: &[u8]) -> Result<Response<Rows>, Status> {
@@ -73,35 +64,13 @@ pub(super) async fn passed_on(
         .executors
         .get(&meant.executor_id)
         .ok_or_else(|| lost_result(&meant.executor_id))?;
-    let unreachable = |error: &dyn std::error::Error| {
-        tracing::warn!(executor_id = meant.executor_id, error = %error, "an executor does not answer for its rows");
-        Error::new(
-            ErrorCode::Unavailable,
-            format!(
-                "executor {} does not answer for its rows",
-                meant.executor_id
-            ),
-        )
-        .with_hint("try again, or run the query again")
-    };
-    let channel = Endpoint::try_from(format!("http://{}", member.client_address))
-        .map_err(|error| unreachable(&error))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW)
-        .connect()
-        .await
-        .map_err(|error| unreachable(&error))?;
-    let mut request = Request::new(ticket);
-    if let Some(token) = &pool.token {
-        let bearer = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| Status::internal("the token is no header value"))?;
-        request.metadata_mut().insert("authorization", bearer);
-    }
-    let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-    let rows = client.do_get(request).await?.into_inner();
+    let rows = crate::reading::open(
+        &meant.executor_id,
+        &member.client_address,
+        pool.token.as_deref(),
+        ticket,
+    )
+    .await?;
     Ok(Response::new(counted(pool, rows.boxed())))
 }
 

@@ -19,6 +19,7 @@ use crate::engine::involves;
 use crate::executors::Report;
 use crate::failures::TaskFailure;
 use crate::pool::Pool;
+use crate::watch;
 
 /// A model travels in pieces of this size.
 const CHUNK: usize = 1 << 20;
@@ -55,6 +56,26 @@ impl Cluster {
         }
         wanted
     }
+
+    /// An executor at the address of another has taken its place: that one ended, and nobody need wait for its silence.
+    async fn replace(&self, id: &ExecutorId, client_address: &str) {
+        for (other, member) in self.pool.executors.all() {
+            if other == id.as_str() || member.client_address != client_address {
+                continue;
+            }
+            tracing::warn!(
+                executor_id = other,
+                by = %id,
+                "an executor was started anew, its tasks run elsewhere"
+            );
+            watch::note_death(&self.pool, &other).await;
+            self.pool.executors.remove(&other);
+            self.pool
+                .engine
+                .lose(&other, "another process has its port")
+                .await;
+        }
+    }
 }
 
 fn missing(field: &str) -> Error {
@@ -80,6 +101,7 @@ impl ClusterService for Cluster {
             return Err(missing("client_address").into());
         }
         tracing::info!(executor_id = %id, client_address, slots, version, "executor joined");
+        self.replace(&id, &client_address).await;
         self.pool.executors.join(&id, client_address, slots);
         let client_token = self.pool.token.clone().unwrap_or_default();
         Ok(Response::new(JoinPoolResponse { client_token }))

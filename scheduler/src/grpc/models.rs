@@ -50,6 +50,7 @@ impl From<BindModelRequest> for BindModel {
                 .into_iter()
                 .map(|option| (option.key, option.value))
                 .collect(),
+            if_absent: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! generation; queries that run keep the model they were planned with.
 
 mod content;
+mod listing;
 mod request;
 mod source;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::nearest;
 use crate::store::{Expect, Mirror, Outcome, Record, Revision, StateStore, Transaction, keys};
 
 pub use content::{ContentStore, digest_of};
+pub(crate) use listing::{as_table, returns};
 pub use request::BindModel;
 
 /// How often a write is tried again when others write the same binding.
@@ -102,7 +104,11 @@ impl Registry {
             runtime,
             columns,
             options,
+            if_absent,
         } = request;
+        if if_absent && self.mirror.get(&alias).is_some() {
+            return Err(bound_already(&alias));
+        }
         let mut options = BindOptions::parse(&options)?;
         let alias: Alias = alias.parse()?;
         let runtime = request::parse_runtime(&runtime)?;
@@ -137,12 +143,14 @@ impl Registry {
             options,
             size_bytes: facts.size,
             bound_at_ms: self.clock.unix_ms(),
+            recorded: facts.recorded,
+            notes: facts.notes,
         };
-        self.commit(binding).await
+        self.commit(binding, if_absent).await
     }
 
     /// Writes the binding as the generation after the one that is there.
-    async fn commit(&self, mut binding: Binding) -> Result<Arc<Binding>, Error> {
+    async fn commit(&self, mut binding: Binding, if_absent: bool) -> Result<Arc<Binding>, Error> {
         let key = keys::model(&binding.alias);
         for _ in 0..RACES {
             let expect = match self.mirror.get(binding.alias.as_str()) {
@@ -150,6 +158,7 @@ impl Registry {
                     binding.generation = Generation(1);
                     Expect::Absent
                 }
+                Some(_) if if_absent => return Err(bound_already(binding.alias.as_str())),
                 Some(Record { revision, value }) => {
                     binding.generation = after(revision, value);
                     Expect::At(revision)
@@ -208,6 +217,14 @@ fn after(revision: Revision, value: Result<Arc<Binding>, Error>) -> Generation {
         Ok(binding) => Generation(binding.generation.0 + 1),
         Err(_) => Generation(revision.0 + 1),
     }
+}
+
+fn bound_already(alias: &str) -> Error {
+    Error::new(
+        ErrorCode::Exists,
+        format!("model '{alias}' is bound already"),
+    )
+    .with_hint("write CREATE OR REPLACE MODEL to bind it anew")
 }
 
 fn busy(alias: &str) -> Error {

@@ -18,6 +18,8 @@ pub struct BindModel {
     pub columns: Vec<(String, String)>,
     /// What `BindOptions` understands.
     pub options: Vec<(String, String)>,
+    /// An alias that is bound already is refused.
+    pub if_absent: bool,
 }
 
 pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {

@@ -6,6 +6,8 @@ use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, Statement, WindowFunctionDefinition};
 use whimbrel_proto::{Error, ErrorCode};
 
+use crate::engine::MODELS_SCHEMA;
+
 /// What a statement gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -52,7 +54,10 @@ pub(super) fn stays_here(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::TableScan(scan)
-                if scan.table_name.schema() == Some("information_schema") =>
+                if matches!(
+                    scan.table_name.schema(),
+                    Some("information_schema" | MODELS_SCHEMA)
+                ) =>
             {
                 catalog = true
             }

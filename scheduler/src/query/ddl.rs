@@ -10,7 +10,10 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::catalog::{AddTable, Catalog};
 use crate::engine::{CATALOG, SCHEMA, may_set};
+use crate::models::Registry;
 use crate::session::{Session, View};
+
+use super::models::{CreateModel, drop_model};
 
 /// A change, understood but not made.
 #[derive(Debug)]
@@ -37,6 +40,11 @@ pub(crate) enum Effect {
     },
     DropTable {
         name: String,
+        if_exists: bool,
+    },
+    CreateModel(CreateModel),
+    DropModel {
+        alias: String,
         if_exists: bool,
     },
 }
@@ -112,7 +120,7 @@ fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
         }
         DdlStatement::CreateIndex(_) => refuse("CREATE INDEX", "files have none"),
         DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_) => {
-            refuse("CREATE FUNCTION", "bind a model with `whimbrel model bind`")
+            refuse("CREATE FUNCTION", "bind a model with CREATE MODEL")
         }
     }
 }
@@ -193,7 +201,12 @@ fn parse_bool(text: &str) -> Result<bool, Error> {
 
 impl Effect {
     /// Makes the change.
-    pub(super) async fn apply(self, session: &Session, catalog: &Catalog) -> Result<(), Error> {
+    pub(super) async fn apply(
+        self,
+        session: &Session,
+        catalog: &Catalog,
+        models: &Registry,
+    ) -> Result<(), Error> {
         match self {
             Self::Set { key, value } => session.set(key, value),
             Self::Reset { key } => session.reset(&key),
@@ -230,6 +243,10 @@ impl Effect {
                 Err(error) if if_exists && error.code() == ErrorCode::NotFound => {}
                 dropped => dropped?,
             },
+            Self::CreateModel(create) => create.apply(models).await?,
+            Self::DropModel { alias, if_exists } => {
+                drop_model(models, &alias, if_exists).await?;
+            }
         }
         Ok(())
     }

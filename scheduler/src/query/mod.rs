@@ -21,6 +21,7 @@ use whimbrel_proto::v1::ResultTicket;
 
 pub(crate) use ddl::Effect;
 pub(crate) use local::Shelf;
+pub(crate) use models::CheckModel;
 pub(crate) use planning::Planning;
 pub(crate) use record::{Cancelled, Queries, Query, QueryPhase, Snapshot};
 pub(crate) use run::{Limits, Parts, Runner};
@@ -36,6 +37,8 @@ pub(crate) enum Planned {
     Rows(SchemaRef, Vec<RecordBatch>),
     /// No rows, but something changes.
     Effect(Effect),
+    /// A report on what a model makes of some rows.
+    Check(CheckModel),
 }
 
 /// A plan, ready to run.
@@ -50,6 +53,7 @@ impl Planned {
         match self {
             Self::Spread(plan) | Self::Here(plan) => plan.physical.schema(),
             Self::Rows(schema, _) => Arc::clone(schema),
+            Self::Check(_) => CheckModel::schema(),
             Self::Effect(_) => SchemaRef::new(arrow::datatypes::Schema::empty()),
         }
     }

@@ -14,8 +14,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
-use super::models::model_rows;
-use super::{Plan, Planned, bounds};
+use super::{Plan, Planned, bounds, models};
 use crate::engine::Engine;
 use crate::error::plan_error;
 use crate::models::Registry;
@@ -60,8 +59,8 @@ impl Planning {
         partitions: usize,
     ) -> Result<Planned, Error> {
         bounds::check(sql, self.max_sql_bytes)?;
-        if let Some(rows) = model_rows(sql, &self.models) {
-            return rows;
+        if let Some(planned) = models::planned(sql, &self.models) {
+            return planned;
         }
         let (this, sql) = (Arc::clone(self), sql.to_owned());
         self.on_own_thread(async move { this.plan_here(&session, &sql, partitions).await })

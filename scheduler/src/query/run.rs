@@ -21,6 +21,7 @@ use crate::config::MIN_PARTITIONS;
 use crate::engine::Engine;
 use crate::executors::{Capacity, Executors};
 use crate::failures::Failures;
+use crate::models::Registry;
 use crate::session::Session;
 
 /// What the runner is told of the pool's settings.
@@ -40,6 +41,9 @@ pub(crate) struct Parts {
     pub(crate) failures: Arc<Failures>,
     pub(crate) planning: Arc<Planning>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) models: Arc<Registry>,
+    /// What executors ask of whoever reads rows from them.
+    pub(crate) token: Option<String>,
     pub(crate) queries: Arc<Queries>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) tasks: TaskTracker,
@@ -175,8 +179,8 @@ impl Runner {
         (capacity.slots * partitions_per_slot).clamp(MIN_PARTITIONS, max_partitions)
     }
 
-    async fn answer(
-        &self,
+    pub(super) async fn answer(
+        self: &Arc<Self>,
         session: Arc<Session>,
         sql: &str,
         query: &Arc<Query>,
@@ -192,6 +196,10 @@ impl Runner {
         match planned {
             Planned::Effect(effect) => self.change(&session, effect, query).await,
             Planned::Rows(_, batches) => Ok(self.shelve(query, schema, batches)),
+            Planned::Check(check) => {
+                let report = self.check_model(&session, &check, query).await?;
+                Ok(self.shelve(query, schema, vec![report]))
+            }
             Planned::Here(plan) => {
                 let batches = collect(plan).await?;
                 Ok(self.shelve(query, schema, batches))
@@ -206,7 +214,7 @@ impl Runner {
                 match self.parts.planning.plan(session, sql, partitions).await? {
                     Planned::Spread(plan) => self.spread(plan, query).await,
                     Planned::Here(plan) => Ok(self.shelve(query, schema, collect(plan).await?)),
-                    Planned::Rows(..) | Planned::Effect(_) => Err(Error::new(
+                    Planned::Rows(..) | Planned::Effect(_) | Planned::Check(_) => Err(Error::new(
                         ErrorCode::Bug,
                         "the statement became another while it waited",
                     )),
@@ -221,7 +229,9 @@ impl Runner {
         effect: Effect,
         query: &Query,
     ) -> Result<Answer, Error> {
-        effect.apply(session, &self.parts.catalog).await?;
+        effect
+            .apply(session, &self.parts.catalog, &self.parts.models)
+            .await?;
         Ok(Answer {
             query_id: query.id().clone(),
             schema: arrow::datatypes::SchemaRef::new(arrow::datatypes::Schema::empty()),

@@ -115,12 +115,16 @@ impl Runner {
                 },
                 _ = changes.changed() => continue,
                 _ = ticks.changed() => {
+                    if let Some(error) = self.parts.failures.deadly(job_id.as_str()) {
+                        return Err(error);
+                    }
                     self.note_progress(job_id, query).await;
                     continue;
                 }
                 () = self.parts.clock.sleep(self.parts.limits.executor_wait), if idle => {
                     if self.stranded(job_id).await {
-                        return Err(self.no_executor());
+                        let died = self.parts.failures.died(job_id.as_str());
+                        return Err(died.unwrap_or_else(|| self.no_executor()));
                     }
                     continue;
                 }

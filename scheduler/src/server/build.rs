@@ -9,7 +9,6 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use whimbrel_predict::binding::BindingSource;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -162,12 +161,11 @@ async fn assemble(
         ids: Arc::clone(ids),
     };
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
-    let bindings: Arc<dyn BindingSource> = Arc::clone(models) as _;
     let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
     let planner = SessionPlanner::new(
         config.max_message_bytes.as_usize(),
         Arc::clone(runtime),
-        bindings,
+        Arc::clone(models),
         schema,
     )?;
     let planning = Arc::new(Planning::new(
@@ -190,6 +188,8 @@ async fn assemble(
         failures: Arc::clone(&failures),
         planning: Arc::clone(&planning),
         catalog: Arc::clone(catalog),
+        models: Arc::clone(models),
+        token: token.clone(),
         queries: Arc::clone(&queries),
         shelf: Arc::clone(&shelf),
         tasks: tasks.clone(),

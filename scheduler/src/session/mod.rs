@@ -4,6 +4,7 @@
 //! A view is kept as its statement and planned again each time it is used, so it never carries the schema of a model that has
 //! been bound anew since.
 
+mod models;
 mod planner;
 mod schema;
 

@@ -19,9 +19,10 @@ use whimbrel_predict::sql::{explain_failure, rewrite_statement};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::schema::StatementSchema;
-use super::{Session, View};
+use super::{Session, View, models};
 use crate::engine::{CATALOG, SCHEMA, session_config};
 use crate::error::{missing_table, plan_error};
+use crate::models::Registry;
 use crate::nearest;
 
 /// Views within views; more is a view that names itself.
@@ -32,6 +33,7 @@ const VIEW_DEPTH: usize = 16;
 pub(crate) struct SessionPlanner {
     base: SessionState,
     pool: Arc<dyn SchemaProvider>,
+    models: Arc<Registry>,
 }
 
 impl SessionPlanner {
@@ -39,7 +41,7 @@ impl SessionPlanner {
     pub(crate) fn new(
         max_message_bytes: usize,
         runtime: Arc<RuntimeEnv>,
-        bindings: Arc<dyn BindingSource>,
+        models: Arc<Registry>,
         pool: Arc<dyn SchemaProvider>,
     ) -> Result<Self, Error> {
         let builder = SessionStateBuilder::new()
@@ -47,8 +49,9 @@ impl SessionPlanner {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_optimizer_rules(ballista_core::optimizer::ballista_default_optimizer_rules());
+        let bindings: Arc<dyn BindingSource> = Arc::clone(&models) as _;
         let base = whimbrel_predict::session::install(builder, bindings)?.build();
-        Ok(Self { base, pool })
+        Ok(Self { base, pool, models })
     }
 
     /// The logical plan of a statement and the state that it was planned in; `partitions` is what the pool can use.
@@ -100,10 +103,15 @@ impl SessionPlanner {
         async move {
             rewrite_statement(&mut statement)?;
             plain_view(&mut statement);
+            let asks_models = models::redirect(&mut statement);
             let named = self.named_views(base, views, &statement, depth).await?;
             let schema = StatementSchema {
                 views: named,
                 pool: Arc::clone(&self.pool),
+                models: asks_models
+                    .then(|| models::schema(&self.models))
+                    .transpose()
+                    .map_err(|error| plan_error(&error))?,
             };
             let mut state = base.clone();
             state

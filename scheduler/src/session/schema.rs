@@ -11,19 +11,24 @@ use datafusion::catalog::{
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 
-use crate::engine::{CATALOG, SCHEMA};
+use crate::engine::{CATALOG, MODELS_SCHEMA, SCHEMA};
 
 /// Views over the pool's tables; a view hides a table of its name.
 #[derive(Debug)]
 pub(super) struct StatementSchema {
     pub(super) views: BTreeMap<String, Arc<dyn TableProvider>>,
     pub(super) pool: Arc<dyn SchemaProvider>,
+    /// The bindings, where the statement asks for them.
+    pub(super) models: Option<Arc<dyn SchemaProvider>>,
 }
 
 impl StatementSchema {
     /// The catalog list with this schema as its only one.
-    pub(super) fn into_catalogs(self) -> Result<Arc<dyn CatalogProviderList>> {
+    pub(super) fn into_catalogs(mut self) -> Result<Arc<dyn CatalogProviderList>> {
         let catalog = MemoryCatalogProvider::new();
+        if let Some(models) = self.models.take() {
+            catalog.register_schema(MODELS_SCHEMA, models)?;
+        }
         catalog.register_schema(SCHEMA, Arc::new(self))?;
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));

@@ -4,6 +4,7 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod model_statements;
 mod models_cache;
 mod models_durable;
 mod queries;

@@ -5,7 +5,7 @@ use whimbrel::config;
 use whimbrel_executor::{Config, Executor, Listeners};
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::{Signals, Told, announce, runtime, set, settings};
+use super::{Signals, Told, announce, runtime, set, settings, supervise};
 use crate::cli::args::ExecutorArgs;
 use crate::cli::console::Console;
 use crate::cli::context::Context;
@@ -14,6 +14,9 @@ use crate::cli::telemetry;
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &ExecutorArgs) -> Result<(), Failure> {
+    if args.supervise && !args.daemon.print_config {
+        return supervise::run(context, args.daemon.log_format);
+    }
     let mut flags = Table::new();
     set(&mut flags, "scheduler", args.scheduler.as_deref());
     set(

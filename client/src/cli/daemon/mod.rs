@@ -2,6 +2,7 @@
 
 pub(crate) mod executor;
 pub(crate) mod scheduler;
+mod supervise;
 
 use std::future::Future;
 use std::time::Duration;
@@ -105,6 +106,16 @@ enum Told {
     Drain,
     /// Ctrl-C: go.
     Stop,
+}
+
+impl Told {
+    /// The signal that says it.
+    fn number(self) -> i32 {
+        match self {
+            Self::Drain => libc::SIGTERM,
+            Self::Stop => libc::SIGINT,
+        }
+    }
 }
 
 impl Signals {

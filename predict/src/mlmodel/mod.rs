@@ -1,0 +1,187 @@
+//! What MLflow writes down beside a model, its `MLmodel` file: in which forms (flavors) the model was saved, what it takes
+//! and gives, and with which libraries it was made. The text comes from wherever the model does, so it is read within bounds.
+
+mod agree;
+mod compare;
+mod example;
+mod signature;
+mod yaml;
+
+use whimbrel_proto::{Error, ErrorCode};
+
+use self::yaml::Node;
+use crate::onnx::safety::contained;
+
+pub use agree::{Agreed, Named, agree};
+pub use signature::{Field, FieldKind, MlSignature, Param, Scalar};
+
+/// The flavor that is an ONNX file.
+const ONNX: &str = "onnx";
+/// What MLflow calls the file where the flavor does not say.
+const ONNX_FILE: &str = "model.onnx";
+
+/// An `MLmodel` file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MlModel {
+    flavors: Vec<String>,
+    onnx_file: Option<String>,
+    signature: Option<MlSignature>,
+    example_file: Option<String>,
+    example: Vec<Field>,
+    recorded: Vec<(String, String)>,
+}
+
+impl MlModel {
+    /// Reads the text of the file.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let root = yaml::parse(text)?;
+        let flavors = root
+            .get("flavors")
+            .ok_or_else(|| yaml::refused("it names no flavors"))?;
+        let onnx_file = match flavors.get(ONNX) {
+            None => None,
+            Some(flavor) => match flavor.get("data") {
+                None => Some(ONNX_FILE.to_owned()),
+                Some(data) => Some(
+                    data.text()
+                        .ok_or_else(|| yaml::refused("flavors.onnx.data is not a text"))?
+                        .to_owned(),
+                ),
+            },
+        };
+        Ok(Self {
+            flavors: flavors
+                .entries()
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
+            onnx_file,
+            signature: signature_of(&root)?,
+            example_file: example_file(&root),
+            example: Vec::new(),
+            recorded: recorded(&root, flavors),
+        })
+    }
+
+    /// The path of the ONNX file, relative to the folder that this file is in; else which flavors there are.
+    pub fn onnx_file(&self) -> Result<&str, Error> {
+        match &self.onnx_file {
+            Some(path) => contained("the MLmodel file's flavors.onnx.data", path),
+            None => Err(self.not_onnx()),
+        }
+    }
+
+    fn not_onnx(&self) -> Error {
+        let (names, verb) = match self.flavors.as_slice() {
+            [] => ("no flavor at all".to_owned(), "and none"),
+            [only] => (format!("the flavor {only}"), "which is not"),
+            [some @ .., last] => (
+                format!("the flavors {} and {last}", some.join(", ")),
+                "of which none is",
+            ),
+        };
+        let tool = self.flavors.iter().find_map(|flavor| exporter(flavor));
+        Error::new(
+            ErrorCode::Invalid,
+            format!("the model was saved in {names}, {verb} onnx"),
+        )
+        .with_hint(format!(
+            "export it to ONNX ({}) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
+            tool.unwrap_or("skl2onnx, onnxmltools, tf2onnx or torch.onnx.export")
+        ))
+    }
+
+    /// The forms that the model was saved in, in the file's order.
+    pub fn flavors(&self) -> &[String] {
+        &self.flavors
+    }
+
+    /// What the model is said to take and give.
+    pub fn signature(&self) -> Option<&MlSignature> {
+        self.signature.as_ref()
+    }
+
+    /// The path of a JSON file with example rows, relative to the folder. It is of use where there is no signature: see
+    /// [`Self::with_example`].
+    pub fn example_file(&self) -> Option<&str> {
+        let path = self.example_file.as_deref()?;
+        contained("the MLmodel file's input example", path).ok()
+    }
+
+    /// Whether the example's text would say something that the signature does not.
+    pub fn wants_example(&self) -> bool {
+        self.signature
+            .as_ref()
+            .is_none_or(|signature| signature.inputs.is_empty())
+            && self.example_file().is_some()
+    }
+
+    /// The same with the text of the example's file; one that is of another form says nothing.
+    #[must_use]
+    pub fn with_example(mut self, text: &str) -> Self {
+        self.example = example::columns(text).unwrap_or_default();
+        self
+    }
+
+    /// The columns of the example.
+    pub fn example(&self) -> &[Field] {
+        &self.example
+    }
+
+    /// (library, version) of what the model was made and saved with.
+    pub fn recorded(&self) -> &[(String, String)] {
+        &self.recorded
+    }
+}
+
+/// What turns a model of this flavor into ONNX.
+fn exporter(flavor: &str) -> Option<&'static str> {
+    match flavor {
+        "sklearn" => Some("skl2onnx.to_onnx"),
+        "lightgbm" => Some("onnxmltools.convert_lightgbm"),
+        "xgboost" => Some("onnxmltools.convert_xgboost"),
+        "catboost" => Some("CatBoost's save_model(format=\"onnx\")"),
+        "pytorch" => Some("torch.onnx.export"),
+        "tensorflow" | "keras" => Some("tf2onnx"),
+        "spark" => Some("onnxmltools.convert_sparkml"),
+        _ => None,
+    }
+}
+
+fn signature_of(root: &Node) -> Result<Option<MlSignature>, Error> {
+    let Some(node) = root.get("signature") else {
+        return Ok(None);
+    };
+    let part = |key: &str| match node.get(key) {
+        None => Ok(None),
+        Some(value) => value
+            .text()
+            .map(Some)
+            .ok_or_else(|| yaml::refused(&format!("signature.{key} is not a text of JSON"))),
+    };
+    MlSignature::parse(part("inputs")?, part("outputs")?, part("params")?).map(Some)
+}
+
+fn example_file(root: &Node) -> Option<String> {
+    let info = root.get("saved_input_example_info")?;
+    let is_frame = info.get("type").and_then(Node::text) == Some("dataframe");
+    let path = info.get("artifact_path").and_then(Node::text)?;
+    is_frame.then(|| path.to_owned())
+}
+
+/// Versions that the file records: MLflow's own, and every `..._version` of the flavors.
+fn recorded(root: &Node, flavors: &Node) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let all = std::iter::once(root).chain(flavors.entries().iter().map(|(_, flavor)| flavor));
+    for (key, value) in all.flat_map(Node::entries) {
+        if let (Some(library), Some(version)) = (key.strip_suffix("_version"), value.text())
+            && !found.iter().any(|(known, _)| known == library)
+        {
+            found.push((library.to_owned(), version.to_owned()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
