@@ -125,7 +125,9 @@ fn list<T>(
         )));
     }
     let read = |(place, item): (usize, &Value)| {
-        let object = item.as_object().ok_or("it is not an object".to_owned());
+        let object = item
+            .as_object()
+            .ok_or_else(|| "it is not an object".to_owned());
         object
             .and_then(of)
             .map_err(|why| wrong(format!("number {}: {why}", place + 1)))
@@ -143,7 +145,7 @@ fn field(object: &Map<String, Value>) -> Result<Field, String> {
     };
     // MLflow 2.5 and older say `optional`.
     let flag = |key: &str| object.get(key).and_then(Value::as_bool);
-    let required = flag("required").unwrap_or(!flag("optional").unwrap_or(false));
+    let required = flag("required").unwrap_or_else(|| !flag("optional").unwrap_or(false));
     Ok(Field {
         name,
         kind: kind(object)?,

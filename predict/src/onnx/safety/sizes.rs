@@ -110,7 +110,7 @@ impl<'a> Sizes<'a> {
             "Concat" => {
                 let known = call.inputs.iter().filter_map(|name| self.get(name));
                 let total = known.fold(0_u64, |sum, known| sum.saturating_add(known.values));
-                (total > 0).then(|| Known {
+                (total > 0).then_some(Known {
                     values: total,
                     numbers: None,
                 })
