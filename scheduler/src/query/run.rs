@@ -179,8 +179,8 @@ impl Runner {
         (capacity.slots * partitions_per_slot).clamp(MIN_PARTITIONS, max_partitions)
     }
 
-    pub(super) async fn answer(
-        self: &Arc<Self>,
+    async fn answer(
+        &self,
         session: Arc<Session>,
         sql: &str,
         query: &Arc<Query>,

@@ -180,7 +180,7 @@ async fn loaded_models_are_listed(folder: &Path, pool: &str) -> Result<()> {
         "{held}"
     );
     let table = run(folder, Some(pool), &["model", "list", "--loaded"])?;
-    ensure!(table.stdout.contains("rows scored"), "{}", table.stdout);
+    ensure!(table.stdout.contains("ROWS SCORED"), "{}", table.stdout);
     Ok(())
 }
 

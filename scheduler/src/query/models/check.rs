@@ -12,7 +12,8 @@ use whimbrel_predict::binding::Binding;
 use whimbrel_predict::mapping::{self, Argument, Form};
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::super::{Endpoint, Query, Runner, Source};
+use super::super::local::collect;
+use super::super::{Endpoint, Plan, Planned, Query, Runner, Source};
 use super::report::{self, Facts, Holder};
 use crate::reading;
 use crate::session::Session;
@@ -72,7 +73,7 @@ impl CheckModel {
 impl Runner {
     /// Makes the check.
     pub(in crate::query) async fn check_model(
-        self: &Arc<Self>,
+        &self,
         session: &Arc<Session>,
         check: &CheckModel,
         query: &Arc<Query>,
@@ -103,27 +104,44 @@ impl Runner {
         Ok(planned.schema())
     }
 
-    /// Runs the statement and takes its rows.
+    /// Runs the statement and takes its rows. In one partition, so that the first rows are the same each time.
     async fn sample(
-        self: &Arc<Self>,
+        &self,
         session: &Arc<Session>,
         sql: &str,
         query: &Arc<Query>,
     ) -> Result<RecordBatch, Error> {
-        let answer = Box::pin(self.answer(Arc::clone(session), sql, query)).await?;
-        let batches = match &answer.source {
-            Source::Nowhere => Vec::new(),
-            Source::Shelf => self.parts.shelf.take(&answer.query_id)?.batches.to_vec(),
-            Source::Executors(endpoints) => {
-                let read = self.read_all(endpoints).await;
-                if let Some(job_id) = query.snapshot().job_id {
-                    self.parts.engine.discard(&job_id);
-                }
-                read?
+        let planning = &self.parts.planning;
+        let planned = planning.plan(Arc::clone(session), sql, 1).await?;
+        let schema = planned.schema();
+        let batches = match planned {
+            Planned::Here(plan) => collect(plan).await?,
+            Planned::Rows(_, batches) => batches,
+            Planned::Spread(plan) => {
+                self.wait_for_executor().await?;
+                self.take(plan, query).await?
+            }
+            Planned::Effect(_) | Planned::Check(_) => {
+                return Err(Error::new(
+                    ErrorCode::Bug,
+                    "the sample became another statement",
+                ));
             }
         };
-        concat_batches(&answer.schema, &batches)
+        concat_batches(&schema, &batches)
             .map_err(|error| Error::new(ErrorCode::Bug, format!("cannot read the sample: {error}")))
+    }
+
+    /// Has executors compute the rows, and leaves nothing of them there.
+    async fn take(&self, plan: Plan, query: &Arc<Query>) -> Result<Vec<RecordBatch>, Error> {
+        let rows = match self.spread(plan, query).await?.source {
+            Source::Executors(endpoints) => self.read_all(&endpoints).await,
+            Source::Nowhere | Source::Shelf => Ok(Vec::new()),
+        };
+        if let Some(job_id) = query.snapshot().job_id {
+            self.parts.engine.discard(&job_id);
+        }
+        rows
     }
 
     async fn read_all(&self, endpoints: &[Endpoint]) -> Result<Vec<RecordBatch>, Error> {

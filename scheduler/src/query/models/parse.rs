@@ -71,9 +71,7 @@ pub(crate) fn parse(sql: &str) -> Option<Result<ModelStatement, Error>> {
         () if reader.words(&["CHECK", "MODEL"]) => check,
         // A table may be called model.
         () if reader.words(&["DESCRIBE", "MODEL"]) || reader.words(&["DESC", "MODEL"]) => {
-            if reader.peek().is_none() {
-                return None;
-            }
+            reader.peek()?;
             describe
         }
         () => return None,
