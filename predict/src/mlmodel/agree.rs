@@ -81,6 +81,13 @@ struct Sides<'a> {
 impl Sides<'_> {
     /// A signature of tensors: each is one input of the graph.
     fn tensors(&self, signature: &mut Signature, agreed: &mut Agreed) -> Result<(), Error> {
+        if let Some(names) = self.other_shape(signature) {
+            agreed.notes.push(
+                "the MLmodel file describes the inputs as tensors of another shape than the graph, with as many columns".to_owned(),
+            );
+            agreed.names = names;
+            return Ok(());
+        }
         let inputs = &mut signature.inputs;
         let single = inputs.len() == 1 && self.said.inputs.len() == 1;
         let mut differ = Vec::new();
@@ -115,6 +122,50 @@ impl Sides<'_> {
         self.others_are_params(signature, &met, agreed)?;
         agreed.names.clone_from(&self.own_names);
         Ok(())
+    }
+
+    /// One model in both shapes: a matrix of k columns, and k inputs of one column each. The names of its elements, where
+    /// the signature describes the one and the graph takes the other.
+    fn other_shape(&self, signature: &mut Signature) -> Option<Vec<String>> {
+        let is_column = |shape: &[i64]| matches!(shape, [_] | [_, 1]);
+        match (self.said.inputs.as_slice(), signature.inputs.as_mut_slice()) {
+            ([one], inputs @ [_, _, ..]) => {
+                let FieldKind::Tensor { element, shape, .. } = &one.kind else {
+                    return None;
+                };
+                let [_, width] = shape.as_slice() else {
+                    return None;
+                };
+                let columns = inputs
+                    .iter()
+                    .all(|input| is_column(&input.shape) && fits(*element, input.element));
+                let fits = columns && usize::try_from(*width) == Ok(inputs.len());
+                fits.then(|| self.own_names.clone())
+            }
+            (several @ [_, _, ..], [one]) => {
+                let [_, width] = one.shape.as_mut_slice() else {
+                    return None;
+                };
+                let wide = several.len() as i64;
+                if *width > 0 && *width != wide {
+                    return None;
+                }
+                let name = |field: &Field| match &field.kind {
+                    FieldKind::Tensor { element, shape, .. }
+                        if is_column(shape) && fits(*element, one.element) =>
+                    {
+                        field.name.clone()
+                    }
+                    _ => None,
+                };
+                let names: Option<Vec<String>> = several.iter().map(name).collect();
+                if names.is_some() {
+                    *width = wide;
+                }
+                names
+            }
+            _ => None,
+        }
     }
 
     /// A signature of columns: they feed one matrix in their order, or inputs of one column each by name.

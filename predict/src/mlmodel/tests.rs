@@ -244,6 +244,22 @@ fn tensors_keep_the_files_own_names() {
 }
 
 #[test]
+fn one_model_may_be_described_in_its_other_shape() {
+    let matrix_said = logged(json!([said_tensor(Value::Null, "float64", &[-1, 2])]));
+    let inputs = ["a", "b"].map(|name| tensor(name, ElementType::Float32, &[-1, 1]));
+    let agreed = meet(graph(inputs.to_vec()), &[], &matrix_said).0.unwrap();
+    assert!(agreed.notes[0].contains("tensors of another shape"));
+    assert_eq!(agreed.names, Vec::<String>::new());
+    let columns_said = logged(json!([
+        said_tensor(json!("a"), "float32", &[-1, 1]),
+        said_tensor(json!("b"), "float32", &[-1])
+    ]));
+    let (agreed, graph) = meet(matrix(-1), &[], &columns_said);
+    assert_eq!(agreed.unwrap().names, ["a", "b"]);
+    assert_eq!(graph.inputs[0].shape, [-1, 2]);
+}
+
+#[test]
 fn the_outputs_of_a_signature_name_a_models_columns() {
     let outputs = json!([column("no", "float"), column("yes", "float")]);
     let model = said(json!(null), outputs, json!(null));
