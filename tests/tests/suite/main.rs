@@ -6,5 +6,6 @@ mod embedded;
 mod faults;
 mod model_statements;
 mod models_cache;
+mod models_crash;
 mod models_durable;
 mod queries;
