@@ -10,6 +10,7 @@ use datafusion::common::ScalarValue;
 use whimbrel_proto::ids::{Alias, Digest, Generation};
 use whimbrel_proto::{Error, ErrorCode};
 
+use crate::mapping::leaf;
 use crate::options::BindOptions;
 use crate::signature::{ElementType, Signature};
 use crate::value::Value;
@@ -80,6 +81,31 @@ impl InputElement {
             shape: Vec::new(),
             optional: false,
             default: None,
+        }
+    }
+
+    /// Whether a column of this type can be fed as it is: cast, if need be, it was before.
+    pub fn takes(&self, column: &DataType) -> bool {
+        if self.shape.is_empty() {
+            return *column == self.element.arrow();
+        }
+        matches!(leaf(column), Some((depth, leaf)) if *leaf == self.element.arrow()
+            && (depth == 1 || depth == self.shape.len()))
+    }
+
+    /// What messages say that it takes.
+    pub fn wants(&self) -> String {
+        match self.shape.as_slice() {
+            [] => self.element.to_string(),
+            [..0] => format!("a list of {}", self.element),
+            sizes => {
+                let sizes = sizes.iter().map(|size| match size {
+                    ..0 => "?".to_owned(),
+                    size => size.to_string(),
+                });
+                let sizes: Vec<_> = sizes.collect();
+                format!("a list of {} {}", sizes.join(" x "), self.element)
+            }
         }
     }
 
@@ -165,10 +191,20 @@ pub fn elements(
                     ..one.clone()
                 }));
             }
-            (None, [_, row @ ..]) => elements.push(InputElement {
-                shape: row.to_vec(),
-                ..one
-            }),
+            (None, [_, row @ ..]) => {
+                if row.iter().filter(|size| **size < 0).count() > 1 {
+                    let what = format!(
+                        "input '{}' leaves more than one size of its rows open",
+                        tensor.name
+                    );
+                    return Err(Error::new(ErrorCode::Invalid, what)
+                        .with_hint("export it with fixed sizes, all but one at least"));
+                }
+                elements.push(InputElement {
+                    shape: row.to_vec(),
+                    ..one
+                });
+            }
             (None, []) => {
                 let what = format!("input '{}' is a single value, not one per row", tensor.name);
                 return Err(

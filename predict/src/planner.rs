@@ -60,7 +60,13 @@ impl ExtensionPlanner for PredictPlanner {
             .args
             .iter()
             .zip(&binding.elements)
-            .map(|(arg, element)| cast(physical(arg)?, &input.schema(), element.element.arrow()))
+            .map(|(arg, element)| {
+                let arg = physical(arg)?;
+                match element.takes(&arg.data_type(&input.schema())?) {
+                    true => Ok(arg),
+                    false => cast(arg, &input.schema(), element.element.arrow()),
+                }
+            })
             .collect::<Result<Vec<_>>>()?;
         let mask = node.mask.iter().map(physical).collect::<Result<Vec<_>>>()?;
         let exec = PredictExec::try_new(

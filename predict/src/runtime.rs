@@ -12,7 +12,7 @@ use whimbrel_proto::Error;
 use crate::binding::Binding;
 
 /// Rows to score at once: one array per [`crate::binding::InputElement`], each of that element's Arrow type and all of one
-/// length. A NULL in a float column means NaN; in any other column it is an error of the model's feed.
+/// length; for an element that takes lists, a fixed-size list of them without NULL lists. A NULL in a float column means NaN; in any other column it is an error of the model's feed.
 #[derive(Clone, Debug)]
 pub struct Feed {
     pub columns: Vec<ArrayRef>,

@@ -210,6 +210,8 @@ pub(super) struct LoadedModel {
     file: ModelFile,
     inputs: Vec<String>,
     outputs: Vec<String>,
+    /// Whether its ZipMaps are taken off before ONNX Runtime sees it.
+    cut: bool,
     counts: Arc<Counts>,
     pace: Pace,
     /// One per scoring thread, made when that thread first scores the model; each lock is only ever taken by its thread.
@@ -227,8 +229,8 @@ impl LoadedModel {
         worker: &Worker,
         who: &str,
     ) -> Result<Self, Error> {
-        let session =
-            session::build(environment, &file.path).map_err(|error| unloadable(who, &error))?;
+        let (session, cut) = session::build(environment, &file.path, false)
+            .map_err(|error| unloadable(who, &error))?;
         let inputs = session
             .inputs()
             .iter()
@@ -247,6 +249,7 @@ impl LoadedModel {
             file,
             inputs,
             outputs,
+            cut,
             counts,
             pace: Pace::default(),
             sessions,
@@ -272,7 +275,7 @@ impl LoadedModel {
         let session = match &mut *session {
             Some(session) => session,
             none => {
-                let built = session::build(self.environment, &self.file.path)
+                let (built, _) = session::build(self.environment, &self.file.path, self.cut)
                     .map_err(|error| unloadable(&plan.who, &error))?;
                 self.built.fetch_add(1, Ordering::Relaxed);
                 none.insert(built)

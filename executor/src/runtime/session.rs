@@ -5,16 +5,43 @@ use std::path::Path;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::ValueType;
+use whimbrel_predict::onnx::cut_zipmaps;
 
-/// A session for one thread: it never starts threads of its own.
-pub(super) fn build(environment: &Environment, model: &Path) -> ort::Result<Session> {
-    Session::builder(environment)?
+/// A session for one thread: it never starts threads of its own. `cut` says that the model is known to end in ZipMaps, and
+/// comes back true where it was found to.
+pub(super) fn build(
+    environment: &Environment,
+    model: &Path,
+    cut: bool,
+) -> ort::Result<(Session, bool)> {
+    if !cut {
+        let session = builder(environment)?.commit_from_file(model)?;
+        if !makes_maps(&session) {
+            return Ok((session, false));
+        }
+    }
+    let content = std::fs::read(model).map_err(|error| ort::Error::new(error.to_string()))?;
+    let content = cut_zipmaps(&content).map_err(|error| ort::Error::new(error.to_string()))?;
+    Ok((builder(environment)?.commit_from_memory(&content)?, true))
+}
+
+fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
-        .with_log_level(LogLevel::Warning)?
-        .commit_from_file(model)
+        .with_log_level(LogLevel::Warning)?;
+    Ok(builder)
+}
+
+/// Whether an output is a map for each row, as ZipMap makes them.
+fn makes_maps(session: &Session) -> bool {
+    session
+        .outputs()
+        .iter()
+        .any(|output| matches!(output.dtype(), ValueType::Sequence(_)))
 }
 
 /// What an error of ONNX Runtime says, without the paths, source lines and signatures around it.

@@ -183,7 +183,7 @@ async fn an_output_that_is_not_one_value_per_row_is_the_models_error() {
     let wide = Graph::of(
         "Identity",
         vec![tensor("x", Float32, &[-1, 2])],
-        tensor("p", Float32, &[-1, 2]),
+        tensor("p", Float32, &[-1, -1]),
     );
     let column = || array(Float32Array::from(vec![1.0, 2.0, 3.0]));
     let error = score(&wide, DataType::Float32, vec![column(), column()])
@@ -193,7 +193,7 @@ async fn an_output_that_is_not_one_value_per_row_is_the_models_error() {
     assert!(
         error
             .message()
-            .ends_with("output 'p' has 2 values per row; PREDICT gives one"),
+            .ends_with("output 'p' has 2 values per row, and Float32 is one"),
         "{error}"
     );
 
@@ -345,8 +345,7 @@ async fn ten_opens_at_once_are_one_fetch_and_one_load() {
 async fn one_digest_may_have_several_bindings() {
     let bench = Bench::new(|_| ());
     let floats = bench.bind(&Graph::linear(&[0.5]), DataType::Float32);
-    let mut ints = floats.clone();
-    ints.returns = DataType::Int32;
+    let ints = floats.with_returns(&DataType::Int32).unwrap();
     let column = || vec![array(Float32Array::from(vec![3.0]))];
     let (floats, ints) = (
         bench.host.open(&floats).await.unwrap(),

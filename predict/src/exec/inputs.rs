@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{filter_record_batch, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{cast::as_boolean_array, internal_datafusion_err};
@@ -17,16 +18,31 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::binding::Binding;
 use crate::error::external;
+use crate::exec::lists::Lists;
 
 /// The arguments over only those columns that they read, so that a row mask filters nothing else.
 #[derive(Debug)]
 pub(super) struct Inputs {
     columns: Vec<usize>,
     args: Vec<Arc<dyn PhysicalExpr>>,
+    binding: Arc<Binding>,
+    /// Per argument, where it is a list for each row: how they become lists of one length.
+    lists: Vec<Option<Lists>>,
+}
+
+/// Where rows are, for messages: the place of the first of them in its partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct From {
+    pub row: usize,
+    pub partition: usize,
 }
 
 impl Inputs {
-    pub(super) fn try_new(args: &[Arc<dyn PhysicalExpr>], schema: &Schema) -> Result<Self> {
+    pub(super) fn try_new(
+        binding: &Arc<Binding>,
+        args: &[Arc<dyn PhysicalExpr>],
+        schema: &Schema,
+    ) -> Result<Self> {
         let read: BTreeSet<usize> = args
             .iter()
             .flat_map(collect_columns)
@@ -48,7 +64,13 @@ impl Inputs {
             .iter()
             .map(|arg| move_columns(arg, &places))
             .collect::<Result<_>>()?;
-        Ok(Self { columns, args })
+        let lists = binding.elements.iter().map(Lists::of).collect();
+        Ok(Self {
+            columns,
+            args,
+            binding: Arc::clone(binding),
+            lists,
+        })
     }
 
     /// The arguments of the rows that `chosen` picks, all where it is none.
@@ -56,6 +78,7 @@ impl Inputs {
         &self,
         batch: &RecordBatch,
         chosen: Option<&BooleanArray>,
+        from: From,
     ) -> Result<Vec<ArrayRef>> {
         let narrow = batch.project(&self.columns)?;
         let rows = match chosen {
@@ -63,10 +86,42 @@ impl Inputs {
             None => narrow,
         };
         let count = rows.num_rows();
-        self.args
-            .iter()
-            .map(|arg| arg.evaluate(&rows)?.into_array(count))
-            .collect()
+        let mut args = Vec::with_capacity(self.args.len());
+        for (place, arg) in self.args.iter().enumerate() {
+            let values = arg.evaluate(&rows)?.into_array(count)?;
+            args.push(match &self.lists[place] {
+                None => filled(&self.binding, place, values)?,
+                Some(lists) => lists.even(&values).map_err(|wrong| {
+                    let element = &self.binding.elements[place];
+                    external(wrong.of(&self.binding.alias, element, |row| From {
+                        row: from.row + original(row, chosen),
+                        ..from
+                    }))
+                })?,
+            });
+        }
+        refuse_nulls(&self.binding, &args)?;
+        Ok(args)
+    }
+}
+
+/// The place in the batch of the n-th row that is scored.
+fn original(row: usize, chosen: Option<&BooleanArray>) -> usize {
+    match chosen {
+        None => row,
+        Some(chosen) => chosen.values().set_indices().nth(row).unwrap_or(row),
+    }
+}
+
+/// The values, with the input's default for NULL where it has one.
+fn filled(binding: &Binding, place: usize, values: ArrayRef) -> Result<ArrayRef> {
+    let element = &binding.elements[place];
+    match &element.default {
+        Some(default) if values.logical_null_count() > 0 => {
+            let default = default.scalar(element.element).to_scalar()?;
+            Ok(zip(&is_not_null(&values)?, &values, &default)?)
+        }
+        Some(_) | None => Ok(values),
     }
 }
 
@@ -105,10 +160,12 @@ pub(super) fn chosen(
 }
 
 /// A model has NaN for "not known" in floats and nothing for the other types.
-pub(super) fn refuse_nulls(binding: &Binding, args: &[ArrayRef]) -> Result<()> {
+fn refuse_nulls(binding: &Binding, args: &[ArrayRef]) -> Result<()> {
     let holds_nulls = |array: &ArrayRef| {
-        !matches!(array.data_type(), DataType::Float32 | DataType::Float64)
-            && array.logical_null_count() > 0
+        !matches!(
+            array.data_type(),
+            DataType::Float32 | DataType::Float64 | DataType::FixedSizeList(..)
+        ) && array.logical_null_count() > 0
     };
     match binding.elements.iter().zip(args).find(|(_, array)| holds_nulls(array)) {
         None => Ok(()),
@@ -117,7 +174,7 @@ pub(super) fn refuse_nulls(binding: &Binding, args: &[ArrayRef]) -> Result<()> {
                 ErrorCode::Invalid,
                 format!("PREDICT('{}'): input '{}' ({}) got a NULL", binding.alias, element.name, element.element),
             )
-            .with_hint("only float inputs can take NULL (as NaN): filter such rows out, or give them a value with COALESCE"),
+            .with_hint("only float inputs can take NULL (as NaN): filter such rows out, give them a value with COALESCE, or bind with a default"),
         )),
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Job {
     pub mask: Option<Arc<dyn PhysicalExpr>>,
     pub schema: SchemaRef,
     pub job_id: Arc<str>,
+    pub partition: usize,
     pub metrics: Metrics,
 }
 
@@ -104,7 +105,7 @@ impl Job {
         };
         let what = format!("model '{alias}' ({}) answered with {wrong}", digest.short());
         Err(external(Error::new(ErrorCode::Model, what).with_hint(
-            "PREDICT needs a model whose first output is one value per row",
+            "PREDICT needs a model that answers each row with values of its signature's types",
         )))
     }
 }

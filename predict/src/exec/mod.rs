@@ -7,6 +7,7 @@
 mod feeds;
 mod inputs;
 mod job;
+mod lists;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -61,7 +62,7 @@ pub struct PredictExec {
 }
 
 impl PredictExec {
-    /// `args` is one expression per element of the binding, already of that element's Arrow type. Rows where `mask` is not
+    /// `args` is one expression per element of the binding, already of a type that the element takes. Rows where `mask` is not
     /// true are never scored: they get NULL, and their arguments are not computed either.
     pub fn try_new(
         input: Arc<dyn ExecutionPlan>,
@@ -72,7 +73,7 @@ impl PredictExec {
     ) -> Result<Self> {
         let schema = input.schema();
         check_args(&binding, &args, mask.as_ref(), &schema)?;
-        let inputs = Arc::new(Inputs::try_new(&args, &schema)?);
+        let inputs = Arc::new(Inputs::try_new(&binding, &args, &schema)?);
         let properties = Arc::new(properties(
             &input,
             output_schema(&schema, &binding, &output),
@@ -145,10 +146,11 @@ fn check_args(
     }
     for (element, arg) in binding.elements.iter().zip(args) {
         let found = arg.data_type(schema)?;
-        if found != element.element.arrow() {
+        if !element.takes(&found) {
             return bug(format!(
-                "input '{}' is {}, planned as {found}",
-                element.name, element.element
+                "input '{}' takes {}, planned as {found}",
+                element.name,
+                element.wants()
             ));
         }
     }

@@ -23,7 +23,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
 use crate::exec::feeds::{Bounds, Group, Segment};
-use crate::exec::inputs::{chosen, refuse_nulls};
+use crate::exec::inputs::{From, chosen};
 use crate::exec::job::{Job, Metrics, job_id};
 use crate::exec::{BATCH_BYTES, BATCH_ROWS, PredictExec};
 use crate::runtime::{Model, ModelHost, ModelHostRef};
@@ -53,6 +53,7 @@ pub(super) fn score(
         mask: exec.mask.clone(),
         schema: exec.schema(),
         job_id: job_id(context).into(),
+        partition,
         metrics: Metrics::new(&exec.metrics, partition),
     };
     Ok(Box::pin(ScoreStream {
@@ -63,6 +64,7 @@ pub(super) fn score(
         model: ModelState::Closed,
         allowed: 1,
         rest: None,
+        cut_rows: 0,
         segments: VecDeque::new(),
         group: Group::default(),
         under_way: VecDeque::new(),
@@ -111,6 +113,8 @@ struct ScoreStream {
     /// Grows from one with every answer: a reader that wants a few rows only has little scored for nothing.
     allowed: usize,
     rest: Option<Rest>,
+    /// Rows that were cut into segments so far.
+    cut_rows: usize,
     segments: VecDeque<Segment>,
     group: Group,
     under_way: VecDeque<MaybeDone<Scoring>>,
@@ -259,6 +263,7 @@ impl ScoreStream {
             .as_ref()
             .is_some_and(|chosen| chosen.true_count() == 0)
         {
+            self.cut_rows += rest.batch.num_rows();
             self.segments.push_back(Segment::unscored(rest.batch));
             return Ok(true);
         }
@@ -275,6 +280,11 @@ impl ScoreStream {
             batch: batch.slice(rows, left),
             chosen: chosen.as_ref().map(|chosen| chosen.slice(rows, left)),
         });
+        let from = From {
+            row: self.cut_rows,
+            partition: self.job.partition,
+        };
+        self.cut_rows += rows;
         let batch = batch.slice(0, rows);
         let chosen = chosen.map(|chosen| chosen.slice(0, rows));
         if chosen
@@ -284,8 +294,7 @@ impl ScoreStream {
             self.segments.push_back(Segment::unscored(batch));
             return Ok(true);
         }
-        let args = self.job.inputs.evaluate(&batch, chosen.as_ref())?;
-        refuse_nulls(&self.job.binding, &args)?;
+        let args = self.job.inputs.evaluate(&batch, chosen.as_ref(), from)?;
         self.segments
             .extend(Segment::new(batch, chosen, args).cut(bounds));
         Ok(true)

@@ -6,13 +6,19 @@
 
 mod cast;
 mod names;
+mod rows;
+mod whole;
 
-use arrow::datatypes::DataType;
+use std::borrow::Cow;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::ScalarValue;
 use whimbrel_proto::{Error, ErrorCode};
 
-pub use cast::{Cast, cast, type_name};
+pub use cast::{Cast, Way, cast, leaf, type_name, way};
+pub use rows::{MappingRow, rows};
 
-use crate::binding::Binding;
+use crate::binding::{Binding, InputElement};
 
 /// How the arguments were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,44 +39,93 @@ pub struct Argument {
     pub data_type: DataType,
 }
 
-/// What feeds one input element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Which of the arguments.
-    pub argument: usize,
-    pub cast: Cast,
+impl Argument {
+    /// The columns of a table, as `*` means them.
+    pub fn columns(schema: &Schema) -> Vec<Self> {
+        let column = |field: &arrow::datatypes::FieldRef| Self {
+            name: Some(field.name().clone()),
+            shown: field.name().clone(),
+            data_type: field.data_type().clone(),
+        };
+        schema.fields().iter().map(column).collect()
+    }
 }
 
-/// One source per element of the binding, in feeding order.
+/// What feeds one input element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One of the arguments, by its place, on its way.
+    Argument { place: usize, way: Way },
+    /// No column has the name of an optional input: this value feeds it in every row.
+    Absent(ScalarValue),
+}
+
+impl Source {
+    /// What `EXPLAIN` says of the argument's way, where there is something to say.
+    pub fn remark(&self, args: &[Argument], element: &InputElement) -> Option<String> {
+        match self {
+            Self::Argument { place, way } => {
+                let from = type_name(&args[*place].data_type);
+                let remark = way.cast.remark()?;
+                Some(format!("{from} to {}, {remark}", element.element))
+            }
+            Self::Absent(_) => Some("absent".to_owned()),
+        }
+    }
+}
+
+/// One source per element, in feeding order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     pub sources: Vec<Source>,
     /// Whether any element was fed by position rather than by name.
     pub by_position: bool,
+    /// The elements, where they are not the binding's own: a column of lists feeds the whole of an `[N,k]` input.
+    pub elements: Option<Vec<InputElement>>,
 }
 
 /// Finds what feeds each element of `binding`.
 pub fn map(binding: &Binding, args: &[Argument], form: Form) -> Result<Mapping, Error> {
+    let elements = whole::elements(binding, args, form);
     let call = Call {
         binding,
+        elements: elements.as_deref().unwrap_or(&binding.elements),
         args,
         form,
     };
     let (order, by_position) = names::order(&call)?;
     let sources = order
         .into_iter()
-        .enumerate()
-        .map(|(element, argument)| call.source(element, argument))
+        .zip(call.elements)
+        .map(|(argument, element)| call.source(element, argument))
         .collect::<Result<_, Error>>()?;
     Ok(Mapping {
         sources,
         by_position,
+        elements,
     })
+}
+
+/// What feeds an optional element whose column is absent; none where it must be there.
+fn stand_in(element: &InputElement) -> Option<ScalarValue> {
+    let nan = |element: &InputElement| match element.element.arrow() {
+        DataType::Float32 => Some(ScalarValue::Float32(Some(f32::NAN))),
+        DataType::Float64 => Some(ScalarValue::Float64(Some(f64::NAN))),
+        _ => None,
+    };
+    if !element.optional || !element.shape.is_empty() {
+        return None;
+    }
+    match &element.default {
+        Some(value) => Some(value.scalar(element.element)),
+        None => nan(element),
+    }
 }
 
 /// One call, as the messages speak of it.
 struct Call<'a> {
     binding: &'a Binding,
+    elements: &'a [InputElement],
     args: &'a [Argument],
     form: Form,
 }
@@ -88,28 +143,61 @@ impl Call<'_> {
         format!("PREDICT('{}', {args})", self.binding.alias)
     }
 
-    fn source(&self, element: usize, argument: usize) -> Result<Source, Error> {
-        let input = &self.binding.elements[element];
-        let arg = &self.args[argument];
-        match cast(&arg.data_type, input.element) {
-            Some(cast) => Ok(Source { argument, cast }),
+    fn source(&self, input: &InputElement, argument: Option<usize>) -> Result<Source, Error> {
+        let Some(place) = argument else {
+            return stand_in(input).map(Source::Absent).ok_or_else(|| {
+                let what = format!("there is no column '{}' for the model", input.name);
+                self.invalid(what).with_hint("add it, or map another to it")
+            });
+        };
+        let arg = &self.args[place];
+        match way(&arg.data_type, input, self.binding.options.datetime) {
+            Some(way) => Ok(Source::Argument { place, way }),
             None => {
                 let what = format!(
                     "{} is {}, and input '{}' takes {}",
                     arg.shown,
                     type_name(&arg.data_type),
                     input.name,
-                    input.element
+                    input.wants()
                 );
-                let hint = format!(
-                    "say how it becomes one, such as CAST({} AS {})",
-                    arg.shown,
-                    sql_type(input.element.arrow())
-                );
-                Err(self.invalid(what).with_hint(hint))
+                Err(self.invalid(what).with_hint(no_way(arg, input)))
             }
         }
     }
+}
+
+/// What to do about a column that cannot feed an input.
+fn no_way(arg: &Argument, input: &InputElement) -> Cow<'static, str> {
+    let is_time = matches!(
+        arg.data_type,
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)
+    );
+    let is_number = !matches!(input.element.arrow(), DataType::Utf8 | DataType::Boolean);
+    if !input.shape.is_empty() {
+        let hint = match leaf(&arg.data_type) {
+            Some(_) => format!(
+                "give a list, or lists of lists as deep as the input, of values that become {}",
+                input.element
+            ),
+            None => "give a column of lists, such as make_array(a, b, ...)".to_owned(),
+        };
+        return hint.into();
+    }
+    if leaf(&arg.data_type).is_some() {
+        return format!("take one value of it, such as {}[1]", arg.shown).into();
+    }
+    if is_time && is_number {
+        return "say the unit since 1970 that the model was trained on, by binding it with the option datetime \
+                (days, seconds, milliseconds, microseconds or nanoseconds)"
+            .into();
+    }
+    let to = sql_type(input.element.arrow());
+    format!(
+        "say how it becomes one, such as CAST({} AS {to})",
+        arg.shown
+    )
+    .into()
 }
 
 fn sql_type(data_type: DataType) -> &'static str {

@@ -2,7 +2,7 @@
 
 use whimbrel_proto::Error;
 
-use super::{Argument, Call, Form, nearest};
+use super::{Argument, Call, Form, nearest, stand_in};
 
 /// The column name that an element is looked up by.
 struct Wanted<'a> {
@@ -10,11 +10,22 @@ struct Wanted<'a> {
     name: Option<&'a str>,
     /// Whether the user said so at bind time.
     given: bool,
+    /// Whether the table may do without it.
+    optional: bool,
 }
 
-/// The argument of each element, and whether position decided.
-pub(super) fn order(call: &Call<'_>) -> Result<(Vec<usize>, bool), Error> {
+/// Per element the argument that feeds it, none where it is absent and may be.
+type Order = Vec<Option<usize>>;
+
+/// The order of the arguments, and whether position decided.
+pub(super) fn order(call: &Call<'_>) -> Result<(Order, bool), Error> {
     let wanted = wanted(call)?;
+    if call.binding.options.by_position {
+        if call.args.len() != wanted.len() {
+            return Err(wrong_count(call, &wanted));
+        }
+        return Ok(((0..wanted.len()).map(Some).collect(), true));
+    }
     match call.form {
         Form::Star => star(call, &wanted),
         Form::List => list(call, &wanted),
@@ -23,32 +34,30 @@ pub(super) fn order(call: &Call<'_>) -> Result<(Vec<usize>, bool), Error> {
 
 fn wanted<'a>(call: &Call<'a>) -> Result<Vec<Wanted<'a>>, Error> {
     let binding = call.binding;
-    let mut wanted: Vec<Wanted<'a>> = binding
+    let mut wanted: Vec<Wanted<'a>> = call
         .elements
         .iter()
         .map(|element| Wanted {
             name: element.named.then_some(element.name.as_str()),
             given: false,
+            optional: stand_in(element).is_some(),
         })
         .collect();
     for (input, column) in &binding.columns {
-        let exact = binding
-            .elements
-            .iter()
-            .position(|element| element.name == *input);
-        let place = exact.or_else(|| {
-            binding
-                .elements
-                .iter()
-                .position(|element| same(&element.name, input))
-        });
+        let named = |same: &dyn Fn(&str) -> bool| {
+            call.elements.iter().position(|element| same(&element.name))
+        };
+        let place = named(&|name| name == input).or_else(|| named(&|name| same(name, input)));
         match place.and_then(|place| wanted.get_mut(place)) {
             Some(slot) => {
                 *slot = Wanted {
                     name: Some(column),
                     given: true,
+                    optional: false,
                 }
             }
+            // The pair speaks of the input's other shape: by columns or by lists.
+            None if is_other_shape(call, input) => {}
             None => {
                 let what = format!(
                     "the alias was bound with '{input}={column}', but the model has no input '{input}'"
@@ -62,13 +71,21 @@ fn wanted<'a>(call: &Call<'a>) -> Result<Vec<Wanted<'a>>, Error> {
     Ok(wanted)
 }
 
-fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Error> {
+fn is_other_shape(call: &Call<'_>, input: &str) -> bool {
+    let names = call.binding.elements.iter().map(|element| &element.name);
+    let specs = call.binding.signature.inputs.iter().map(|spec| &spec.name);
+    names.chain(specs).any(|name| same(name, input))
+}
+
+fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Order, bool), Error> {
     let found = wanted
         .iter()
         .map(|wanted| wanted.name.map_or(Ok(None), |name| find(call, name)))
         .collect::<Result<Vec<_>, Error>>()?;
-    if let Some(order) = found.iter().copied().collect::<Option<Vec<_>>>() {
-        return Ok((order, false));
+    let is_there =
+        |(wanted, found): (&Wanted<'_>, &Option<usize>)| found.is_some() || wanted.optional;
+    if found.iter().any(Option::is_some) && wanted.iter().zip(&found).all(is_there) {
+        return Ok((found, false));
     }
     let by_name = wanted
         .iter()
@@ -89,7 +106,7 @@ fn by_rest(
     call: &Call<'_>,
     wanted: &[Wanted<'_>],
     found: &[Option<usize>],
-) -> Result<(Vec<usize>, bool), Error> {
+) -> Result<(Order, bool), Error> {
     let mut rest = (0..call.args.len()).filter(|index| !found.contains(&Some(*index)));
     let open = found.iter().filter(|found| found.is_none()).count();
     let left = call.args.len()
@@ -110,16 +127,11 @@ fn by_rest(
             .invalid(what)
             .with_hint("name the columns in the model's order instead of *"));
     }
-    let order = found
-        .iter()
-        .map(|found| found.or_else(|| rest.next()))
-        .collect::<Option<Vec<_>>>();
-    order
-        .map(|order| (order, true))
-        .ok_or_else(|| call.invalid("the columns do not reach for the model's inputs"))
+    let order = found.iter().map(|found| found.or_else(|| rest.next()));
+    Ok((order.collect(), true))
 }
 
-fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Error> {
+fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Order, bool), Error> {
     let args = call.args;
     if args.len() != wanted.len() {
         return Err(wrong_count(call, wanted));
@@ -145,7 +157,7 @@ fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
                 .map(|owner| (place, owner))
         });
     if let Some((place, owner)) = displaced {
-        let element = |place: usize| &call.binding.elements[place].name;
+        let element = |place: usize| &call.elements[place].name;
         let what = format!(
             "column {} stands where input '{}' is fed, and input '{}' has its name",
             args[place].shown,
@@ -154,12 +166,12 @@ fn list(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Vec<usize>, bool), Er
         );
         let right = wanted.iter().map(|wanted| wanted.name.unwrap_or("?"));
         return Err(call.invalid(what).with_hint(format!(
-            "put the columns in the model's order, ({}), or write *",
+            "put the columns in the model's order, ({}), or write *; if that order is meant, bind with the option by_position=true",
             right.collect::<Vec<_>>().join(", ")
         )));
     }
     Ok((
-        (0..args.len()).collect(),
+        (0..args.len()).map(Some).collect(),
         !in_order.iter().all(|fits| *fits),
     ))
 }
@@ -200,7 +212,7 @@ fn missing(call: &Call<'_>, wanted: &[Wanted<'_>], found: &[Option<usize>]) -> E
     let lost = wanted
         .iter()
         .zip(found)
-        .filter(|(_, found)| found.is_none());
+        .filter(|(wanted, found)| found.is_none() && !wanted.optional);
     let lost: Vec<&str> = lost.filter_map(|(wanted, _)| wanted.name).collect();
     let known = call.args.iter().filter_map(|arg| arg.name.as_deref());
     let guess = lost
@@ -263,8 +275,7 @@ fn wrong_count(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Error {
 }
 
 fn inputs<'a>(call: &Call<'a>) -> Vec<&'a str> {
-    call.binding
-        .elements
+    call.elements
         .iter()
         .map(|element| element.name.as_str())
         .collect()
@@ -293,6 +304,6 @@ fn quoted(names: Vec<&str>) -> String {
         .join(", ")
 }
 
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }

@@ -4,6 +4,8 @@ use super::*;
 use crate::signature::ElementType;
 use crate::testing;
 
+const ABSENT: usize = usize::MAX;
+
 fn binding(inputs: &[&str]) -> Binding {
     testing::binding("m", inputs, ElementType::Float32).unwrap()
 }
@@ -32,7 +34,10 @@ fn order(binding: &Binding, args: &[&str], form: Form) -> Result<(Vec<usize>, bo
         mapping
             .sources
             .iter()
-            .map(|source| source.argument)
+            .map(|source| match source {
+                Source::Argument { place, .. } => *place,
+                Source::Absent(_) => ABSENT,
+            })
             .collect(),
         mapping.by_position,
     ))

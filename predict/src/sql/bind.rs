@@ -21,9 +21,9 @@ use whimbrel_proto::{Error, ErrorCode};
 use super::bound::{BoundCall, BoundPredict, Pinned};
 use super::scope::{Scope, carry};
 use super::stub::{self, PredictStub, resolve};
-use crate::binding::BindingSource;
+use crate::binding::{Binding, BindingSource, InputElement};
 use crate::error::external;
-use crate::mapping::{self, Argument, Cast, Form, type_name};
+use crate::mapping::{self, Argument, Form, Source};
 
 /// The rule; it must come before all others, which know nothing of `*` in arguments.
 #[derive(Debug)]
@@ -95,18 +95,21 @@ impl BindPredict {
         let (form, columns) = candidates(args.collect(), scope, schema)?;
         let (arguments, exprs): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mapping = mapping::map(&binding, &arguments, form).map_err(external)?;
+        let binding = match &mapping.elements {
+            None => binding,
+            Some(elements) => Arc::new(Binding {
+                elements: elements.clone(),
+                ..binding.as_ref().clone()
+            }),
+        };
         let mut fed = Vec::with_capacity(mapping.sources.len());
         let mut remarks = Vec::with_capacity(mapping.sources.len());
         for (source, element) in mapping.sources.iter().zip(&binding.elements) {
-            let from = &arguments[source.argument].data_type;
-            let to = element.element.arrow();
-            remarks.push(
-                source
-                    .cast
-                    .remark()
-                    .map(|remark| format!("{} to {}, {remark}", type_name(from), element.element)),
-            );
-            fed.push(cast(exprs[source.argument].clone(), source.cast, to));
+            remarks.push(source.remark(&arguments, element));
+            fed.push(match source {
+                Source::Argument { place, way } => feed(exprs[*place].clone(), &way.steps, element),
+                Source::Absent(value) => Expr::Literal(value.clone(), None),
+            });
         }
         let by_position = mapping.by_position;
         Ok(BoundPredict::expr(
@@ -261,21 +264,19 @@ fn type_of(arg: &Expr, schema: &DFSchema) -> Result<DataType> {
     }
 }
 
-fn cast(arg: Expr, cast: Cast, to: DataType) -> Expr {
-    match (arg, cast) {
+fn feed(arg: Expr, steps: &[DataType], element: &InputElement) -> Expr {
+    if let Expr::Placeholder(Placeholder { id, field: None }) = arg {
         // A parameter has the type of the input it feeds.
-        (Expr::Placeholder(Placeholder { id, field: None }), _) => {
-            let field = Arc::new(Field::new(&id, to, true));
-            Expr::Placeholder(Placeholder {
-                id,
-                field: Some(field),
-            })
-        }
-        (arg, Cast::Same) => arg,
-        (arg, Cast::Lossless | Cast::Lossy | Cast::Checked) => {
-            Expr::Cast(CastExpr::new(Box::new(arg), to))
-        }
+        let to = steps
+            .last()
+            .cloned()
+            .unwrap_or_else(|| element.element.arrow());
+        let field = Some(Arc::new(Field::new(&id, to, true)));
+        return Expr::Placeholder(Placeholder { id, field });
     }
+    steps.iter().fold(arg, |arg, to| {
+        Expr::Cast(CastExpr::new(Box::new(arg), to.clone()))
+    })
 }
 
 /// The names were resolved with the bindings of a moment ago; a type that has changed since would be read as another.

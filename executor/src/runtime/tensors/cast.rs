@@ -2,8 +2,8 @@
 //! towards zero, what is too large stops at the type's limit, and NaN becomes 0.
 //!
 //! Spark lets bytes and shorts wrap around (300 as TINYINT is 44 there); here they stop at their limits like the larger
-//! types: a wrong number that looks right serves nobody. What has no such rule (text to number, overflow of a decimal)
-//! is an error and never a silent NULL.
+//! types: a wrong number that looks right serves nobody. A number that a decimal cannot hold, NaN among them, is NULL, as it
+//! is in Spark. What has no such rule is an error.
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, String>
     if let Some(integers) = to_integers(column, to) {
         return Ok(integers);
     }
-    let strict = CastOptions {
-        safe: false,
+    let options = CastOptions {
+        safe: matches!(to, DataType::Decimal128(..)),
         ..CastOptions::default()
     };
-    cast_with_options(column, to, &strict)
-        .map_err(|error| format!("{} is not {to}: {error}", column.data_type()))
+    cast_with_options(column, to, &options)
+        .map_err(|error| format!("is {}, which cannot be {to}: {error}", column.data_type()))
 }
 
 /// Numbers to an integer type; `None` for any other pair.
@@ -96,7 +96,8 @@ fn from_integers<T: ArrowPrimitiveType<Native: Into<i128>>>(
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        BooleanArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array, StringArray,
+        BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array,
+        Int64Array, StringArray,
     };
 
     use super::*;
@@ -142,6 +143,13 @@ mod tests {
         assert_eq!(&flags, &array(BooleanArray::from(vec![false, true])));
         let wide = cast(&array(Float32Array::from(vec![0.5])), &DataType::Float64).unwrap();
         assert_eq!(&wide, &array(Float64Array::from(vec![0.5])));
+        let floats = array(Float32Array::from(vec![1.005, f32::NAN, 1e9]));
+        let decimals = cast(&floats, &DataType::Decimal128(5, 2)).unwrap();
+        let expected = Decimal128Array::from(vec![Some(100), None, None]);
+        assert_eq!(
+            &decimals,
+            &array(expected.with_precision_and_scale(5, 2).unwrap())
+        );
         let problem =
             cast(&array(StringArray::from(vec!["cash"])), &DataType::Float32).unwrap_err();
         assert!(problem.contains("cash"), "{problem}");

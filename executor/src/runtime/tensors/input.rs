@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, PrimitiveArray, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, PrimitiveArray, StringArray,
+};
 use arrow::datatypes::{
     ArrowNativeType, ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -12,7 +14,7 @@ use ort::value::{PrimitiveTensorElementType, TensorRef};
 use whimbrel_predict::signature::ElementType;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::{InputPlan, Lane, strings};
+use super::{InputPlan, Lane, Layout, strings};
 
 /// Rows that are transposed at a time: their part of the output stays in the first-level cache.
 const BLOCK: usize = 64;
@@ -79,28 +81,84 @@ pub(super) fn tensor<'a>(
             column.len()
         )));
     }
+    let lists = match &input.layout {
+        Layout::Plain | Layout::Lanes => None,
+        Layout::Lists(sizes) => Some((sizes, lists(input, columns)?)),
+    };
+    let (columns, shape) = match lists {
+        None => (columns, shape(input, rows)),
+        Some((sizes, lists)) => (
+            std::slice::from_ref(lists.values()),
+            list_shape(input, rows, sizes, lists)?,
+        ),
+    };
+    let rows = columns.first().map_or(rows, |column| column.len());
     match input.element {
-        ElementType::Float32 => numeric::<Float32Type>(input, columns, rows, lane),
-        ElementType::Float64 => numeric::<Float64Type>(input, columns, rows, lane),
-        ElementType::Int8 => numeric::<Int8Type>(input, columns, rows, lane),
-        ElementType::Int16 => numeric::<Int16Type>(input, columns, rows, lane),
-        ElementType::Int32 => numeric::<Int32Type>(input, columns, rows, lane),
-        ElementType::Int64 => numeric::<Int64Type>(input, columns, rows, lane),
-        ElementType::UInt8 => numeric::<UInt8Type>(input, columns, rows, lane),
-        ElementType::UInt16 => numeric::<UInt16Type>(input, columns, rows, lane),
-        ElementType::UInt32 => numeric::<UInt32Type>(input, columns, rows, lane),
-        ElementType::UInt64 => numeric::<UInt64Type>(input, columns, rows, lane),
-        ElementType::Bool => boolean(input, columns, rows, lane),
-        ElementType::String => text(input, columns, rows),
+        ElementType::Float32 => numeric::<Float32Type>(input, columns, shape, rows, lane),
+        ElementType::Float64 => numeric::<Float64Type>(input, columns, shape, rows, lane),
+        ElementType::Int8 => numeric::<Int8Type>(input, columns, shape, rows, lane),
+        ElementType::Int16 => numeric::<Int16Type>(input, columns, shape, rows, lane),
+        ElementType::Int32 => numeric::<Int32Type>(input, columns, shape, rows, lane),
+        ElementType::Int64 => numeric::<Int64Type>(input, columns, shape, rows, lane),
+        ElementType::UInt8 => numeric::<UInt8Type>(input, columns, shape, rows, lane),
+        ElementType::UInt16 => numeric::<UInt16Type>(input, columns, shape, rows, lane),
+        ElementType::UInt32 => numeric::<UInt32Type>(input, columns, shape, rows, lane),
+        ElementType::UInt64 => numeric::<UInt64Type>(input, columns, shape, rows, lane),
+        ElementType::Bool => boolean(input, columns, shape, rows, lane),
+        ElementType::String => text(input, columns, shape, rows),
     }
 }
 
 fn shape(input: &InputPlan, rows: usize) -> Vec<usize> {
-    if input.has_lanes {
-        vec![rows, input.lanes.len()]
-    } else {
-        vec![rows]
+    match input.layout {
+        Layout::Plain => vec![rows],
+        Layout::Lanes | Layout::Lists(_) => vec![rows, input.lanes.len()],
     }
+}
+
+/// The one column of lists that feeds the input, all of one length by now.
+fn lists<'a>(
+    input: &InputPlan,
+    columns: &'a [ArrayRef],
+) -> Result<&'a FixedSizeListArray, Problem> {
+    let lists = match columns {
+        [only] => only.as_fixed_size_list_opt(),
+        _ => None,
+    };
+    lists
+        .filter(|lists| lists.null_count() == 0)
+        .ok_or_else(|| {
+            Problem::Plan(format!(
+                "input '{}' was not fed lists of one length",
+                input.name
+            ))
+        })
+}
+
+/// The tensor's sizes; the one that the model leaves open is what the lists' length makes it.
+fn list_shape(
+    input: &InputPlan,
+    rows: usize,
+    sizes: &[i64],
+    lists: &FixedSizeListArray,
+) -> Result<Vec<usize>, Problem> {
+    let length = usize::try_from(lists.value_length()).unwrap_or(0);
+    let known: usize = sizes
+        .iter()
+        .filter_map(|size| usize::try_from(*size).ok())
+        .product();
+    let open = length.checked_div(known).unwrap_or(0);
+    let sizes = sizes
+        .iter()
+        .map(|size| usize::try_from(*size).unwrap_or(open));
+    let shape: Vec<usize> = [rows].into_iter().chain(sizes).collect();
+    if shape[1..].iter().product::<usize>() == length {
+        return Ok(shape);
+    }
+    Err(Problem::Plan(format!(
+        "input '{}' was fed lists of {length} values",
+        input.name
+    )))
 }
 
 /// The columns as arrays of the input's type; NULL only where the type can stand for it.
@@ -133,13 +191,13 @@ fn typed<'a, A: Array + 'static>(
 fn numeric<'a, T>(
     input: &InputPlan,
     columns: &'a [ArrayRef],
+    shape: Vec<usize>,
     rows: usize,
     lane: &'a mut Lane,
 ) -> Result<SessionInputValue<'a>, Problem>
 where
     T: ArrowPrimitiveType<Native: Number>,
 {
-    let shape = shape(input, rows);
     let arrays = typed::<PrimitiveArray<T>>(input, columns, T::Native::MISSING.is_some())?;
     if let &[array] = arrays.as_slice()
         && array.null_count() == 0
@@ -199,6 +257,7 @@ fn transpose<T: Copy>(out: &mut [T], columns: &[&[T]]) {
 fn boolean<'a>(
     input: &InputPlan,
     columns: &'a [ArrayRef],
+    shape: Vec<usize>,
     rows: usize,
     lane: &'a mut Lane,
 ) -> Result<SessionInputValue<'a>, Problem> {
@@ -211,16 +270,17 @@ fn boolean<'a>(
             lane.bools[row * width + position] = true;
         }
     }
-    Ok(TensorRef::from_array_view((shape(input, rows), &lane.bools[..]))?.into())
+    Ok(TensorRef::from_array_view((shape, &lane.bools[..]))?.into())
 }
 
 fn text<'a>(
     input: &InputPlan,
     columns: &[ArrayRef],
+    shape: Vec<usize>,
     rows: usize,
 ) -> Result<SessionInputValue<'a>, Problem> {
     let arrays = typed::<StringArray>(input, columns, false)?;
-    Ok(strings::tensor(&shape(input, rows), &arrays, rows)?.into())
+    Ok(strings::tensor(&shape, &arrays, rows)?.into())
 }
 
 #[cfg(test)]

@@ -6,19 +6,25 @@
 mod cast;
 mod input;
 mod output;
+mod shape;
 mod strings;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_empty_array};
+use arrow::array::{Array, ArrayRef, StructArray, new_empty_array};
 use arrow::buffer::MutableBuffer;
-use arrow::datatypes::DataType;
-use ort::session::{Session, SessionInputValue};
+use arrow::datatypes::{DataType, Field};
+use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use whimbrel_predict::binding::{Binding, InputElement};
 use whimbrel_predict::runtime::Feed;
-use whimbrel_predict::signature::{ElementType, TensorSpec};
+use whimbrel_predict::signature::{ElementType, OutputSpec, TensorSpec};
+use whimbrel_predict::value::Value;
 use whimbrel_proto::{Error, ErrorCode};
+
+use self::output::Rows;
+use self::shape::Keys;
 
 /// Buffers that one thread uses again for every feed, one per model input.
 #[derive(Default)]
@@ -30,22 +36,43 @@ struct Lane {
     bools: Vec<bool>,
 }
 
-/// How one binding's columns become its model's inputs, and its output a column. Worked out once per open.
+/// How one binding's columns become its model's inputs, and its outputs a column. Worked out once per open.
 #[derive(Debug)]
 pub(super) struct FeedPlan {
     /// `model 'tip' (0123456789ab)`, for messages.
     pub(super) who: String,
     inputs: Vec<InputPlan>,
-    output: String,
+    /// The outputs that are read, and nothing else is.
+    outputs: Vec<OutputPlan>,
+    value: Value,
     returns: DataType,
+}
+
+#[derive(Debug)]
+struct OutputPlan {
+    /// Its place in the signature, by which the value speaks of it.
+    place: usize,
+    spec: OutputSpec,
+    /// The keys of its maps, where it is returned as such.
+    keys: Keys,
+}
+
+/// How columns lie in the tensor.
+#[derive(Debug)]
+enum Layout {
+    /// `[N]`: one column of numbers or texts.
+    Plain,
+    /// `[N,k]`: k of them.
+    Lanes,
+    /// One column of lists, which are rows of these sizes; -1 for one that the feed decides.
+    Lists(Vec<i64>),
 }
 
 #[derive(Debug)]
 struct InputPlan {
     name: String,
     element: ElementType,
-    /// False for a `[N]` input, true for `[N,k]`.
-    has_lanes: bool,
+    layout: Layout,
     /// Which of the feed's columns are its lanes.
     columns: Range<usize>,
     /// The lanes' names, for messages.
@@ -58,15 +85,17 @@ impl InputPlan {
         spec: &TensorSpec,
         lanes: Vec<String>,
         columns: Range<usize>,
+        lists: Option<Vec<i64>>,
     ) -> Result<Self, Error> {
         let name = &spec.name;
-        let has_lanes = match spec.shape.len() {
-            1 => false,
-            2 => true,
-            rank => {
+        let layout = match (lists, spec.shape.len()) {
+            (Some(sizes), _) => Layout::Lists(sizes),
+            (None, 1) => Layout::Plain,
+            (None, 2) => Layout::Lanes,
+            (None, rank) => {
                 let message =
-                    format!("{who}: input '{name}' has {rank} dimensions; columns feed 1 or 2");
-                return Err(Error::new(ErrorCode::Invalid, message));
+                    format!("{who}: input '{name}' has {rank} dimensions and is not fed by lists");
+                return Err(Error::new(ErrorCode::Bug, message));
             }
         };
         if let Some(rows) = spec.shape.first().filter(|rows| **rows >= 0) {
@@ -75,14 +104,14 @@ impl InputPlan {
             return Err(Error::new(ErrorCode::Invalid, message)
                 .with_hint("export the model with a dynamic first dimension"));
         }
-        if lanes.is_empty() || (lanes.len() > 1 && !has_lanes) {
+        if lanes.is_empty() || (lanes.len() > 1 && !matches!(layout, Layout::Lanes)) {
             let message = format!("{who}: {} columns feed input '{name}'", lanes.len());
             return Err(Error::new(ErrorCode::Bug, message));
         }
         Ok(Self {
             name: name.clone(),
             element: spec.element,
-            has_lanes,
+            layout,
             columns,
             lanes,
         })
@@ -96,22 +125,37 @@ impl FeedPlan {
         for (index, spec) in binding.signature.inputs.iter().enumerate() {
             let own = |element: &&InputElement| element.input == index;
             let lanes = binding.elements[first..].iter().take_while(own);
+            let lists = lanes.clone().find(|lane| !lane.shape.is_empty());
+            let lists = lists.map(|lane| lane.shape.clone());
             let lanes: Vec<_> = lanes.map(|lane| lane.name.clone()).collect();
             let columns = first..first + lanes.len();
             first = columns.end;
-            inputs.push(InputPlan::new(&who, spec, lanes, columns)?);
+            inputs.push(InputPlan::new(&who, spec, lanes, columns, lists)?);
         }
         if first != binding.elements.len() {
             let message = format!("{who}: its columns are not in the order of its inputs");
             return Err(Error::new(ErrorCode::Bug, message));
         }
-        let output = binding.signature.outputs.first();
-        let output =
-            output.ok_or_else(|| Error::new(ErrorCode::Model, format!("{who} has no output")))?;
+        let outputs = binding.value.outputs().into_iter().map(|place| {
+            let spec = binding.signature.outputs.get(place).ok_or_else(|| {
+                Error::new(ErrorCode::Bug, format!("{who} has no output {place}"))
+            })?;
+            let keys = Keys::default();
+            Ok(OutputPlan {
+                place,
+                spec: spec.clone(),
+                keys,
+            })
+        });
+        let outputs = outputs.collect::<Result<Vec<_>, Error>>()?;
+        if outputs.is_empty() {
+            return Err(Error::new(ErrorCode::Bug, format!("{who} reads no output")));
+        }
         Ok(Self {
             who,
             inputs,
-            output: output.name.clone(),
+            outputs,
+            value: binding.value.clone(),
             returns: binding.returns.clone(),
         })
     }
@@ -137,8 +181,9 @@ impl FeedPlan {
         {
             return wrong(format!("the graph's input '{extra}' is not in the binding"));
         }
-        if !outputs.contains(&self.output) {
-            return wrong(format!("the graph has no output '{}'", self.output));
+        let lost = |output: &&OutputPlan| !outputs.contains(&output.spec.name);
+        if let Some(lost) = self.outputs.iter().find(lost) {
+            return wrong(format!("the graph has no output '{}'", lost.spec.name));
         }
         Ok(())
     }
@@ -154,26 +199,77 @@ impl FeedPlan {
             return Ok(new_empty_array(&self.returns));
         }
         let inputs = self.inputs(feed, scratch)?;
-        let outputs = session.run(inputs).map_err(|error| self.failed(&error))?;
-        let output = outputs.get(&self.output).ok_or_else(|| {
-            Error::new(
-                ErrorCode::Model,
-                format!("{} gave no output '{}'", self.who, self.output),
-            )
-        })?;
-        let column = output::column(output, feed.rows).map_err(|problem| {
-            Error::new(
-                ErrorCode::Model,
-                format!("{}: output '{}' {problem}", self.who, self.output),
-            )
-        })?;
-        cast::cast(&column, &self.returns).map_err(|problem| {
-            Error::new(
-                ErrorCode::Model,
-                format!("{}: output '{}': {problem}", self.who, self.output),
-            )
-            .with_hint("bind the model again with a return type that fits")
-        })
+        let options;
+        let outputs = if self.outputs.len() == session.outputs().len() {
+            session.run(inputs)
+        } else {
+            let wanted = self.outputs.iter().map(|output| output.spec.name.as_str());
+            let wanted = wanted.fold(OutputSelector::no_default(), OutputSelector::with);
+            options = RunOptions::new()
+                .map_err(|error| self.failed(&error))?
+                .with_outputs(wanted);
+            session.run_with_options(inputs, &options)
+        };
+        let outputs = outputs.map_err(|error| self.failed(&error))?;
+        let read = self
+            .outputs
+            .iter()
+            .map(|plan| self.read(plan, &outputs, feed.rows))
+            .collect::<Result<Vec<_>, Error>>()?;
+        self.make(&self.value, &read)
+    }
+
+    fn read(
+        &self,
+        plan: &OutputPlan,
+        outputs: &SessionOutputs<'_>,
+        rows: usize,
+    ) -> Result<Rows, Error> {
+        let name = &plan.spec.name;
+        let wrong = |problem: String| {
+            let what = format!("{}: output '{name}' {problem}", self.who);
+            Error::new(ErrorCode::Model, what)
+        };
+        let output = outputs
+            .get(name)
+            .ok_or_else(|| wrong("was not given".to_owned()))?;
+        output::rows(output, rows).map_err(wrong)
+    }
+
+    /// The column of `value`, of what was read for the plan's outputs.
+    fn make(&self, value: &Value, read: &[Rows]) -> Result<ArrayRef, Error> {
+        match value {
+            Value::Output { output, data_type } => {
+                let found = self
+                    .outputs
+                    .iter()
+                    .zip(read)
+                    .find(|(plan, _)| plan.place == *output);
+                let Some((plan, rows)) = found else {
+                    let what = format!("{} did not read output {output}", self.who);
+                    return Err(Error::new(ErrorCode::Bug, what));
+                };
+                shape::column(rows, plan, data_type).map_err(|problem| {
+                    let what = format!("{}: output '{}' {problem}", self.who, plan.spec.name);
+                    Error::new(ErrorCode::Model, what)
+                        .with_hint("bind the model again with a return type that fits")
+                })
+            }
+            Value::Struct(fields) => {
+                let columns = fields
+                    .iter()
+                    .map(|(_, value)| self.make(value, read))
+                    .collect::<Result<Vec<_>, Error>>()?;
+                let field = |((name, _), column): (&(String, Value), &ArrayRef)| {
+                    Field::new(name, column.data_type().clone(), true)
+                };
+                let fields = fields.iter().zip(&columns).map(field).collect();
+                let column = StructArray::try_new(fields, columns, None).map_err(|error| {
+                    Error::new(ErrorCode::Bug, format!("{}: {error}", self.who))
+                })?;
+                Ok(Arc::new(column))
+            }
+        }
     }
 
     fn inputs<'a>(

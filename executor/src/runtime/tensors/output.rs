@@ -1,9 +1,9 @@
-//! An output tensor to a column. It is copied out (some 32 KiB a feed): a column that kept ONNX Runtime's memory would hold
-//! the session's arena for as long as the query's results live.
+//! An output tensor to values, row after row. They are copied out (some 32 KiB a feed): a column that kept ONNX Runtime's
+//! memory would hold the session's arena for as long as the query's results live.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, PrimitiveArray, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
     ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -11,27 +11,42 @@ use arrow::datatypes::{
 };
 use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueType};
 
-/// The column of an `[N]` or `[N,1]` output, in the tensor's own type. The error continues "output 'x' ...".
-pub(super) fn column(value: &DynValue, rows: usize) -> Result<ArrayRef, String> {
+use super::strings;
+
+/// What a model gave for the rows of a feed.
+pub(super) struct Rows {
+    /// The values of the first row, then those of the second, ..., in the tensor's own type.
+    pub(super) values: ArrayRef,
+    pub(super) count: usize,
+    /// The sizes of what each row holds; none for a single value.
+    pub(super) sizes: Vec<usize>,
+}
+
+impl Rows {
+    /// How many values each row holds.
+    pub(super) fn width(&self) -> usize {
+        self.sizes.iter().product()
+    }
+}
+
+/// The values of an output, of which there must be some for each row that was fed. The error continues "output 'x' ...".
+pub(super) fn rows(value: &DynValue, count: usize) -> Result<Rows, String> {
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
         return Err(format!(
-            "is a {}, not a tensor with one value per row",
+            "is a {}, not a tensor with values for each row",
             kind(value.dtype())
         ));
     };
-    let expected = i64::try_from(rows).map_err(|error| error.to_string())?;
-    match shape.split_first() {
-        Some((first, rest)) if *first == expected && rest.iter().all(|size| *size == 1) => {}
-        Some((first, rest)) if *first == expected => {
-            let width: i64 = rest.iter().product();
-            return Err(format!("has {width} values per row; PREDICT gives one"));
-        }
+    let sizes = match shape.split_first() {
+        Some((first, rest)) if usize::try_from(*first) == Ok(count) => rest,
         first => {
             let returned = first.map_or(1, |(first, _)| *first);
-            return Err(format!("has {returned} rows for {rows} rows fed"));
+            return Err(format!("has {returned} rows for {count} rows fed"));
         }
-    }
-    match ty {
+    };
+    let sizes = sizes.iter().map(|size| usize::try_from(*size).unwrap_or(0));
+    let sizes: Vec<usize> = sizes.collect();
+    let values = match ty {
         TensorElementType::Float32 => numbers::<Float32Type>(value),
         TensorElementType::Float64 => numbers::<Float64Type>(value),
         TensorElementType::Int8 => numbers::<Int8Type>(value),
@@ -46,16 +61,19 @@ pub(super) fn column(value: &DynValue, rows: usize) -> Result<ArrayRef, String> 
             let (_, values) = value
                 .try_extract_tensor::<bool>()
                 .map_err(|error| unreadable(&error))?;
-            Ok(Arc::new(BooleanArray::from(values.to_vec())))
+            Ok(Arc::new(BooleanArray::from(values.to_vec())) as ArrayRef)
         }
         TensorElementType::String => {
-            let (_, values) = value
-                .try_extract_strings()
-                .map_err(|error| unreadable(&error))?;
-            Ok(Arc::new(StringArray::from_iter_values(values)))
+            let length = sizes.iter().product::<usize>() * count;
+            strings::column(value, length).map_err(|error| unreadable(&error))
         }
         other => Err(format!("is of type {other}, which has no column type")),
-    }
+    }?;
+    Ok(Rows {
+        values,
+        count,
+        sizes,
+    })
 }
 
 fn numbers<T>(value: &DynValue) -> Result<ArrayRef, String>
