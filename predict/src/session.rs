@@ -9,7 +9,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use crate::binding::BindingSource;
 use crate::lower::LowerPredict;
 use crate::planner::PredictQueryPlanner;
-use crate::sql::{BindPredict, PredictStub};
+use crate::sql::{BindPredict, PartPlanner, PredictStub};
 
 /// The rule that PREDICT is lowered after: correlated subqueries must be joins by then, and filters, limits and projections
 /// not yet pushed about.
@@ -42,6 +42,12 @@ pub fn install(
     };
     optimizer.rules.insert(place + 1, Arc::new(LowerPredict));
 
+    // Before the engine's own planner of brackets; of two of ours the first sees all there is.
+    let parts = Arc::new(PartPlanner::new(Arc::clone(&bindings)));
+    builder
+        .expr_planners()
+        .get_or_insert_default()
+        .insert(0, parts);
     let stub = ScalarUDF::new_from_impl(PredictStub::new(bindings));
     builder
         .scalar_functions()

@@ -1,11 +1,13 @@
-//! A model host without models, for tests here and in the crates above: its model's value is the sum of a row's inputs.
+//! A model host without models, for tests here and in the crates above: its model's first output is the sum of a row's inputs,
+//! its second twice that, and so on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StructArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use whimbrel_proto::{Error, ErrorCode};
@@ -72,7 +74,7 @@ impl ModelHost for SumHost {
     async fn open(&self, binding: &Binding) -> Result<Arc<dyn Model>, Error> {
         self.opened.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(SumModel {
-            returns: binding.returns.clone(),
+            value: binding.value.clone(),
             rows: Arc::clone(&self.rows),
         }))
     }
@@ -81,15 +83,15 @@ impl ModelHost for SumHost {
 /// Adds up the inputs of a row, texts by their length.
 #[derive(Debug)]
 pub struct SumModel {
-    returns: DataType,
+    value: Value,
     rows: Arc<AtomicUsize>,
 }
 
 impl Model for SumModel {
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
         self.rows.fetch_add(feed.rows, Ordering::Relaxed);
-        let returns = self.returns.clone();
-        Box::pin(async move { sum(&feed, &returns) })
+        let value = self.value.clone();
+        Box::pin(async move { column(&feed, &value) })
     }
 
     fn batch_rows(&self) -> usize {
@@ -98,6 +100,36 @@ impl Model for SumModel {
 
     fn feeds_ahead(&self) -> usize {
         2
+    }
+}
+
+fn column(feed: &Feed, value: &Value) -> Result<ArrayRef, Error> {
+    let model = |error: arrow::error::ArrowError| Error::new(ErrorCode::Model, error.to_string());
+    match value {
+        Value::Output { output, data_type } => {
+            let sums = sum(feed, &DataType::Float64)?;
+            let sums = sums.as_primitive::<Float64Type>();
+            let scaled = sums.unary::<_, Float64Type>(|sum| sum * (*output as f64 + 1.0));
+            let scaled: ArrayRef = Arc::new(scaled);
+            match data_type {
+                DataType::List(item) => {
+                    let values = cast(&scaled, item.data_type()).map_err(model)?;
+                    let ends = OffsetBuffer::from_repeated_length(1, feed.rows);
+                    let lists = ListArray::try_new(Arc::clone(item), ends, values, None);
+                    Ok(Arc::new(lists.map_err(model)?))
+                }
+                other => cast(&scaled, other).map_err(model),
+            }
+        }
+        Value::Struct(fields) => {
+            let columns = fields.iter().map(|(name, value)| {
+                let column = column(feed, value)?;
+                let field = Field::new(name, column.data_type().clone(), true);
+                Ok((Arc::new(field), column))
+            });
+            let columns = columns.collect::<Result<Vec<_>, Error>>()?;
+            Ok(Arc::new(StructArray::from(columns)))
+        }
     }
 }
 

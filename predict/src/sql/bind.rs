@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::access::{Parts, field};
 use super::bound::{BoundCall, BoundPredict, Pinned};
 use super::scope::{Scope, carry};
 use super::stub::{self, PredictStub, resolve};
@@ -40,7 +41,7 @@ impl BindPredict {
         Self { bindings }
     }
 
-    fn bind_node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    fn bind_node(&self, plan: LogicalPlan, parts: &Parts) -> Result<Transformed<LogicalPlan>> {
         if !has_stub(&plan)? {
             return Ok(Transformed::no(plan));
         }
@@ -52,7 +53,7 @@ impl BindPredict {
         let names = NamePreserver::new(&plan);
         let bound = plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            let bound = expr.transform_up(|expr| self.bind_expr(expr, &scope, &schema))?;
+            let bound = expr.transform_up(|expr| self.bind_expr(expr, &scope, &schema, parts))?;
             Ok(bound.update_data(|expr| name.restore(expr)))
         })?;
         let bound = same_types(&source, bound.data)?;
@@ -69,10 +70,11 @@ impl BindPredict {
         expr: Expr,
         scope: &Scope<'_>,
         schema: &DFSchema,
+        parts: &Parts,
     ) -> Result<Transformed<Expr>> {
         match expr {
             Expr::ScalarFunction(function) if is_stub(&function) => self
-                .bind_call(function, scope, schema)
+                .bind_call(function, scope, schema, parts)
                 .map(Transformed::yes),
             other => Ok(Transformed::no(other)),
         }
@@ -83,8 +85,11 @@ impl BindPredict {
         function: ScalarFunction,
         scope: &Scope<'_>,
         schema: &DFSchema,
+        parts: &Parts,
     ) -> Result<Expr> {
-        let text = stub::text(&function.args);
+        let text = function.func.schema_name(&function.args)?;
+        let whole = stub::text(&function.args);
+        let part = stub::part_of(&function).flatten().map(str::to_owned);
         let mut args = function.args.into_iter();
         let alias = args.next();
         let binding = resolve(
@@ -92,16 +97,17 @@ impl BindPredict {
             alias.as_ref().and_then(stub::alias_of),
         )
         .map_err(external)?;
+        let (binding, inside) = parts
+            .shared(&binding, &whole, part.as_deref())
+            .map_err(external)?;
         let (form, columns) = candidates(args.collect(), scope, schema)?;
         let (arguments, exprs): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mapping = mapping::map(&binding, &arguments, form).map_err(external)?;
-        let binding = match &mapping.elements {
-            None => binding,
-            Some(elements) => Arc::new(Binding {
-                elements: elements.clone(),
-                ..binding.as_ref().clone()
-            }),
-        };
+        let elements = mapping.elements.unwrap_or_else(|| binding.elements.clone());
+        let binding = Arc::new(Binding {
+            elements,
+            ..binding
+        });
         let mut fed = Vec::with_capacity(mapping.sources.len());
         let mut remarks = Vec::with_capacity(mapping.sources.len());
         for (source, element) in mapping.sources.iter().zip(&binding.elements) {
@@ -112,15 +118,13 @@ impl BindPredict {
             });
         }
         let by_position = mapping.by_position;
-        Ok(BoundPredict::expr(
-            BoundCall {
-                binding: Pinned(binding),
-                text,
-                remarks,
-                by_position,
-            },
-            fed,
-        ))
+        let call = BoundCall {
+            binding: Pinned(binding),
+            text: if inside.is_some() { whole } else { text },
+            remarks,
+            by_position,
+        };
+        Ok(field(BoundPredict::expr(call, fed), inside))
     }
 }
 
@@ -130,7 +134,8 @@ impl AnalyzerRule for BindPredict {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| self.bind_node(plan))
+        let parts = Parts::of(&plan)?;
+        plan.transform_up_with_subqueries(|plan| self.bind_node(plan, &parts))
             .map(|bound| bound.data)
     }
 }
@@ -186,7 +191,9 @@ fn selected_star(expr: Expr, projection: &Projection) -> Transformed<Expr> {
     if !is_stub(function) || !function.args.iter().skip(1).all(is_star) {
         return Transformed::no(expr);
     }
-    let text = stub::text(&function.args);
+    let Ok(text) = function.func.schema_name(&function.args) else {
+        return Transformed::no(expr);
+    };
     let selected = projection.expr.iter().zip(projection.schema.columns()).find(|(selected, _)| {
         let inner = (*selected).clone().unalias_nested().data;
         matches!(&inner, Expr::ScalarFunction(function) if BoundPredict::of(function).is_some_and(|call| call.text == text))

@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
 use super::PREDICT_NAME;
 use crate::binding::Binding;
 
-/// A binding as a plan holds it; alias, digest and generation tell it apart from any other.
+/// A binding as a plan holds it. Alias, digest and generation tell bindings apart; two calls of one may still read other parts
+/// of its value, or feed it other shapes.
 #[derive(Clone, Debug)]
 pub struct Pinned(pub Arc<Binding>);
 
@@ -33,6 +34,8 @@ impl Pinned {
 impl PartialEq for Pinned {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
+            && self.0.value == other.0.value
+            && self.0.elements == other.0.elements
     }
 }
 
@@ -40,7 +43,8 @@ impl Eq for Pinned {}
 
 impl PartialOrd for Pinned {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.key().cmp(&other.key()))
+        let order = self.key().cmp(&other.key());
+        (order != Ordering::Equal || self == other).then_some(order)
     }
 }
 

@@ -1,6 +1,7 @@
 //! PREDICT as SQL: the statement's forms, the function that stands for it while names are resolved, and the rule that pins
 //! every call to one binding and says which column feeds which input.
 
+mod access;
 mod bind;
 mod bound;
 mod failure;
@@ -8,6 +9,7 @@ mod scope;
 mod statement;
 mod stub;
 
+pub(crate) use access::PartPlanner;
 pub use bind::BindPredict;
 pub use bound::{BoundCall, BoundPredict, Pinned};
 pub use failure::explain_failure;

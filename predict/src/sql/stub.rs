@@ -5,21 +5,26 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::PREDICT_NAME;
+use super::access::access;
 use crate::binding::{Binding, BindingSource};
 use crate::error::external;
 use crate::mapping::nearest;
+use crate::value::Access;
 
 /// PREDICT before it is bound.
 #[derive(Debug)]
 pub struct PredictStub {
     bindings: Arc<dyn BindingSource>,
     signature: Signature,
+    /// The name in brackets behind the call, where it is a part that is read by itself.
+    part: Option<String>,
 }
 
 impl PredictStub {
@@ -30,13 +35,36 @@ impl PredictStub {
         Self {
             bindings,
             signature,
+            part: None,
+        }
+    }
+
+    /// The function of `PREDICT(...)['part']`.
+    pub(super) fn of_part(bindings: Arc<dyn BindingSource>, part: &str) -> Self {
+        Self {
+            part: Some(part.to_owned()),
+            ..Self::new(bindings)
+        }
+    }
+
+    fn shown(&self, args: &[Expr]) -> String {
+        let call = text(args);
+        match &self.part {
+            None => call,
+            Some(part) => format!("{call}['{part}']"),
         }
     }
 }
 
+/// Whether the function is PREDICT, and if so which part of its value is asked for.
+pub(super) fn part_of(function: &ScalarFunction) -> Option<Option<&str>> {
+    let stub = function.func.inner().downcast_ref::<PredictStub>()?;
+    Some(stub.part.as_deref())
+}
+
 impl PartialEq for PredictStub {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.bindings, &other.bindings)
+        Arc::ptr_eq(&self.bindings, &other.bindings) && self.part == other.part
     }
 }
 
@@ -44,7 +72,7 @@ impl Eq for PredictStub {}
 
 impl Hash for PredictStub {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        PREDICT_NAME.hash(state);
+        (PREDICT_NAME, &self.part).hash(state);
     }
 }
 
@@ -58,11 +86,11 @@ impl ScalarUDFImpl for PredictStub {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(text(args))
+        Ok(self.shown(args))
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(text(args))
+        Ok(self.shown(args))
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
@@ -77,11 +105,12 @@ impl ScalarUDFImpl for PredictStub {
             .flatten()
             .and_then(text_of);
         let binding = resolve(self.bindings.as_ref(), alias).map_err(external)?;
-        Ok(Arc::new(Field::new(
-            PREDICT_NAME,
-            binding.returns.clone(),
-            true,
-        )))
+        let part = self.part.as_deref().map(|part| access(&binding, part));
+        let data_type = match part.transpose().map_err(external)? {
+            Some(Access::Part(value)) => value.data_type(),
+            Some(Access::Inside) | None => binding.returns.clone(),
+        };
+        Ok(Arc::new(Field::new(PREDICT_NAME, data_type, true)))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -14,12 +14,14 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use whimbrel_predict::binding::{Binding, BindingSource};
+use whimbrel_predict::binding::{Binding, BindingSource, DefaultValue, InputElement, elements};
 use whimbrel_predict::error::find;
+use whimbrel_predict::options::DateUnit;
 use whimbrel_predict::runtime::ModelHostRef;
-use whimbrel_predict::signature::ElementType;
+use whimbrel_predict::signature::{ElementType, OutputSpec, RowNames};
 use whimbrel_predict::sql::{explain_failure, rewrite_statement};
 use whimbrel_predict::testing::{self, SumHost};
+use whimbrel_predict::value::Value;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bindings(BTreeMap<String, Arc<Binding>>);
@@ -45,6 +47,54 @@ impl Bindings {
         self.0.insert(alias.to_owned(), Arc::new(binding));
         self
     }
+
+    /// The same with other inputs, outputs or options: `change` makes them of a model of one float input `a`.
+    fn changed(mut self, alias: &str, change: impl FnOnce(&mut Binding)) -> Self {
+        let mut binding = testing::binding(alias, &["a"], ElementType::Float64).unwrap();
+        change(&mut binding);
+        let output = binding.options.output.clone();
+        let value = Value::resolve(&binding.signature, output.as_deref(), None).unwrap();
+        self.0
+            .insert(alias.to_owned(), Arc::new(binding.returning(value)));
+        self
+    }
+}
+
+/// One `[N,2]` input without names for its columns.
+fn matrix(binding: &mut Binding) {
+    binding.signature.inputs[0].name = "v".to_owned();
+    binding.signature.inputs[0].shape = vec![-1, 2];
+    binding.elements = elements(&binding.signature, &[]).unwrap();
+}
+
+/// A label, a list of one score, and a margin.
+fn three_outputs(binding: &mut Binding) {
+    let output = |name: &str, element, shape: &[i64]| OutputSpec {
+        name: name.to_owned(),
+        element,
+        shape: shape.to_vec(),
+        names: RowNames::None,
+    };
+    binding.signature.outputs = vec![
+        output("label", ElementType::Int64, &[-1]),
+        output("scores", ElementType::Float64, &[-1, -1]),
+        output("margin", ElementType::Float64, &[-1, 1]),
+    ];
+}
+
+/// An optional integer, a float with a default for NULL, and an integer with one.
+fn optional(binding: &mut Binding) {
+    let element = |name: &str, element, optional, default: Option<&str>| {
+        let mut input = InputElement::scalar(name, true, element, 0);
+        input.optional = optional;
+        input.default = default.map(|text| DefaultValue::parse(text, &input).unwrap());
+        input
+    };
+    binding.elements = vec![
+        element("a", ElementType::Float64, false, Some("100")),
+        element("k", ElementType::Int64, false, Some("50")),
+        element("bonus", ElementType::Int64, true, Some("1000")),
+    ];
 }
 
 pub(crate) struct Pool {
@@ -63,6 +113,8 @@ pub(crate) struct Answer {
 }
 
 impl Pool {
+    /// `three` gives a's sum as three outputs; `matrix` adds what feeds its two columns, `ordered` does by position;
+    /// `optional` adds a, k and bonus with defaults; `seconds` takes a time for a.
     /// `m` adds floats a and b; `i` adds the integers k (no NULL allowed); `s` adds the number a; `xy` adds x and y.
     pub(crate) fn new() -> Self {
         Self::with(SessionConfig::new())
@@ -84,7 +136,23 @@ impl Pool {
             .with("i", &["k"], ElementType::Int64)
             .with("s", &["a"], ElementType::Float64)
             .with("xy", &["x", "y"], ElementType::Float64)
-            .with("f", &["a", "b"], ElementType::Float32);
+            .with("f", &["a", "b"], ElementType::Float32)
+            .changed("three", three_outputs)
+            .changed("matrix", matrix)
+            .changed("optional", optional)
+            .changed("ordered", |binding| {
+                matrix(binding);
+                binding.options.by_position = true;
+                binding.elements[0].name = "b".to_owned();
+                binding.elements[1].name = "a".to_owned();
+                binding
+                    .elements
+                    .iter_mut()
+                    .for_each(|element| element.named = true);
+            })
+            .changed("seconds", |binding| {
+                binding.options.datetime = Some(DateUnit::Seconds)
+            });
         let host = Arc::new(SumHost::default());
         let config = config
             .with_target_partitions(2)

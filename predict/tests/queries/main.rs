@@ -6,8 +6,12 @@ mod guards;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod plans;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod rows;
+#[cfg(test)]
+mod shapes;
