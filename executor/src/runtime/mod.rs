@@ -13,6 +13,8 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod threads;
+#[cfg(test)]
+mod values_tests;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -174,6 +174,36 @@ pub(crate) fn node(op_type: &str, inputs: &[&str], outputs: &[&str]) -> NodeProt
         output: owned(outputs),
         name: format!("{op_type}_0"),
         op_type: op_type.to_owned(),
+        attribute: Vec::new(),
+    }
+}
+
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        i: value,
+        ints: Vec::new(),
+        kind: 2,
+    }
+}
+
+pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        i: 0,
+        ints: values.to_vec(),
+        kind: 7,
+    }
+}
+
+/// A constant of these numbers.
+pub(crate) fn longs(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        dims: vec![i64::try_from(values.len()).unwrap()],
+        data_type: onnx_type(ElementType::Int64),
+        float_data: Vec::new(),
+        int64_data: values.to_vec(),
+        name: name.to_owned(),
     }
 }
 
@@ -189,6 +219,7 @@ impl Graph {
                 dims: vec![width, 1],
                 data_type: onnx_type(ElementType::Float32),
                 float_data: weights.to_vec(),
+                int64_data: Vec::new(),
                 name: "w".to_owned(),
             }],
         }
@@ -345,6 +376,20 @@ pub(crate) struct NodeProto {
     pub(crate) name: String,
     #[prost(string, tag = "4")]
     pub(crate) op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) attribute: Vec<AttributeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AttributeProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(int64, tag = "3")]
+    i: i64,
+    #[prost(int64, repeated, tag = "8")]
+    ints: Vec<i64>,
+    #[prost(int32, tag = "20")]
+    kind: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -355,6 +400,8 @@ pub(crate) struct TensorProto {
     pub(crate) data_type: i32,
     #[prost(float, repeated, tag = "4")]
     pub(crate) float_data: Vec<f32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub(crate) int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub(crate) name: String,
 }

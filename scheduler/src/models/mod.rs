@@ -127,7 +127,7 @@ impl Registry {
         .await?;
         options.apply(&mut facts.signature, &mut facts.elements)?;
         let value = Value::resolve(&facts.signature, options.output.as_deref(), asked.as_ref())?;
-        let columns = request::place_columns(&facts.elements, columns)?;
+        let columns = request::place_columns(&facts.elements, &facts.signature.inputs, columns)?;
         let digest = self.content.put(bytes).await?;
         let binding = Binding {
             alias,

@@ -1,6 +1,7 @@
 //! What a user says when binding a model, checked against what the model says about itself.
 
 use whimbrel_predict::binding::{InputElement, RuntimeKind};
+use whimbrel_predict::signature::TensorSpec;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::nearest;
@@ -32,21 +33,26 @@ pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {
     }
 }
 
-/// Checks the user's pairs against the model's inputs, and spells the inputs as the model does.
+/// Checks the user's pairs against the model's inputs, and spells the inputs as the model does. A pair may also name a whole
+/// `[N,k]` input, which a column of lists feeds.
 pub(super) fn place_columns(
     elements: &[InputElement],
+    inputs: &[TensorSpec],
     pairs: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, Error> {
     let mut placed: Vec<(String, String)> = Vec::new();
     for (input, column) in pairs {
-        let same = |element: &&InputElement| element.named && element.name == input;
-        let alike =
-            |element: &&InputElement| element.named && element.name.eq_ignore_ascii_case(&input);
-        let Some(element) = elements
+        let wide = inputs.iter().filter(|input| input.lanes() > Some(1));
+        let places = elements.iter().filter(|element| element.named);
+        let names: Vec<&String> = places
+            .map(|element| &element.name)
+            .chain(wide.map(|input| &input.name))
+            .collect();
+        let found = names
             .iter()
-            .find(same)
-            .or_else(|| elements.iter().find(alike))
-        else {
+            .find(|name| **name == &input)
+            .or_else(|| names.iter().find(|name| name.eq_ignore_ascii_case(&input)));
+        let Some(name) = found.map(|name| (*name).clone()) else {
             return Err(no_input(elements, &input, &column));
         };
         if column.is_empty() {
@@ -55,14 +61,14 @@ pub(super) fn place_columns(
                     .with_hint("write input=column"),
             );
         }
-        if placed.iter().any(|(taken, _)| *taken == element.name) {
+        if placed.iter().any(|(taken, _)| *taken == name) {
             return Err(Error::new(
                 ErrorCode::Invalid,
                 format!("input '{input}' is given two columns"),
             )
             .with_hint("give every input once"));
         }
-        placed.push((element.name.clone(), column));
+        placed.push((name, column));
     }
     Ok(placed)
 }
