@@ -102,15 +102,9 @@ async fn lists_go_in_and_out_and_nothing_is_lost() {
     assert!(sums.value(0).is_nan());
     assert_eq!(sums.value(1), 26.5);
 
-    let peaks = score(
-        &bench,
-        &returning(
-            &graph,
-            &bench,
-            "(a array<array<double>>, b int, peaks struct<`left`:int,`right`:double>)",
-        ),
-        vec![column()],
-    );
+    let renamed = "(a array<array<double>>, b int, peaks struct<`left`:int,`right`:double>)";
+    let renamed = returning(&graph, &bench, renamed);
+    let peaks = score(&bench, &renamed, vec![column()]);
     let peaks = peaks.await.unwrap();
     let peaks = peaks.as_struct().column(2).as_struct();
     assert_eq!(peaks.column_names(), ["left", "right"]);

@@ -57,8 +57,10 @@ pub(super) fn schema() -> SchemaRef {
 pub(super) fn report(facts: &Facts<'_>) -> Result<RecordBatch, Error> {
     let mut report = Report::default();
     report.sample(facts);
-    for (element, source) in facts.binding.elements.iter().zip(&facts.mapping.sources) {
-        report.input(facts, element, *source)?;
+    let own = &facts.binding.elements;
+    let elements = facts.mapping.elements.as_ref().unwrap_or(own);
+    for (element, source) in elements.iter().zip(&facts.mapping.sources) {
+        report.input(facts, element, source)?;
     }
     report.output(facts)?;
     report.model(facts.binding);
@@ -97,22 +99,36 @@ impl Report {
         &mut self,
         facts: &Facts<'_>,
         element: &InputElement,
-        source: Source,
+        source: &Source,
     ) -> Result<(), Error> {
-        let (arg, column) = (
-            &facts.args[source.argument],
-            &facts.columns[source.argument],
-        );
+        let (place, way) = match source {
+            Source::Argument { place, way } => (*place, way),
+            Source::Absent(value) => {
+                let remark = "the table lacks the column, which the signature calls optional";
+                self.say(
+                    "input",
+                    &element.name,
+                    format!("← {value}"),
+                    Some(remark.to_owned()),
+                );
+                return Ok(());
+            }
+        };
+        let (arg, column) = (&facts.args[place], &facts.columns[place]);
         let from = type_name(&arg.data_type);
-        let value = match source.cast {
+        let value = match way.cast {
             Cast::Same => format!("← {} {from}", arg.shown),
-            Cast::Lossless | Cast::Lossy | Cast::Checked => {
-                format!("← {} {from} as {}", arg.shown, element.element)
+            Cast::Lossless | Cast::Lossy | Cast::Checked | Cast::Text | Cast::Since(_) => {
+                format!("← {} {from} as {}", arg.shown, element.wants())
             }
         };
         let mut remarks = Vec::new();
-        match source.cast {
+        match way.cast {
             Cast::Same | Cast::Lossless => remarks.push("loses nothing".to_owned()),
+            Cast::Text | Cast::Since(_) => remarks.extend(source.remark(facts.args, element)),
+            Cast::Lossy if !element.shape.is_empty() => {
+                remarks.push("the lists' values may lose digits".to_owned());
+            }
             Cast::Lossy => {
                 let changed = changed(column, element.element)?;
                 remarks.push(match changed {
@@ -135,7 +151,11 @@ impl Report {
         }
         let nulls = column.logical_null_count();
         let is_float = matches!(element.element, ElementType::Float32 | ElementType::Float64);
-        if nulls > 0 && is_float {
+        if let Some(default) = &element.default
+            && nulls > 0
+        {
+            remarks.push(format!("{nulls} NULLs become {}", default.text()));
+        } else if nulls > 0 && is_float {
             remarks.push(format!("{nulls} NULLs become NaN"));
             self.warnings
                 .push(format!("{nulls} NULLs of {} become NaN", arg.shown));
