@@ -138,17 +138,22 @@ pub fn sum(feed: &Feed, returns: &DataType) -> Result<ArrayRef, Error> {
     let model = |error: arrow::error::ArrowError| Error::new(ErrorCode::Model, error.to_string());
     let mut sums = vec![0.0; feed.rows];
     for column in &feed.columns {
+        let column = match column.as_fixed_size_list_opt() {
+            Some(lists) => lists.values(),
+            None => column,
+        };
+        let per_row = column.len().checked_div(feed.rows).unwrap_or(1).max(1);
         let numbers = match column.data_type() {
             DataType::Utf8 => arrow::compute::kernels::length::length(column).map_err(model)?,
             _ => Arc::clone(column),
         };
         let numbers = cast(&numbers, &DataType::Float64).map_err(model)?;
         let numbers = numbers.as_primitive::<Float64Type>();
-        for (row, sum) in sums.iter_mut().enumerate() {
-            *sum += if numbers.is_null(row) {
+        for place in 0..numbers.len() {
+            sums[place / per_row] += if numbers.is_null(place) {
                 f64::NAN
             } else {
-                numbers.value(row)
+                numbers.value(place)
             };
         }
     }

@@ -53,7 +53,8 @@ fn repeated(names: &RowNames, key: &DataType, rows: usize) -> Option<ArrayRef> {
         }
         (names, DataType::Utf8) => {
             let texts = names.texts()?;
-            let keys = (0..rows).flat_map(|_| texts.iter());
+            // By place, since the builder wants to know how many there will be.
+            let keys = (0..rows * texts.len()).map(|place| texts[place % texts.len()].as_str());
             Some(Arc::new(StringArray::from_iter_values(keys)))
         }
         _ => None,
