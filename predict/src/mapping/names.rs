@@ -2,7 +2,7 @@
 
 use whimbrel_proto::Error;
 
-use super::{Argument, Call, Form, nearest, stand_in};
+use super::{Argument, Call, Form, leaf, nearest, stand_in};
 
 /// The column name that an element is looked up by.
 struct Wanted<'a> {
@@ -78,14 +78,15 @@ fn is_other_shape(call: &Call<'_>, input: &str) -> bool {
 }
 
 fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Order, bool), Error> {
-    let found = wanted
+    let mut found = wanted
         .iter()
         .map(|wanted| wanted.name.map_or(Ok(None), |name| find(call, name)))
         .collect::<Result<Vec<_>, Error>>()?;
+    let by_kind = only_list(call, wanted, &mut found);
     let is_there =
         |(wanted, found): (&Wanted<'_>, &Option<usize>)| found.is_some() || wanted.optional;
     if found.iter().any(Option::is_some) && wanted.iter().zip(&found).all(is_there) {
-        return Ok((found, false));
+        return Ok((found, by_kind));
     }
     let by_name = wanted
         .iter()
@@ -99,6 +100,23 @@ fn star(call: &Call<'_>, wanted: &[Wanted<'_>]) -> Result<(Order, bool), Error> 
         return Err(missing(call, wanted, &found));
     }
     by_rest(call, wanted, &found)
+}
+
+/// The only input that takes lists, whose name no column has, takes the only column of lists.
+fn only_list(call: &Call<'_>, wanted: &[Wanted<'_>], found: &mut [Option<usize>]) -> bool {
+    let takes_lists = |place: &usize| !call.elements[*place].shape.is_empty();
+    let is_list = |place: &usize| leaf(&call.args[*place].data_type).is_some();
+    let mut inputs = (0..wanted.len()).filter(takes_lists);
+    let mut columns = (0..call.args.len()).filter(is_list);
+    match (inputs.next(), inputs.next(), columns.next(), columns.next()) {
+        (Some(input), None, Some(column), None)
+            if found[input].is_none() && !wanted[input].given =>
+        {
+            found[input] = Some(column);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// No name fits: the columns that no pair has taken feed the other elements in order, if there are as many.
