@@ -24,8 +24,9 @@ FUNCTION_LINES = 100
 ARROWS = {
     "whimbrel-proto": set(),
     "whimbrel-predict": {"whimbrel-proto"},
-    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-predict"},
-    "whimbrel-executor": {"whimbrel-proto", "whimbrel-predict"},
+    "whimbrel-stores": {"whimbrel-proto"},
+    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-predict", "whimbrel-stores"},
+    "whimbrel-executor": {"whimbrel-proto", "whimbrel-predict", "whimbrel-stores"},
     "whimbrel": {"whimbrel-proto", "whimbrel-scheduler", "whimbrel-executor"},
 }
 FREE_CRATES = {"whimbrel-tests"}
