@@ -4,6 +4,7 @@
 //! Operators of the domains that ONNX Runtime knows are not checked one by one: which of them a library has is known when
 //! it loads the model.
 
+mod external;
 mod graph;
 mod messages;
 mod names;
@@ -31,6 +32,8 @@ use crate::binding::{DefaultValue, InputElement, elements};
 use crate::mlmodel::{Agreed, MlModel, Named, agree};
 use crate::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
 use crate::value::Value;
+
+pub use self::external::{MAX_BYTES, embed, external_files};
 
 /// What a model says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
