@@ -2,7 +2,8 @@
 
 use whimbrel_proto::v1::model_service_client::ModelServiceClient;
 use whimbrel_proto::v1::{
-    BindModelRequest, Binding, GetModelRequest, ListModelsRequest, UnbindModelRequest,
+    BindModelRequest, Binding, GetModelRequest, ListModelVersionsRequest, ListModelsRequest,
+    ModelVersion, UnbindModelRequest,
 };
 
 use crate::connect::Client;
@@ -47,6 +48,20 @@ impl Client {
                 .into_inner()
                 .binding,
         )
+    }
+
+    /// Every version of a registry's entry, newest first.
+    pub async fn list_model_versions(&self, uri: &str) -> Result<Vec<ModelVersion>> {
+        let request = ListModelVersionsRequest {
+            uri: uri.to_owned(),
+        };
+        let answer = ModelServiceClient::new(self.service())
+            .list_model_versions(request)
+            .await;
+        Ok(answer
+            .map_err(|status| self.failed(status))?
+            .into_inner()
+            .versions)
     }
 
     /// Removes a binding; running queries keep theirs.

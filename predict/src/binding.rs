@@ -235,7 +235,12 @@ pub fn elements(
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
     pub alias: Alias,
+    /// Where the model was bound from, as it was asked for.
     pub uri: String,
+    /// What that led to then: one path, or one version of a registry's entry.
+    pub resolved: String,
+    /// The version in the registry, where the model is in one.
+    pub version: Option<String>,
     pub digest: Digest,
     pub generation: Generation,
     pub runtime: RuntimeKind,

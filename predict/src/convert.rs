@@ -26,6 +26,8 @@ impl TryFrom<&Binding> for v1::Binding {
         Ok(Self {
             alias: binding.alias.to_string(),
             uri: binding.uri.clone(),
+            resolved: binding.resolved.clone(),
+            version: binding.version.clone().unwrap_or_default(),
             digest: binding.digest.to_string(),
             generation: binding.generation.0,
             runtime: binding.runtime.name().to_owned(),
@@ -99,6 +101,8 @@ impl TryFrom<v1::Binding> for Binding {
             value,
             recorded,
             notes,
+            resolved,
+            version,
         } = wire;
         let signature = signature.ok_or_else(|| malformed("signature", "it is missing"))?;
         let signature = Signature::try_from(signature)?;
@@ -116,6 +120,13 @@ impl TryFrom<v1::Binding> for Binding {
         }
         Ok(Self {
             alias: field("alias", &alias)?,
+            // Bindings of before there were registries name their path in `uri` alone.
+            resolved: if resolved.is_empty() {
+                uri.clone()
+            } else {
+                resolved
+            },
+            version: Some(version).filter(|version| !version.is_empty()),
             uri,
             digest: field("digest", &digest)?,
             generation: Generation(generation),

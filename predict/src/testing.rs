@@ -33,6 +33,8 @@ pub fn binding(alias: &str, inputs: &[&str], element: ElementType) -> Result<Bin
     Ok(Binding {
         alias: alias.parse()?,
         uri: format!("file:///models/{alias}.onnx"),
+        resolved: format!("file:///models/{alias}.onnx"),
+        version: None,
         digest: "ab".repeat(32).parse()?,
         generation: whimbrel_proto::ids::Generation(1),
         runtime: RuntimeKind::Ort,

@@ -88,6 +88,11 @@ text_id!(
     "a table name is a letter or _, then letters, digits, _ or -, 128 at most"
 );
 text_id!(
+    /// The name of a link to a model registry.
+    LinkName, "a link name", is_name,
+    "a link name is a letter or _, then letters, digits, _ or -, 128 at most"
+);
+text_id!(
     /// The sha256 of a model's content, 64 lower-case hex digits.
     Digest, "a model digest", is_digest,
     "a digest is the 64 lower-case hex digits of a sha256"

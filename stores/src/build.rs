@@ -11,7 +11,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::environment::Environment;
-use crate::error::chain;
+use crate::error::{chain, reason};
 use crate::location::Bucket;
 
 pub(crate) fn store(
@@ -34,7 +34,7 @@ pub(crate) fn store(
         let uri = bucket.uri("");
         Error::new(
             ErrorCode::Invalid,
-            format!("'{uri}' cannot be opened: {}", chain(&error)),
+            format!("'{uri}' cannot be opened: {}", reason(&chain(&error))),
         )
         .with_hint("check the AWS_* or AZURE_* variables of the scheduler")
     })

@@ -100,7 +100,7 @@ const REFUSALS: &[(&str, &str, &str)] = &[
     (
         "AuthorizationFailure",
         "the storage account refuses this caller (403)",
-        "check its firewall, and the rights of the identity",
+        "check AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN of the scheduler, the rights of the identity, and the account's firewall",
     ),
     (
         "PublicAccessNotPermitted",
@@ -257,7 +257,7 @@ pub fn entra_refusal(text: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The innermost reason, without the address and the count of tries before it.
-fn reason(text: &str) -> String {
+pub(crate) fn reason(text: &str) -> String {
     const MOST: usize = 200;
     let last = text.rsplit(": ").next().unwrap_or(text);
     let last = if last.len() < 8 { text } else { last };

@@ -56,6 +56,8 @@ fn binding(alias: &str, bytes: &[u8]) -> Result<Binding> {
     Ok(Binding {
         alias: alias.parse()?,
         uri: String::new(),
+        resolved: String::new(),
+        version: None,
         digest: digest.parse()?,
         generation: Generation(1),
         runtime: RuntimeKind::Ort,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::cli::link::args::LinkCommand;
+
 /// Scores whole datasets with trained models, on a pool of workers or inside this process.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     /// Bind models to the names that SQL calls them by
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Name the model registries that `models:/` and `aml://` lead to
+    #[command(subcommand)]
+    Link(LinkCommand),
     /// Name the datasets that SQL reads
     #[command(subcommand)]
     Table(TableCommand),
@@ -174,6 +179,14 @@ pub(crate) enum ModelCommand {
     },
     /// Score some rows of a table and report what feeds what, what is lost, what comes out and how fast; writes nothing
     Check(CheckArgs),
+    /// List the versions of a registry's entry, newest first
+    Versions {
+        /// models:/NAME or aml://NAME
+        uri: String,
+        /// The link to the registry, where there are several
+        #[arg(long, value_name = "NAME")]
+        link: Option<String>,
+    },
     /// Remove a binding
     Unbind {
         /// The name in SQL
@@ -197,9 +210,16 @@ pub(crate) struct CheckArgs {
 pub(crate) struct BindArgs {
     /// The name that SQL calls the model by
     pub(crate) alias: String,
-    /// Where the model is: a path, or a URI that the scheduler can read
-    #[arg(long)]
-    pub(crate) uri: String,
+    /// Where the model is: the path of an .onnx file or an MLflow folder, s3://, abfss://, wasbs://, models:/NAME/VERSION,
+    /// models:/NAME@ALIAS, aml://NAME:VERSION
+    #[arg(long, required_unless_present = "query")]
+    pub(crate) uri: Option<String>,
+    /// A query whose one value is the model, as bytes or as hex text
+    #[arg(long, value_name = "SQL", conflicts_with_all = ["uri", "link"])]
+    pub(crate) query: Option<String>,
+    /// The link to the registry, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: Option<String>,
     /// The type that PREDICT returns, such as float or bigint [default: the model's own]
     #[arg(long, value_name = "TYPE")]
     pub(crate) returns: Option<String>,

@@ -10,6 +10,7 @@ mod demo;
 mod embedded;
 pub(crate) mod failure;
 mod format;
+mod link;
 mod model;
 mod model_report;
 mod output;
@@ -18,6 +19,7 @@ mod setup;
 mod sql;
 mod table;
 mod telemetry;
+mod versions;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -89,6 +91,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Setup => setup::run(context),
         Command::Demo(args) => client_runtime(context, demo::run(context, &args)),
         Command::Model(command) => client_runtime(context, model::run(context, command)),
+        Command::Link(command) => client_runtime(context, link::run(context, command)),
         Command::Table(command) => client_runtime(context, table::run(context, command)),
         Command::Sql(args) => client_runtime(context, sql::run(context, args)),
         Command::Pool(command) => client_runtime(context, pool::run(context, command)),

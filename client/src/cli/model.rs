@@ -11,6 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::format;
 use crate::cli::model_report;
 use crate::cli::table::absolute_uri;
+use crate::cli::versions;
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), Failure> {
@@ -24,6 +25,9 @@ pub(crate) async fn run(context: &Context, command: ModelCommand) -> Result<(), 
             }
             ModelCommand::Check(args) => model_report::check(console, &client, args).await,
             ModelCommand::Show { alias } => show(console, &client.get_model(alias).await?),
+            ModelCommand::Versions { uri, link } => {
+                versions::list(console, &client, &with_link(uri.clone(), link.as_deref())).await
+            }
             ModelCommand::Unbind { alias } => {
                 client.unbind_model(alias).await?;
                 console.note(&format!("{alias} is no longer bound"));
@@ -45,7 +49,7 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
     let binding = client
         .bind_model(BindModelRequest {
             alias: args.alias.clone(),
-            uri: absolute_uri(&args.uri)?,
+            uri: model_uri(args)?,
             returns: args.returns.clone().unwrap_or_default(),
             runtime: args.runtime.clone().unwrap_or_default(),
             columns: args.map.iter().map(column).collect(),
@@ -66,6 +70,29 @@ async fn bind(console: Console, client: &Client, args: &BindArgs) -> Result<(), 
         console.note(&format!("note: {note}"));
     }
     Ok(())
+}
+
+/// The URI that the flags mean. A path means the same to the scheduler as to the user.
+fn model_uri(args: &BindArgs) -> Result<String, Failure> {
+    if let Some(query) = &args.query {
+        return Ok(format!("sql:{query}"));
+    }
+    let uri = args.uri.clone().unwrap_or_default();
+    let is_path = !["models:", "runs:", "azureml:", "sql:"]
+        .iter()
+        .any(|scheme| {
+            uri.get(..scheme.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+        });
+    let uri = if is_path { absolute_uri(&uri)? } else { uri };
+    Ok(with_link(uri, args.link.as_deref()))
+}
+
+fn with_link(uri: String, link: Option<&str>) -> String {
+    match link {
+        Some(link) => format!("{uri}?link={link}"),
+        None => uri,
+    }
 }
 
 /// Lists the bindings.
@@ -100,13 +127,15 @@ fn show(console: Console, binding: &Binding) -> Result<(), Failure> {
     let facts = [
         ("alias", binding.alias.clone()),
         ("uri", binding.uri.clone()),
+        ("resolved", binding.resolved.clone()),
+        ("version", binding.version.clone()),
         ("digest", binding.digest.clone()),
         ("generation", binding.generation.to_string()),
         ("runtime", binding.runtime.clone()),
         ("returns", binding.returns.clone()),
         ("size", format::bytes(binding.size_bytes)),
     ];
-    for (name, value) in facts {
+    for (name, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
         console.print(&format!("{name:<12}{value}"))?;
     }
     if !binding.feature_names.is_empty() {
@@ -183,6 +212,8 @@ fn as_json(binding: &Binding) -> Value {
         value: _,
         recorded,
         notes,
+        resolved,
+        version,
     } = binding;
     let tensors = |specs: &[TensorSpec]| -> Vec<Value> {
         let tensor = |spec: &TensorSpec| json!({"name": spec.name, "element": spec.element, "shape": spec.shape});
@@ -195,13 +226,14 @@ fn as_json(binding: &Binding) -> Value {
             "optional": element.optional, "default": element.default_value,
         })
     };
-    let version =
+    let library =
         |pair: &v1::RecordedVersion| (pair.library.clone(), Value::from(pair.version.clone()));
     let options = options
         .iter()
         .map(|option| (option.key.clone(), Value::from(option.value.clone())));
     json!({
-        "alias": alias, "uri": uri, "digest": digest, "generation": generation, "runtime": runtime, "returns": returns,
+        "alias": alias, "uri": uri, "resolved": resolved,
+        "version": Some(version).filter(|version| !version.is_empty()), "digest": digest, "generation": generation, "runtime": runtime, "returns": returns,
         "inputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.inputs)),
         "outputs": tensors(signature.as_ref().map_or(&[], |signature| &signature.outputs)),
         "feature_names": feature_names,
@@ -209,6 +241,6 @@ fn as_json(binding: &Binding) -> Value {
         "elements": elements.iter().map(element).collect::<Vec<_>>(),
         "options": Value::Object(options.collect()),
         "size_bytes": size_bytes, "bound_at_ms": bound_at_ms,
-        "recorded": Value::Object(recorded.iter().map(version).collect()), "notes": notes,
+        "recorded": Value::Object(recorded.iter().map(library).collect()), "notes": notes,
     })
 }

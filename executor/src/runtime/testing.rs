@@ -279,6 +279,8 @@ impl Graph {
         Binding {
             alias: "tip".parse().unwrap(),
             uri: "file:///tip.onnx".to_owned(),
+            resolved: "file:///tip.onnx".to_owned(),
+            version: None,
             digest,
             generation: Generation(1),
             runtime: RuntimeKind::Ort,

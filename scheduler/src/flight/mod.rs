@@ -3,6 +3,7 @@
 
 mod caller;
 mod catalog;
+mod cells;
 mod info;
 mod rows;
 

@@ -8,7 +8,8 @@ use whimbrel_proto::Error;
 use whimbrel_proto::v1::model_service_server::ModelService;
 use whimbrel_proto::v1::{
     self, BindModelRequest, BindModelResponse, GetModelRequest, GetModelResponse,
-    ListModelsRequest, ListModelsResponse, UnbindModelRequest, UnbindModelResponse,
+    ListModelVersionsRequest, ListModelVersionsResponse, ListModelsRequest, ListModelsResponse,
+    UnbindModelRequest, UnbindModelResponse,
 };
 
 use crate::models::{BindModel, Registry};
@@ -100,5 +101,14 @@ impl ModelService for Models {
         let UnbindModelRequest { alias } = request.into_inner();
         self.registry.unbind(&alias).await?;
         Ok(Response::new(UnbindModelResponse {}))
+    }
+    async fn list_model_versions(
+        &self,
+        request: Request<ListModelVersionsRequest>,
+    ) -> Result<Response<ListModelVersionsResponse>, Status> {
+        let ListModelVersionsRequest { uri } = request.into_inner();
+        let versions = self.registry.sources().versions(&uri).await?;
+        let versions = versions.into_iter().map(v1::ModelVersion::from).collect();
+        Ok(Response::new(ListModelVersionsResponse { versions }))
     }
 }

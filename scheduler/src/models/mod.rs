@@ -9,13 +9,12 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 use whimbrel_predict::binding::{Binding, BindingSource};
-use whimbrel_predict::onnx::inspect_named;
+use whimbrel_predict::onnx::inspect_with;
 use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
 use whimbrel_predict::value::Value;
@@ -23,6 +22,7 @@ use whimbrel_proto::ids::{Alias, Generation};
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use self::content::blocking;
+use self::source::Fetched;
 use crate::clock::Clock;
 use crate::nearest;
 use crate::store::{Expect, Mirror, Outcome, Record, Revision, StateStore, Transaction, keys};
@@ -30,6 +30,8 @@ use crate::store::{Expect, Mirror, Outcome, Record, Revision, StateStore, Transa
 pub use content::{ContentStore, digest_of};
 pub(crate) use listing::{as_table, returns};
 pub use request::BindModel;
+pub use source::Sources;
+pub(crate) use source::{Cells, many_rows};
 
 /// How often a write is tried again when others write the same binding.
 const RACES: usize = 8;
@@ -43,16 +45,16 @@ pub struct Registry {
     mirror: Mirror<Binding>,
     content: ContentStore,
     clock: Arc<dyn Clock>,
-    base: PathBuf,
+    sources: Arc<Sources>,
 }
 
 impl Registry {
-    /// The bindings that `store` keeps. Relative paths start at `base`.
+    /// The bindings that `store` keeps, of models that `sources` can read.
     pub async fn open(
         store: Arc<dyn StateStore>,
         content: ContentStore,
         clock: Arc<dyn Clock>,
-        base: PathBuf,
+        sources: Arc<Sources>,
     ) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(Arc::clone(&store), keys::MODELS, decode).await?;
         Ok(Arc::new(Self {
@@ -60,7 +62,7 @@ impl Registry {
             mirror,
             content,
             clock,
-            base,
+            sources,
         }))
     }
 
@@ -72,6 +74,11 @@ impl Registry {
     /// Where model content is kept.
     pub fn content(&self) -> &ContentStore {
         &self.content
+    }
+
+    /// The places that models come from.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
     }
 
     /// All bindings, by alias.
@@ -117,21 +124,24 @@ impl Registry {
         } else {
             Some(parse_returns(&returns)?)
         };
-        let uri = source::locate(&uri, &self.base)?;
-        let path = uri.clone();
-        let (bytes, mut facts) = blocking(move || {
-            let bytes = source::read(&path)?;
-            let facts = inspect_named(&path, &bytes)?;
-            Ok((bytes, facts))
-        })
-        .await?;
+        let Fetched {
+            onnx,
+            mlmodel,
+            uri,
+            resolved,
+            version,
+        } = self.sources.fetch(&uri).await?;
+        let (name, bytes) = (uri.clone(), onnx.clone());
+        let mut facts = blocking(move || inspect_with(&name, &bytes, mlmodel.as_ref())).await?;
         options.apply(&mut facts.signature, &mut facts.elements)?;
         let value = Value::resolve(&facts.signature, options.output.as_deref(), asked.as_ref())?;
         let columns = request::place_columns(&facts.elements, &facts.signature.inputs, columns)?;
-        let digest = self.content.put(bytes).await?;
+        let digest = self.content.put(onnx).await?;
         let binding = Binding {
             alias,
             uri,
+            resolved,
+            version,
             digest,
             generation: Generation(0),
             runtime,

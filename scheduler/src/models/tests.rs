@@ -9,9 +9,12 @@ use tempfile::TempDir;
 use whimbrel_predict::binding::BindingSource;
 use whimbrel_proto::ErrorCode;
 use whimbrel_proto::ids::Generation;
+use whimbrel_stores::{Environment, Stores};
 
-use super::{BindModel, ContentStore, Registry, digest_of};
+use super::{BindModel, ContentStore, Registry, Sources, digest_of};
 use crate::clock::{SystemClock, SystemIds};
+use crate::http::Http;
+use crate::links::Links;
 use crate::store::{MemoryStore, RedbStore, StateStore};
 
 /// Five inputs of one column each: trip_distance, duration_min, passenger_count, payment_type, borough; gives float32.
@@ -31,7 +34,23 @@ struct Subject {
 
 async fn open(store: Arc<dyn StateStore>, folder: &Path) -> Arc<Registry> {
     let content = ContentStore::new(folder.join("models"), Arc::new(SystemIds));
-    Registry::open(store, content, SystemClock::shared(), folder.to_owned())
+    let clock = SystemClock::shared();
+    let http = Http::new(Arc::clone(&clock), Arc::new(SystemIds)).unwrap();
+    let environment = Environment::default();
+    let links = Links::open(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        http,
+        environment.clone(),
+    )
+    .await
+    .unwrap();
+    let sources = Arc::new(Sources::new(
+        Stores::new(environment),
+        links,
+        folder.to_owned(),
+    ));
+    Registry::open(store, content, clock, sources)
         .await
         .unwrap()
 }
@@ -190,10 +209,7 @@ async fn what_cannot_be_bound_is_refused_in_one_line_and_leaves_nothing() {
         ),
         (
             ask("fare", "mlflow"),
-            format!(
-                "'{}' is a folder, and MLflow folders cannot be bound yet",
-                at("mlflow")
-            ),
+            format!("'{}' is a folder without an MLmodel file", at("mlflow")),
         ),
         (
             ask("fare", "notes.txt"),
@@ -202,11 +218,11 @@ async fn what_cannot_be_bound_is_refused_in_one_line_and_leaves_nothing() {
         (ask("fare", ""), "the model's location is empty".to_owned()),
         (
             ask("fare", "models:/fare/3"),
-            "cannot read 'models:/fare/3': 'models:' is not supported".to_owned(),
+            "no MLflow registry is known".to_owned(),
         ),
         (
-            ask("fare", "s3://b/m.onnx"),
-            "cannot read 's3://b/m.onnx': 's3:' is not supported".to_owned(),
+            ask("fare", "gs://b/m.onnx"),
+            "models cannot be read from 'gs:'".to_owned(),
         ),
         (
             returns("flaot", "fare.onnx"),

@@ -1,7 +1,7 @@
 //! Puts a scheduler's parts together.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Environment, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
@@ -20,7 +21,9 @@ use crate::config::{Config, StateHome};
 use crate::engine::{Engine, Options};
 use crate::executors::Executors;
 use crate::failures::Failures;
-use crate::models::{ContentStore, Registry};
+use crate::http::Http;
+use crate::links::Links;
+use crate::models::{Cells, ContentStore, Registry, Sources};
 use crate::pool::Pool;
 use crate::query::{Limits, Parts, Planning, Queries, Runner, Shelf};
 use crate::session::{SessionPlanner, Sessions};
@@ -96,7 +99,7 @@ impl Facts {
         };
         let catalog = Catalog::open(Arc::clone(&store), Arc::clone(&runtime), base.clone());
         let content = ContentStore::new(folder, Arc::clone(&ids));
-        let models = Registry::open(Arc::clone(&store), content, Arc::clone(&clock), base);
+        let models = models(&store, content, &clock, &ids, base);
         match futures::future::try_join(catalog, models).await {
             Ok((catalog, models)) => Ok(Self {
                 clock,
@@ -113,6 +116,27 @@ impl Facts {
             }
         }
     }
+}
+
+/// The bindings, with the places that models come from.
+async fn models(
+    store: &Arc<dyn StateStore>,
+    content: ContentStore,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn Ids>,
+    base: PathBuf,
+) -> Result<Arc<Registry>, Error> {
+    let environment = Environment::of_process();
+    let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
+    let links = Links::open(
+        Arc::clone(store),
+        Arc::clone(clock),
+        http,
+        environment.clone(),
+    )
+    .await?;
+    let sources = Arc::new(Sources::new(Stores::new(environment), links, base));
+    Registry::open(Arc::clone(store), content, Arc::clone(clock), sources).await
 }
 
 /// Object stores and caches that all statements share. Listings are not kept: a file that is new, or gone, is seen by the
@@ -219,6 +243,8 @@ async fn assemble(
         started_at_ms: clock.unix_ms(),
         max_message_bytes: config.max_message_bytes.as_usize(),
     });
+    let cells: Weak<dyn Cells> = Arc::downgrade(&(Arc::clone(&pool) as Arc<dyn Cells>));
+    pool.models.sources().run_queries_on(cells);
     Ok((pool, planning))
 }
 
@@ -245,4 +271,5 @@ fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &Cancell
     ));
     tasks.spawn(Arc::clone(&pool.catalog).follow(Arc::clone(&pool.clock), stop()));
     tasks.spawn(Arc::clone(&pool.models).follow(stop()));
+    tasks.spawn(Arc::clone(pool.models.sources().links()).follow(stop()));
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use whimbrel_proto::v1::cluster_service_server::ClusterServiceServer;
+use whimbrel_proto::v1::link_service_server::LinkServiceServer;
 use whimbrel_proto::v1::model_service_server::ModelServiceServer;
 use whimbrel_proto::v1::pool_service_server::PoolServiceServer;
 use whimbrel_proto::v1::table_service_server::TableServiceServer;
@@ -19,6 +20,7 @@ use whimbrel_proto::v1::table_service_server::TableServiceServer;
 use crate::auth;
 use crate::flight::Flight;
 use crate::grpc::cluster::Cluster;
+use crate::grpc::links::LinkDesk;
 use crate::grpc::models::Models;
 use crate::grpc::pool::PoolState;
 use crate::grpc::tables::Tables;
@@ -38,6 +40,10 @@ pub(super) fn client_routes(pool: &Arc<Pool>) -> Router {
         )
         .add_service(
             ModelServiceServer::new(Models::new(Arc::clone(&pool.models)))
+                .max_decoding_message_size(most),
+        )
+        .add_service(
+            LinkServiceServer::new(LinkDesk::new(Arc::clone(pool.models.sources())))
                 .max_decoding_message_size(most),
         )
         .add_service(

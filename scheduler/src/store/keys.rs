@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | `table/<name>` | one catalog entry ([`crate::catalog`]'s record) | yes | `Catalog::add`, `drop` | create if absent; replace and drop only at the revision that was read |
 //! | `model/<alias>` | one binding ([`crate::models`]'s record) | yes | `Registry::bind`, `unbind` | same; a re-bind writes generation + 1 of the record it read |
+//! | `link/<name>` | one link to a model registry ([`crate::links`]'s record), with the places of its secrets and never a secret | yes | `Links::add`, `remove` | create if absent; replace and remove only at the revision that was read |
 //!
 //! Write orders:
 //! - A binding is written after its model's content is on stable storage under its digest, never before: a crash in between
@@ -13,12 +14,15 @@
 //!
 //! Plans, heartbeats, results and file lists never come here.
 
-use whimbrel_proto::ids::{Alias, TableName};
+use whimbrel_proto::ids::{Alias, LinkName, TableName};
 
 /// All catalog entries.
 pub const TABLES: &str = "table/";
 /// All bindings.
 pub const MODELS: &str = "model/";
+
+/// All links.
+pub const LINKS: &str = "link/";
 
 /// The key of one catalog entry.
 pub fn table(name: &TableName) -> String {
@@ -28,4 +32,9 @@ pub fn table(name: &TableName) -> String {
 /// The key of one binding.
 pub fn model(alias: &Alias) -> String {
     format!("{MODELS}{alias}")
+}
+
+/// The key of one link.
+pub fn link(name: &LinkName) -> String {
+    format!("{LINKS}{name}")
 }

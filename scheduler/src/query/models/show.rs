@@ -43,6 +43,12 @@ pub(super) fn describe(binding: &Binding) -> Result<Planned, Error> {
     say("model", "digest", binding.digest.to_string());
     say("model", "bytes", binding.size_bytes.to_string());
     say("model", "uri", binding.uri.clone());
+    if binding.resolved != binding.uri {
+        say("model", "resolved", binding.resolved.clone());
+    }
+    if let Some(version) = &binding.version {
+        say("model", "version", version.clone());
+    }
     for (library, version) in &binding.recorded {
         say("made with", library, version.clone());
     }

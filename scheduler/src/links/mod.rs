@@ -1,0 +1,153 @@
+//! Links: named model registries with the places of their secrets. Records are durable in the state store (`store::keys`); a
+//! link that is used reads its secret, gets a token where it needs one, and forgets both.
+
+mod check;
+mod connect;
+mod link;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Environment;
+
+use self::tokens::Tokens;
+use crate::clock::Clock;
+use crate::http::Http;
+use crate::nearest;
+use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, keys};
+
+pub use check::Check;
+pub use link::{Access, Identity, Link, LinkKind, Workspace};
+pub use secret::{Secret, SecretRef};
+
+/// How often a write is tried again when others write the same link.
+const RACES: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Links {
+    store: Arc<dyn StateStore>,
+    mirror: Mirror<Link>,
+    clock: Arc<dyn Clock>,
+    environment: Environment,
+    http: Http,
+    tokens: Tokens,
+}
+
+/// Which registries a URI can mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// `models:/`: any registry that speaks MLflow.
+    Mlflow,
+    /// `aml://`: Azure ML only.
+    AzureMl,
+}
+
+impl Links {
+    /// The links that `store` keeps.
+    pub(crate) async fn open(
+        store: Arc<dyn StateStore>,
+        clock: Arc<dyn Clock>,
+        http: Http,
+        environment: Environment,
+    ) -> Result<Arc<Self>, Error> {
+        let mirror = Mirror::open(Arc::clone(&store), keys::LINKS, Link::decode).await?;
+        let tokens = Tokens::new(http.clone(), Arc::clone(&clock), environment.clone());
+        Ok(Arc::new(Self {
+            store,
+            mirror,
+            clock,
+            environment,
+            http,
+            tokens,
+        }))
+    }
+
+    /// Takes up what others write to the store, until `stop`; to be run as one task for the links' life.
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        self.mirror.follow(Arc::clone(&self.clock), stop).await;
+    }
+
+    /// All links, by name.
+    pub fn list(&self) -> Vec<Arc<Link>> {
+        self.mirror.values()
+    }
+
+    /// The link of that name.
+    pub fn get(&self, name: &str) -> Result<Arc<Link>, Error> {
+        self.find(name)?.value
+    }
+
+    fn find(&self, name: &str) -> Result<Record<Link>, Error> {
+        self.mirror.get(name).ok_or_else(|| {
+            let names = self.mirror.names();
+            let none =
+                "there is no link: `whimbrel link add NAME --kind mlflow --uri URL` adds one";
+            Error::new(ErrorCode::NotFound, format!("link '{name}' does not exist"))
+                .with_hint(nearest::hint(name, names.iter().map(String::as_str), none))
+        })
+    }
+
+    /// Keeps a link. Nothing is asked of the registry: `test` does that.
+    pub async fn add(&self, mut link: Link, replace: bool) -> Result<Arc<Link>, Error> {
+        link.added_at_ms = self.clock.unix_ms();
+        let key = keys::link(&link.name);
+        for _ in 0..RACES {
+            let expect = match self.mirror.get(link.name.as_str()) {
+                None => Expect::Absent,
+                Some(record) if replace => Expect::At(record.revision),
+                Some(_) => {
+                    return Err(Error::new(
+                        ErrorCode::Exists,
+                        format!("link '{}' exists already", link.name),
+                    )
+                    .with_hint(format!(
+                        "replace it with --replace, or remove it: `whimbrel link remove {}`",
+                        link.name
+                    )));
+                }
+            };
+            let transaction = Transaction::new()
+                .expect(key.clone(), expect)
+                .put(key.clone(), link.encode());
+            let outcome = self.store.commit(transaction).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(Arc::new(link)),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(link.name.as_str()))
+    }
+
+    /// Forgets a link. Models that were bound through it stay bound.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let record = self.find(name)?;
+            let key = keys::link(&name.parse()?);
+            let transaction = Transaction::new()
+                .expect(key.clone(), Expect::At(record.revision))
+                .delete(key);
+            let outcome = self.store.commit(transaction).await?;
+            self.mirror.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(busy(name))
+    }
+}
+
+fn busy(name: &str) -> Error {
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("others keep changing link '{name}'"),
+    )
+    .with_hint("try again")
+}
