@@ -7,7 +7,7 @@ use std::sync::Arc;
 use whimbrel_proto::{Error, v1};
 use whimbrel_stores::{Environment, Stores};
 
-use super::{Sources, folder};
+use super::{Sources, folder, local};
 use crate::clock::{SystemClock, SystemIds};
 use crate::http::Http;
 use crate::http::testing::{Asked, Served};
@@ -316,9 +316,7 @@ async fn a_file_is_read_within_bounds_and_inside_its_folder() {
     let home = tempfile::tempdir().unwrap();
     let inside = home.path().join("model");
     mlflow_folder(&inside);
-    let super::folder::Found::Folder(opened) = super::local::open(&inside.display().to_string())
-        .await
-        .unwrap()
+    let folder::Found::Folder(opened) = local::open(&inside.display().to_string()).await.unwrap()
     else {
         panic!("a folder is taken for a file");
     };

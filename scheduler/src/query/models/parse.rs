@@ -96,7 +96,7 @@ fn create(reader: &mut Reader<'_>, or_replace: bool) -> Result<ModelStatement, E
     if !reader.words(&["FROM"]) {
         return Err(reader.expected("FROM", CREATE));
     }
-    let uri = reader.text("the model's location in single quotes", CREATE)?;
+    let uri = reader.location(CREATE)?;
     let (mut returns, mut options) = (None, None);
     loop {
         if returns.is_none() && reader.words(&["RETURNS"]) {
@@ -255,6 +255,30 @@ impl<'a> Reader<'a> {
             }
             _ => Err(self.expected(what, form)),
         }
+    }
+
+    /// A text, or a query in parentheses whose one value is the model.
+    fn location(&mut self, form: &str) -> Result<String, Error> {
+        if self.peek() != Some(&Token::LParen) {
+            return self.text("the model's location in single quotes", form);
+        }
+        let (mut depth, mut sql) = (0_usize, String::new());
+        while let [token, rest @ ..] = self.rest {
+            self.rest = rest;
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen if depth == 1 => return Ok(format!("sql:{}", sql[1..].trim())),
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            match token {
+                Token::SingleQuotedString(text) => {
+                    sql.push_str(&format!("'{}'", text.replace('\'', "''")));
+                }
+                token => sql.push_str(&token.to_string()),
+            }
+        }
+        Err(self.expected("the ')' that ends the query", form))
     }
 
     /// Everything up to OPTIONS, as it is written: types are understood elsewhere.
@@ -417,6 +441,13 @@ mod tests {
             ]
         );
         assert_eq!(create.if_bound, IfBound::Replace);
+        let query = created(
+            "CREATE MODEL t FROM (SELECT max(model) FROM m WHERE name = 'it''s') RETURNS float",
+        );
+        assert_eq!(
+            (query.uri.as_str(), query.returns.as_str()),
+            ("sql:SELECT max(model) FROM m WHERE name = 'it''s'", "float")
+        );
         let plain = created("CREATE MODEL tip FROM 'm.onnx'");
         assert_eq!(
             (plain.returns.as_str(), plain.if_bound),
