@@ -22,9 +22,9 @@ MLFLOW = "/mlflow/v2.0" + SCOPE
 TENANT = "tenant-1"
 # client id -> secret, and what becomes of it. Made up for this server, worth nothing anywhere else.
 CLIENTS = {
-    "client-1": ("right", "good"),
-    "client-norights": ("right", "without rights"),
-    "client-expired": ("right", "expired"),
+    "client-1": ("the-right-secret-of-tests", "good"),
+    "client-norights": ("the-right-secret-of-tests", "without rights"),
+    "client-expired": ("the-right-secret-of-tests", "expired"),
 }
 
 

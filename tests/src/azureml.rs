@@ -9,6 +9,9 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::{http, service};
 
+/// The secret of the clients that have one.
+pub const SECRET: &str = "the-right-secret-of-tests";
+
 /// A tenant, its token endpoint, and a workspace.
 pub struct AzureMl {
     process: Process,

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use whimbrel_tests::azureml::AzureMl;
+use whimbrel_tests::azureml::{self, AzureMl};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::command::{Outcome, run};
 use whimbrel_tests::objects::{Azure, LAKE, S3};
@@ -203,7 +203,7 @@ async fn one_model_from_registries_with_and_without_authentication() -> Result<(
     let azure = AzureMl::start(&open.uri(), 3600)?;
     let mut variables = owned(&[
         ("FARE_PASSWORD", registry::ADMIN_PASSWORD),
-        ("FARE_SECRET", "right"),
+        ("FARE_SECRET", azureml::SECRET),
         ("AZURE_POD_IDENTITY_AUTHORITY_HOST", &azure.address()),
     ]);
     variables.push(("MLFLOW_TRACKING_URI".to_owned(), open.uri()));
@@ -259,7 +259,43 @@ async fn one_model_from_registries_with_and_without_authentication() -> Result<(
         whimbrel(&cluster, &["link", "test", link]).await?;
     }
     versions_say_all(&cluster).await?;
-    external_weights_come_along(&client).await
+    external_weights_come_along(&client).await?;
+    secrets_stay_where_they_are(&cluster).await?;
+    tokens_are_renewed_before_they_end(&open).await
+}
+
+/// Neither the pool's files nor its log nor what it shows hold a secret.
+async fn secrets_stay_where_they_are(cluster: &Cluster) -> Result<()> {
+    let secrets = [registry::ADMIN_PASSWORD, azureml::SECRET];
+    let mut texts = vec![("the log".to_owned(), cluster.scheduler.log())];
+    for args in [
+        &["--json", "link", "list"][..],
+        &["link", "list"],
+        &["link", "show", "principal"],
+        &["pool", "status"],
+    ] {
+        texts.push((args.join(" "), whimbrel(cluster, args).await?.stdout));
+    }
+    let mut folders = vec![cluster.folder().join("state")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+                texts.push((path.display().to_string(), text));
+            }
+        }
+    }
+    ensure!(texts.len() > 6, "no files of state were found");
+    for (place, text) in texts {
+        ensure!(
+            !secrets.iter().any(|secret| text.contains(secret)),
+            "{place} holds a secret"
+        );
+    }
+    Ok(())
 }
 
 /// `model versions`, newest first.
@@ -269,7 +305,10 @@ async fn versions_say_all(cluster: &Cluster) -> Result<()> {
     let newest = text.find("champion").context("no champion")?;
     let oldest = text.find("before").context("no version before")?;
     ensure!(newest < oldest, "not newest first:\n{text}");
-    ensure!(text.contains("tip_amount"), "no signature:\n{text}");
+    ensure!(
+        text.contains("trip_distance double"),
+        "no signature:\n{text}"
+    );
     let outcome = whimbrel(
         cluster,
         &["model", "versions", "models:/fare-python?link=guarded"],
@@ -308,11 +347,9 @@ async fn external_weights_come_along(client: &Asker) -> Result<()> {
 }
 
 /// A token that lasts four seconds: it is used again while it is good, and renewed before it is not.
-#[tokio::test(flavor = "multi_thread")]
-async fn tokens_are_renewed_before_they_end() -> Result<()> {
-    let registry = Registry::open().await?;
+async fn tokens_are_renewed_before_they_end(registry: &Registry) -> Result<()> {
     let azure = AzureMl::start(&registry.uri(), 4)?;
-    let (cluster, client) = pool(&owned(&[("FARE_SECRET", "right")])).await?;
+    let (cluster, client) = pool(&owned(&[("FARE_SECRET", azureml::SECRET)])).await?;
     let tenant = azure.tenant()?;
     let principal = [
         "--tenant",

@@ -65,7 +65,7 @@ const KINDS: &[Kind] = &[
     folder("histogram", 1e-6),
     folder("lightgbm", 1e-6),
     file("lightgbm_classes", GAPPY, 1e-6),
-    folder("xgboost", 1e-6),
+    folder("xgboost", 2e-6),
     file("xgboost_classes", GAPPY, 1e-6),
     folder("mlp", 1e-6),
     image("cnn", true, "image"),
