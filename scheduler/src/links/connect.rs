@@ -58,9 +58,9 @@ impl Links {
         let links: Vec<Arc<Link>> = self.list().into_iter().filter(fits).collect();
         match (links.as_slice(), wanted) {
             ([only], _) => self.connect(only.name.as_str()).await,
-            ([], Wanted::Mlflow) => self.from_environment(),
+            ([], Wanted::Mlflow) => self.of_environment(),
             (_, Wanted::Mlflow) if self.environment.get(VARIABLE).is_some() => {
-                self.from_environment()
+                self.of_environment()
             }
             ([], Wanted::AzureMl) => Err(Error::new(ErrorCode::NotFound, "there is no link to an Azure ML workspace")
                 .with_hint("add one: `whimbrel link add NAME --kind azureml --workspace W --resource-group R --subscription S ...`")),
@@ -73,7 +73,7 @@ impl Links {
     }
 
     /// The registry of `MLFLOW_TRACKING_URI`, with the variables that MLflow's own clients read.
-    fn from_environment(&self) -> Result<Mlflow, Error> {
+    fn of_environment(&self) -> Result<Mlflow, Error> {
         let Some(uri) = self.environment.get(VARIABLE) else {
             return Err(Error::new(ErrorCode::NotFound, "no MLflow registry is known")
                 .with_hint(format!("add one with `whimbrel link add NAME --kind mlflow --uri URL`, or set {VARIABLE} where the scheduler starts")));

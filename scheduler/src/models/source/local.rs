@@ -37,7 +37,7 @@ pub(super) async fn open(path: &str) -> Result<Found, Error> {
             return Ok(Found::Folder(here(whole)));
         }
         let bytes = read_bounded(&path, MAX_BYTES)?;
-        let folder = here(whole.parent().unwrap_or(Path::new("/")));
+        let folder = here(whole.parent().unwrap_or_else(|| Path::new("/")));
         let name = whole
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
