@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::Place;
 use super::destination::Bytes;
+use super::nested;
 use super::table::TableWriter;
 use crate::cli::args::Format;
 
@@ -60,7 +61,9 @@ impl Encoder {
                     .build(bytes);
                 // The header comes with the first batch, and a result without rows has one too.
                 if !schema.fields().is_empty() {
-                    writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
+                    writer.write(&nested::for_csv(&RecordBatch::new_empty(Arc::clone(
+                        schema,
+                    )))?)?;
                 }
                 Self::Csv(writer, Arc::clone(schema))
             }
@@ -91,9 +94,11 @@ impl Encoder {
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         match self {
             Self::Table(writer) => writer.write(batch)?,
-            Self::Csv(writer, schema) if !schema.fields().is_empty() => writer.write(batch)?,
+            Self::Csv(writer, schema) if !schema.fields().is_empty() => {
+                writer.write(&nested::for_csv(batch)?)?;
+            }
             Self::Csv(..) => {}
-            Self::Json(writer) => writer.write(batch)?,
+            Self::Json(writer) => writer.write(&nested::for_json(batch)?)?,
             Self::ArrowFile(writer) => writer.write(&plain(batch)?)?,
             Self::ArrowStream(writer) => writer.write(&plain(batch)?)?,
             Self::Parquet(writer) => {

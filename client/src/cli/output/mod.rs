@@ -5,6 +5,7 @@
 
 mod destination;
 mod encode;
+mod nested;
 mod sink;
 mod table;
 

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, Float32Array, Int64Array, StringArray};
-use arrow::datatypes::Int32Type;
+use arrow::array::{
+    ArrayRef, DictionaryArray, Float32Array, Float32Builder, Int64Array, Int64Builder, ListArray,
+    MapBuilder, StringArray, StructArray,
+};
+use arrow::datatypes::{Float32Type, Int32Type};
 use arrow::record_batch::RecordBatch;
 use whimbrel::clock::unique_name;
 
@@ -130,6 +133,57 @@ async fn texts_are_as_their_formats_say() {
     ];
     for (name, text) in cases {
         let (_folder, path) = written(name).await;
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{name}");
+    }
+}
+
+/// A label with its probabilities, and probabilities by class.
+fn nested() -> RecordBatch {
+    let mut by_class = MapBuilder::new(None, Int64Builder::new(), Float32Builder::new());
+    by_class.keys().append_slice(&[0, 1]);
+    by_class.values().append_slice(&[0.25, 0.75]);
+    by_class.append(true).unwrap();
+    by_class.append(false).unwrap();
+    let lists = vec![Some(vec![Some(0.25), None]), Some(vec![])];
+    let lists = ListArray::from_iter_primitive::<Float32Type, _, _>(lists);
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["say \"yes\"", "no"]));
+    let lists: ArrayRef = Arc::new(lists);
+    let rows = StructArray::try_from(vec![("label", labels), ("p", lists)]).unwrap();
+    let columns: [(&str, ArrayRef); 2] = [
+        ("row", Arc::new(rows)),
+        ("classes", Arc::new(by_class.finish())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn nested_values_are_json_in_texts() {
+    let cases = [
+        (
+            "rows.csv",
+            concat!(
+                "row,classes\n",
+                r#""{""label"":""say \""yes\"""",""p"":[0.25,null]}","{""0"":0.25,""1"":0.75}""#,
+                "\n",
+                r#""{""label"":""no"",""p"":[]}","#,
+                "\n"
+            ),
+        ),
+        (
+            "rows.json",
+            concat!(
+                r#"{"row":{"label":"say \"yes\"","p":[0.25,null]},"classes":{"0":0.25,"1":0.75}}"#,
+                "\n",
+                r#"{"row":{"label":"no","p":[]},"classes":null}"#,
+                "\n"
+            ),
+        ),
+    ];
+    for (name, text) in cases {
+        let folder = Folder::new();
+        let path = folder.0.join(name);
+        write(&path, &[nested()]).await.unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), text, "{name}");
     }
 }
