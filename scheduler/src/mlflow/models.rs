@@ -242,9 +242,9 @@ fn there_is(what: &str, known: &[&str]) -> String {
     const SHOWN: usize = 8;
     match known {
         [] => format!("it has no {what} yet"),
-        known if known.len() <= SHOWN => format!("there is {}", known.join(", ")),
+        known if known.len() <= SHOWN => format!("it has {}", known.join(", ")),
         known => format!(
-            "there is {} and {} more",
+            "it has {} and {} more",
             known[..SHOWN].join(", "),
             known.len() - SHOWN
         ),

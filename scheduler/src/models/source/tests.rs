@@ -171,7 +171,7 @@ async fn a_source_that_gives_no_model_says_why_and_what_to_do() {
         ("cut.hex", format!("'{here}/cut.hex' is hex text with an odd number of digits, 5; it was cut off; SQL clients cut long values: export it with a tool that does not, such as bcp")),
         ("gs://lake/m.onnx", "models cannot be read from 'gs:'; copy it to s3:// or abfss://, or give a local path".to_owned()),
         ("https://example.com/m.onnx?sig=x", "models cannot be read from 'https:'; download it first, or give https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH or models:/NAME/VERSION".to_owned()),
-        ("models:/fare/7", format!("model 'fare' has no version 7 in {place}; there is 10, 2, 1")),
+        ("models:/fare/7", format!("model 'fare' has no version 7 in {place}; it has 10, 2, 1")),
         ("models:/fare@chmpion", format!("model 'fare' has no alias 'chmpion' in {place}; did you mean 'champion'?")),
         ("models:/fair/2", format!("there is no model 'fair' in {place}; did you mean 'fare'?")),
         ("models:/empty", format!("model 'empty' has no version in {place}; register one: mlflow.register_model")),
