@@ -96,7 +96,9 @@ impl ModelCache {
         }
     }
 
+    /// What is loaded. Models that were in use when others came, and do not fit beside them, go first: nobody else may ask again.
     pub(super) fn stats(&self) -> Vec<v1::LoadedModel> {
+        self.evict();
         let state = self.lock();
         let mut models: Vec<_> = state
             .slots
@@ -161,8 +163,9 @@ impl ModelCache {
         }
     }
 
-    /// Drops unused models until the rest fits. Slots and models are handed out under this lock or by their holders only,
-    /// so what nobody else holds now stays unused.
+    /// Drops unused models until the rest fits, but for the one that was asked for last: it is the likeliest to be asked for
+    /// again. Slots and models are handed out under this lock or by their holders only, so what nobody else holds now stays
+    /// unused.
     fn evict(&self) {
         let mut dropped = Vec::new();
         let mut state = self.lock();
@@ -195,11 +198,15 @@ impl State {
     }
 
     fn longest_unused(&self) -> Option<Digest> {
+        let opened = |slot: &Arc<Slot>| slot.last_opened.load(Ordering::Relaxed);
+        let latest = self.models().map(|(_, slot, _)| opened(slot)).max();
         self.models()
             .filter(|(_, slot, model)| {
-                Arc::strong_count(slot) == 1 && Arc::strong_count(model) == 1
+                Arc::strong_count(slot) == 1
+                    && Arc::strong_count(model) == 1
+                    && Some(opened(slot)) != latest
             })
-            .min_by_key(|(_, slot, _)| slot.last_opened.load(Ordering::Relaxed))
+            .min_by_key(|(_, slot, _)| opened(slot))
             .map(|(digest, _, _)| digest.clone())
     }
 }
