@@ -15,8 +15,13 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn unix_ms(&self) -> i64;
     /// Time since a fixed point of this process: never jumps, for deadlines and leases.
     fn monotonic(&self) -> Duration;
+    /// Ends once `monotonic` has come to `deadline`: what is reckoned from an earlier look loses nothing in between.
+    fn sleep_until(&self, deadline: Duration) -> BoxFuture<'static, ()>;
+
     /// Ends once `duration` has passed on this clock.
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.monotonic().saturating_add(duration))
+    }
 }
 
 /// The machine's own clock.
@@ -69,8 +74,9 @@ impl Clock for SystemClock {
         clippy::disallowed_methods,
         reason = "this file is the scheduler's one source of time"
     )]
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
+    fn sleep_until(&self, deadline: Duration) -> BoxFuture<'static, ()> {
+        let left = deadline.saturating_sub(self.monotonic());
+        Box::pin(tokio::time::sleep(left))
     }
 }
 
@@ -202,11 +208,10 @@ impl Clock for ManualClock {
         *self.now.borrow()
     }
 
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+    fn sleep_until(&self, deadline: Duration) -> BoxFuture<'static, ()> {
         let mut watcher = self.now.subscribe();
-        let until = *self.now.borrow() + duration;
         Box::pin(async move {
-            if watcher.wait_for(|now| *now >= until).await.is_err() {
+            if watcher.wait_for(|now| *now >= deadline).await.is_err() {
                 std::future::pending::<()>().await;
             }
         })

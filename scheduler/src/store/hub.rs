@@ -136,20 +136,20 @@ impl Hub {
             let Ok((expired, next)) = self.open().map(|tree| tree.expired(now)) else {
                 return;
             };
-            let mut wait = next.map(|deadline| deadline.saturating_sub(now));
+            let mut wake = next;
             if !expired.is_empty() {
                 match end(expired).await {
                     Ok(_) => continue,
                     Err(_) if self.closed.is_cancelled() => return,
                     Err(error) => {
                         tracing::error!(%error, "cannot remove the keys of ended leases");
-                        wait = Some(RETRY);
+                        wake = Some(now.saturating_add(RETRY));
                     }
                 }
             }
             let passed = async {
-                match wait {
-                    Some(wait) => self.clock.sleep(wait).await,
+                match wake {
+                    Some(deadline) => self.clock.sleep_until(deadline).await,
                     None => std::future::pending().await,
                 }
             };
