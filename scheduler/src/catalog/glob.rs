@@ -1,12 +1,49 @@
-//! Wildcards in a file's name: `*` any text, `?` one character, `[abc]`, `[a-z]` and `[!a]` one of a set.
+//! Wildcards in paths: `*` any text, `?` one character, `[abc]`, `[a-z]` and `[!a]` one of a set, all within one part of the
+//! path; `**` as a part of its own stands for any number of folders.
+
+/// Any number of folders.
+const DEEP: &str = "**";
 
 /// Whether `text` holds a wildcard.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
+/// The part of a path before its first wildcard, and the parts from there on.
+pub(super) fn split(path: &str) -> (&str, Vec<&str>) {
+    let mut end = 0;
+    for part in path.split('/') {
+        if is_pattern(part) {
+            let base = path[..end].trim_end_matches('/');
+            return (base, path[end..].split('/').collect());
+        }
+        end += part.len() + 1;
+    }
+    (path, Vec::new())
+}
+
+/// Whether the whole of `path` fits the pattern, part by part.
+pub(super) fn fits(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], path) => path.is_empty(),
+        ([DEEP, rest @ ..], path) => (0..=path.len()).any(|skip| fits(rest, &path[skip..])),
+        ([first, rest @ ..], [name, more @ ..]) => matches(first, name) && fits(rest, more),
+        (_, []) => false,
+    }
+}
+
+/// Whether a file below this folder may fit.
+pub(super) fn may_hold(pattern: &[&str], folder: &[&str]) -> bool {
+    match (pattern, folder) {
+        ([DEEP, ..], _) => true,
+        ([_, _, ..], []) => true,
+        ([first, rest @ ..], [name, more @ ..]) => matches(first, name) && may_hold(rest, more),
+        ([] | [_], _) => false,
+    }
+}
+
 /// Whether the whole of `name` fits `pattern`. A `[` without its `]` stands for itself.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut at, mut from) = (0, 0);
@@ -93,5 +130,38 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_stays_within_its_part_of_the_path() {
+        let parts = |path: &'static str| path.split('/').collect::<Vec<_>>();
+        for (pattern, path, whole, within) in [
+            ("*.csv", "a.csv", true, false),
+            ("*.csv", "x/a.csv", false, false),
+            ("*/a.csv", "x/a.csv", true, false),
+            ("*/a.csv", "x", false, true),
+            ("y=*/m=1/*", "y=1/m=1", false, true),
+            ("y=*/m=1/*", "y=1/m=2", false, false),
+            ("**/*.csv", "a.csv", true, true),
+            ("**/*.csv", "x/y/a.csv", true, true),
+            ("x/**/b", "x/b", true, true),
+            ("x/**/b", "y/b", false, false),
+            ("**", "x/y", true, true),
+        ] {
+            assert_eq!(
+                fits(&parts(pattern), &parts(path)),
+                whole,
+                "{pattern} {path}"
+            );
+            assert_eq!(
+                may_hold(&parts(pattern), &parts(path)),
+                within,
+                "{pattern} in {path}"
+            );
+        }
+        assert_eq!(split("/d/x*/y"), ("/d", vec!["x*", "y"]));
+        assert_eq!(split("x*/y"), ("", vec!["x*", "y"]));
+        assert_eq!(split("/*.csv"), ("", vec!["*.csv"]));
+        assert_eq!(split("/d/x"), ("/d/x", vec![]));
     }
 }

@@ -3,11 +3,18 @@
 
 mod glob;
 mod infer;
-mod location;
+mod kinds;
+mod list;
+mod merge;
+mod options;
+mod partitions;
+mod place;
 mod provider;
+mod splits;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,36 +22,23 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
+use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::ids::TableName;
 use whimbrel_proto::{Error, ErrorCode};
 
-use self::infer::Kind;
+use self::place::Place;
 use crate::clock::Clock;
 use crate::nearest;
 use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, keys};
 
-pub use location::absolute;
+pub use options::AddTable;
+pub use place::absolute;
 pub use provider::{Dataset, PoolSchema};
-pub use table::{Format, Table};
+pub use table::{Csv, Format, Table};
 
 /// How often a write is tried again when others write the same entry.
 const RACES: usize = 8;
-
-/// What a user says about a new table. Empty texts mean: not said.
-#[derive(Clone, Debug, Default)]
-pub struct AddTable {
-    pub name: String,
-    pub uri: String,
-    /// "parquet", "csv" or "json"; else by the ending of the files' names.
-    pub format: String,
-    /// CSV only; true unless said.
-    pub header: Option<bool>,
-    /// CSV only: one character, or "\t".
-    pub delimiter: String,
-    /// Whether an entry of that name is replaced.
-    pub replace: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -169,27 +163,27 @@ impl Catalog {
     }
 
     async fn inspect(&self, name: TableName, request: &AddTable) -> Result<Table, Error> {
-        let asked = parse_format(&request.format)?;
-        let uri = absolute(&request.uri, &self.base)?;
-        let listing = {
-            let uri = uri.clone();
-            move || location::list(&uri).and_then(|listed| infer::choose(&uri, listed, asked))
-        };
-        let (kind, files) = tokio::task::spawn_blocking(listing)
-            .await
-            .map_err(|error| {
-                Error::new(ErrorCode::Bug, format!("listing files failed: {error}"))
-            })??;
+        let asked = request.kind()?;
+        let place = Place::parse(&request.uri, &self.base)?;
+        let store = store_of(&place, self.session.runtime_env())?;
+        let listed = list::list(&place, store.as_ref()).await?;
+        let (kind, files) = kinds::choose(&place.to_string(), listed, asked)?;
         if files.is_empty() {
-            return Err(infer::no_files(&uri));
+            return Err(kinds::no_files(&place.to_string()));
         }
-        let format = options(kind, request, infer::all_tabs(&files))?;
-        let schema = infer::schema_of(&self.session, format, &files).await?;
+        let format = request.format(kind, kinds::all_tabs(&files))?;
+        let columns = match &request.columns {
+            Some(columns) => Arc::clone(columns),
+            None => infer::schema_of(&self.session, &store, format, &files).await?,
+        };
+        let folders = partitions::columns(&files)?;
+        partitions::check(&place.to_string(), &folders, &request.folders)?;
         Ok(Table {
             name,
-            uri,
+            uri: place.to_string(),
             format,
-            schema,
+            partitions: folders.len(),
+            schema: merge::with_folders(&columns, &folders),
         })
     }
 
@@ -212,64 +206,18 @@ impl Catalog {
     }
 }
 
+/// The client of the place's store.
+fn store_of(place: &Place, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>, Error> {
+    runtime.object_store(place.store()?).map_err(|error| {
+        let text = format!("'{place}' cannot be reached: {}", error.strip_backtrace());
+        Error::new(ErrorCode::Invalid, text)
+    })
+}
+
 fn busy(name: &str) -> Error {
     Error::new(
         ErrorCode::Unavailable,
         format!("others keep changing table '{name}'"),
     )
     .with_hint("try again")
-}
-
-fn parse_format(text: &str) -> Result<Option<Kind>, Error> {
-    match text {
-        "" => Ok(None),
-        text => Kind::from_name(text).map(Some).ok_or_else(|| {
-            Error::new(ErrorCode::Invalid, format!("'{text}' is not a format"))
-                .with_hint(format!("say {}", Kind::NAMES))
-        }),
-    }
-}
-
-/// The format with its options; `tabs` says that the files' names ask for tabs.
-fn options(kind: Kind, request: &AddTable, tabs: bool) -> Result<Format, Error> {
-    let csv_only = |what: &str| {
-        Error::new(
-            ErrorCode::Invalid,
-            format!("a {} table has no {what}", kind.name()),
-        )
-        .with_hint(format!("leave {what} out; it is for csv only"))
-    };
-    match kind {
-        Kind::Csv => {
-            let delimiter =
-                parse_delimiter(&request.delimiter)?.unwrap_or(if tabs { b'\t' } else { b',' });
-            Ok(Format::Csv {
-                header: request.header.unwrap_or(true),
-                delimiter,
-            })
-        }
-        Kind::Parquet | Kind::Json if request.header == Some(false) => Err(csv_only("header")),
-        Kind::Parquet | Kind::Json if !request.delimiter.is_empty() => Err(csv_only("delimiter")),
-        Kind::Parquet => Ok(Format::Parquet),
-        Kind::Json => Ok(Format::Json),
-    }
-}
-
-fn parse_delimiter(text: &str) -> Result<Option<u8>, Error> {
-    match text.as_bytes() {
-        [] => Ok(None),
-        b"\\t" | b"tab" => Ok(Some(b'\t')),
-        [byte]
-            if byte.is_ascii()
-                && !matches!(byte, b'"' | b'\n' | b'\r' | 0)
-                && !byte.is_ascii_alphanumeric() =>
-        {
-            Ok(Some(*byte))
-        }
-        _ => Err(Error::new(
-            ErrorCode::Invalid,
-            format!("'{text}' cannot part the fields of a CSV file"),
-        )
-        .with_hint("the delimiter is one character, such as ',' ';' '|' or '\\t'")),
-    }
 }

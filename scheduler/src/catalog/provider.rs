@@ -1,22 +1,35 @@
 //! The catalog as the engine sees it: a schema whose tables list their files when a query is planned.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{ScanArgs, ScanResult, SchemaProvider, Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as EngineResult, project_schema};
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
+use datafusion::common::cast::as_boolean_array;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, Result as EngineResult, ScalarValue, project_schema,
+};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchemaBuilder;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectStore;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::Catalog;
-use super::infer::{self, Kind};
-use super::location::{self, Found};
+use super::kinds::{self, Kind};
+use super::list::{self, Found};
+use super::place::Place;
+use super::splits::{self, Piece};
 use super::table::Table;
+use super::{infer, merge, partitions};
 
 /// Our own error inside the engine's: found again by a downcast, never by its text.
 fn engine_error(error: Error) -> DataFusionError {
@@ -56,6 +69,13 @@ impl SchemaProvider for PoolSchema {
     }
 }
 
+/// A table's files of one moment.
+struct Files {
+    place: Place,
+    store: Arc<dyn ObjectStore>,
+    files: Vec<Found>,
+}
+
 /// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan.
 pub struct Dataset {
     table: Arc<Table>,
@@ -76,22 +96,21 @@ impl Dataset {
         &self.table
     }
 
-    async fn files(&self) -> Result<Vec<Found>, Error> {
-        let table = Arc::clone(&self.table);
-        let listing = move || {
-            let kind = Kind::from_name(table.format.name());
-            let listed = location::list(&table.uri)?;
-            infer::choose(&table.uri, listed, kind).map(|(_, files)| files)
+    /// The store and the files of this moment.
+    async fn files(&self, state: &dyn Session) -> Result<Files, Error> {
+        let found = async {
+            let place = Place::parse(&self.table.uri, Path::new("/"))?;
+            let store = super::store_of(&place, state.runtime_env())?;
+            let listed = list::list(&place, store.as_ref()).await?;
+            let kind = Kind::of(self.table.format);
+            let (_, files) = kinds::choose(&self.table.uri, listed, Some(kind))?;
+            Ok(Files {
+                place,
+                store,
+                files,
+            })
         };
-        let listed = tokio::task::spawn_blocking(listing)
-            .await
-            .map_err(|error| {
-                Error::new(
-                    ErrorCode::Bug,
-                    format!("listing the files of a table failed: {error}"),
-                )
-            })?;
-        listed.map_err(|error| self.explain(&error))
+        found.await.map_err(|error: Error| self.explain(&error))
     }
 
     /// Says which table the error is about, and what to do where its files are gone.
@@ -109,14 +128,15 @@ impl Dataset {
     }
 
     /// A table that had no rows when it was added has columns without types: rows that came since cannot be read.
-    async fn refuse_late_rows(&self, state: &dyn Session, files: &[Found]) -> Result<(), Error> {
+    async fn refuse_late_rows(&self, state: &dyn Session, files: &Files) -> Result<(), Error> {
+        let columns = self.table.file_schema();
+        if !merge::is_untyped(&columns) {
+            return Ok(());
+        }
         let Table {
-            name,
-            uri,
-            format,
-            schema,
+            name, uri, format, ..
         } = self.table.as_ref();
-        if !infer::is_untyped(schema) || infer::schema_of(state, *format, files).await? == *schema {
+        if infer::schema_of(state, &files.store, *format, &files.files).await? == columns {
             return Ok(());
         }
         let text = format!("table '{name}' had no rows when it was added, and has some now");
@@ -125,16 +145,107 @@ impl Dataset {
         )))
     }
 
-    fn listing(&self, state: &dyn Session, files: &[Found]) -> EngineResult<ListingTable> {
-        let urls: Result<Vec<_>, Error> = files.iter().map(infer::url_of).collect();
-        let options =
-            ListingOptions::new(infer::reader(self.table.format, 0)).with_file_extension("");
-        let config = ListingTableConfig::new_with_multi_paths(urls.map_err(engine_error)?)
-            .with_listing_options(options)
-            .with_schema(Arc::clone(&self.table.schema));
-        let cache = state.runtime_env().cache_manager.get_file_statistic_cache();
-        Ok(ListingTable::try_new(config)?.with_cache(cache))
+    /// The files with what their folders say, without those that the filters rule out.
+    fn pruned(
+        &self,
+        state: &dyn Session,
+        found: Vec<Found>,
+        filters: &[Expr],
+    ) -> EngineResult<Vec<PartitionedFile>> {
+        let columns = self.table.folder_columns();
+        let mut files = Vec::with_capacity(found.len());
+        for file in found {
+            let values = partitions::values(&file, &columns);
+            let values = values.map_err(|error| engine_error(self.explain(&error)))?;
+            let mut part = PartitionedFile::new_from_meta(file.meta);
+            part.partition_values = values;
+            files.push(part);
+        }
+        if columns.is_empty() {
+            return Ok(files);
+        }
+        prune(state, &Schema::new(columns), files, filters)
     }
+
+    /// The scan of these files, cut into splits.
+    fn config(
+        &self,
+        store: ObjectStoreUrl,
+        files: &[PartitionedFile],
+        wanted: usize,
+        args: &ScanArgs<'_>,
+    ) -> EngineResult<FileScanConfig> {
+        let sizes: Vec<u64> = files.iter().map(|file| file.object_meta.size).collect();
+        let splits = splits::cut(&sizes, self.table.format.is_divisible(), wanted);
+        let piece = |piece: &Piece| {
+            let file = files[piece.file].clone();
+            match piece
+                .range
+                .map(|(start, end)| (i64::try_from(start), i64::try_from(end)))
+            {
+                Some((Ok(start), Ok(end))) => file.with_range(start, end),
+                Some(_) | None => file,
+            }
+        };
+        let group = |split: &Vec<Piece>| FileGroup::new(split.iter().map(piece).collect());
+        let schema = TableSchemaBuilder::from(&self.table.file_schema())
+            .with_table_partition_cols(self.table.folder_columns())
+            .build();
+        let source = infer::reader(self.table.format, 0).file_source(schema);
+        let config = FileScanConfigBuilder::new(store, source)
+            .with_file_groups(splits.iter().map(group).collect())
+            .with_projection_indices(args.projection().map(<[usize]>::to_vec))?
+            .with_limit(args.limit());
+        Ok(config.build())
+    }
+}
+
+/// The files that `filters` on their folders' columns leave.
+fn prune(
+    state: &dyn Session,
+    columns: &Schema,
+    files: Vec<PartitionedFile>,
+    filters: &[Expr],
+) -> EngineResult<Vec<PartitionedFile>> {
+    let known = DFSchema::try_from(columns.clone())?;
+    let applies = |filter: &&Expr| {
+        let names = filter.column_refs();
+        !filter.is_volatile()
+            && !names.is_empty()
+            && names
+                .iter()
+                .all(|name| columns.index_of(name.name()).is_ok())
+    };
+    let mut files = files;
+    for filter in filters.iter().filter(applies) {
+        let bare = filter.clone().transform(|expr| {
+            Ok(match expr {
+                Expr::Column(column) => {
+                    Transformed::yes(Expr::Column(Column::from_name(column.name)))
+                }
+                other => Transformed::no(other),
+            })
+        })?;
+        let check = state.create_physical_expr(bare.data, &known)?;
+        let values = |at: usize| {
+            ScalarValue::iter_to_array(files.iter().map(|file| file.partition_values[at].clone()))
+        };
+        let arrays = (0..columns.fields().len())
+            .map(values)
+            .collect::<EngineResult<Vec<_>>>()?;
+        let rows = RecordBatch::try_new(Arc::new(columns.clone()), arrays)?;
+        let keep = check.evaluate(&rows)?.into_array(files.len())?;
+        let keep = as_boolean_array(&keep)?;
+        let mut at = 0;
+        files.retain(|_| {
+            at += 1;
+            keep.is_valid(at - 1) && keep.value(at - 1)
+        });
+        if files.is_empty() {
+            break;
+        }
+    }
+    Ok(files)
 }
 
 #[async_trait]
@@ -166,17 +277,25 @@ impl TableProvider for Dataset {
         state: &dyn Session,
         args: ScanArgs<'a>,
     ) -> EngineResult<ScanResult> {
-        let files = self.files().await.map_err(engine_error)?;
+        let found = self.files(state).await.map_err(engine_error)?;
+        if !found.files.is_empty() {
+            let late = self.refuse_late_rows(state, &found).await;
+            late.map_err(engine_error)?;
+        }
+        let Files { place, files, .. } = found;
+        let files = self.pruned(state, files, args.filters().unwrap_or_default())?;
         if files.is_empty() {
             let projection = args.projection().map(<[usize]>::to_vec);
             let schema = project_schema(&self.table.schema, projection.as_ref())?;
             return Ok(ScanResult::new(Arc::new(EmptyExec::new(schema))));
         }
-        let late = self.refuse_late_rows(state, &files).await;
-        late.map_err(engine_error)?;
-        self.listing(state, &files)?
-            .scan_with_args(state, args)
-            .await
+        let store = place.store().map_err(engine_error)?;
+        let wanted = state.config().target_partitions();
+        let config = self.config(store, &files, wanted, &args)?;
+        let reader = infer::reader(self.table.format, 0);
+        Ok(ScanResult::new(
+            reader.create_physical_plan(state, config).await?,
+        ))
     }
 
     fn supports_filters_pushdown(

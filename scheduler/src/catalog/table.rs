@@ -1,6 +1,8 @@
 //! A catalog entry and its record in the state store: one byte that says how the rest is laid out, then a protobuf message.
 
-use arrow::datatypes::{Schema, SchemaRef};
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion_proto::protobuf;
 use prost::Message;
 use whimbrel_proto::ids::TableName;
@@ -10,12 +12,37 @@ use whimbrel_proto::{Error, ErrorCode, v1};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Parquet,
-    Csv {
-        header: bool,
-        delimiter: u8,
-    },
+    Csv(Csv),
     /// One JSON object per line.
     Json,
+    /// Arrow's IPC file format.
+    Arrow,
+}
+
+/// How CSV is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Csv {
+    pub header: bool,
+    pub delimiter: u8,
+    pub quote: u8,
+    pub escape: Option<u8>,
+    /// Lines that begin with it are passed over.
+    pub comment: Option<u8>,
+    /// Whether quoted values hold line breaks. Files are then read in one piece each.
+    pub multiline: bool,
+}
+
+impl Default for Csv {
+    fn default() -> Self {
+        Self {
+            header: true,
+            delimiter: b',',
+            quote: b'"',
+            escape: None,
+            comment: None,
+            multiline: false,
+        }
+    }
 }
 
 impl Format {
@@ -23,8 +50,17 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",
-            Self::Csv { .. } => "csv",
+            Self::Csv(_) => "csv",
             Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    /// Whether a file can be read in pieces.
+    pub(super) fn is_divisible(self) -> bool {
+        match self {
+            Self::Csv(csv) => !csv.multiline,
+            Self::Parquet | Self::Json | Self::Arrow => true,
         }
     }
 }
@@ -33,14 +69,35 @@ impl Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     pub name: TableName,
-    /// An absolute path: of a file, of a folder, or with wildcards in its last part.
+    /// An absolute path or a URI: of a file, of a folder, or with wildcards.
     pub uri: String,
     pub format: Format,
+    /// The columns of the files, then those of the folders.
     pub schema: SchemaRef,
+    /// How many columns come from the folders' names.
+    pub partitions: usize,
+}
+
+impl Table {
+    /// The columns that the files have.
+    pub fn file_schema(&self) -> SchemaRef {
+        let fields = self.schema.fields();
+        let files = fields.len() - self.partitions.min(fields.len());
+        Arc::new(Schema::new(
+            fields.iter().take(files).cloned().collect::<Vec<_>>(),
+        ))
+    }
+
+    /// The columns that the folders make.
+    pub fn folder_columns(&self) -> Vec<FieldRef> {
+        let fields = self.schema.fields();
+        let files = fields.len() - self.partitions.min(fields.len());
+        fields.iter().skip(files).cloned().collect()
+    }
 }
 
 /// The layout of [`Record`], as the record's first byte.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
@@ -56,6 +113,16 @@ struct Record {
     delimiter: u32,
     #[prost(message, optional, tag = "6")]
     schema: Option<protobuf::Schema>,
+    #[prost(uint32, tag = "7")]
+    partitions: u32,
+    #[prost(uint32, tag = "8")]
+    quote: u32,
+    #[prost(uint32, optional, tag = "9")]
+    escape: Option<u32>,
+    #[prost(uint32, optional, tag = "10")]
+    comment: Option<u32>,
+    #[prost(bool, tag = "11")]
+    multiline: bool,
 }
 
 impl Table {
@@ -67,17 +134,26 @@ impl Table {
                 format!("the schema of '{}' cannot be kept: {error}", self.name),
             )
         })?;
-        let (header, delimiter) = match self.format {
-            Format::Csv { header, delimiter } => (header, delimiter),
-            Format::Parquet | Format::Json => (false, 0),
+        let csv = match self.format {
+            Format::Csv(csv) => csv,
+            Format::Parquet | Format::Json | Format::Arrow => Csv::default(),
         };
+        let partitions = u32::try_from(self.partitions).map_err(|_| {
+            let text = format!("table '{}' has too many columns", self.name);
+            Error::new(ErrorCode::Invalid, text)
+        })?;
         let record = Record {
             name: self.name.to_string(),
             uri: self.uri.clone(),
             format: self.format.name().to_owned(),
-            header,
-            delimiter: delimiter.into(),
+            header: csv.header,
+            delimiter: csv.delimiter.into(),
             schema: Some(schema),
+            partitions,
+            quote: csv.quote.into(),
+            escape: csv.escape.map(u32::from),
+            comment: csv.comment.map(u32::from),
+            multiline: csv.multiline,
         };
         let mut bytes = vec![LAYOUT];
         bytes.extend(record.encode_to_vec());
@@ -86,26 +162,18 @@ impl Table {
 
     /// Reads a record back.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let broken =
-            |what: String| Error::new(ErrorCode::Invalid, format!("not a catalog record: {what}"));
         let Some((&LAYOUT, message)) = bytes.split_first() else {
             return Err(broken("its layout is not known".to_owned()));
         };
+        let record = Record::decode(message).map_err(|error| broken(error.to_string()))?;
+        let format = record.format()?;
         let Record {
             name,
             uri,
-            format,
-            header,
-            delimiter,
             schema,
-        } = Record::decode(message).map_err(|error| broken(error.to_string()))?;
-        let delimiter = u8::try_from(delimiter).map_err(|error| broken(error.to_string()))?;
-        let format = match format.as_str() {
-            "parquet" => Format::Parquet,
-            "csv" => Format::Csv { header, delimiter },
-            "json" => Format::Json,
-            other => return Err(broken(format!("format '{other}'"))),
-        };
+            partitions,
+            ..
+        } = record;
         let schema = schema.ok_or_else(|| broken("it has no schema".to_owned()))?;
         let schema = Schema::try_from(&schema).map_err(|error| broken(error.to_string()))?;
         Ok(Self {
@@ -113,20 +181,47 @@ impl Table {
             uri,
             format,
             schema: schema.into(),
+            partitions: usize::try_from(partitions).map_err(|error| broken(error.to_string()))?,
         })
+    }
+}
+
+fn broken(what: String) -> Error {
+    Error::new(ErrorCode::Invalid, format!("not a catalog record: {what}"))
+}
+
+impl Record {
+    fn format(&self) -> Result<Format, Error> {
+        let byte = |value: u32| u8::try_from(value).map_err(|error| broken(error.to_string()));
+        match self.format.as_str() {
+            "parquet" => Ok(Format::Parquet),
+            "json" => Ok(Format::Json),
+            "arrow" => Ok(Format::Arrow),
+            "csv" => Ok(Format::Csv(Csv {
+                header: self.header,
+                delimiter: byte(self.delimiter)?,
+                quote: byte(self.quote)?,
+                escape: self.escape.map(byte).transpose()?,
+                comment: self.comment.map(byte).transpose()?,
+                multiline: self.multiline,
+            })),
+            other => Err(broken(format!("format '{other}'"))),
+        }
     }
 }
 
 impl From<&Table> for v1::Table {
     fn from(table: &Table) -> Self {
         let (header, delimiter) = match table.format {
-            Format::Csv { header, delimiter } => (header, char::from(delimiter).to_string()),
-            Format::Parquet | Format::Json => (false, String::new()),
+            Format::Csv(csv) => (csv.header, char::from(csv.delimiter).to_string()),
+            Format::Parquet | Format::Json | Format::Arrow => (false, String::new()),
         };
-        let columns = table.schema.fields().iter().map(|field| v1::Column {
+        let fields = table.schema.fields();
+        let columns = fields.iter().enumerate().map(|(at, field)| v1::Column {
             name: field.name().clone(),
             data_type: field.data_type().to_string(),
             nullable: field.is_nullable(),
+            folder: at + table.partitions >= fields.len(),
         });
         Self {
             name: table.name.to_string(),
@@ -141,8 +236,6 @@ impl From<&Table> for v1::Table {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::datatypes::{DataType, Field, TimeUnit};
 
     use super::*;
@@ -162,10 +255,16 @@ mod tests {
         let formats = [
             Format::Parquet,
             Format::Json,
-            Format::Csv {
+            Format::Arrow,
+            Format::Csv(Csv::default()),
+            Format::Csv(Csv {
                 header: false,
                 delimiter: b'\t',
-            },
+                quote: b'\'',
+                escape: Some(b'\\'),
+                comment: Some(b'#'),
+                multiline: true,
+            }),
         ];
         for format in formats {
             let table = Table {
@@ -173,6 +272,7 @@ mod tests {
                 uri: "/data/*.x".to_owned(),
                 format,
                 schema: schema.clone().into(),
+                partitions: 1,
             };
             assert_eq!(Table::decode(&table.encode().unwrap()).unwrap(), table);
         }
@@ -180,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_foreign_record_is_refused() {
-        for bytes in [&b""[..], b"\x02abc", b"\x01\xff\xff", b"\x01"] {
+        for bytes in [&b""[..], b"\x09abc", b"\x02\xff\xff", b"\x02"] {
             assert_eq!(Table::decode(bytes).unwrap_err().code(), ErrorCode::Invalid);
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -13,7 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::{AddTable, Catalog, Format, PoolSchema};
+use super::{AddTable, Catalog, Csv, Format, PoolSchema};
 use crate::clock::SystemClock;
 use crate::store::{MemoryStore, RedbStore, StateStore};
 
@@ -246,10 +246,11 @@ async fn formats_and_their_options_are_found_or_told() {
     );
     assert_eq!(
         subject.catalog.get("semi").unwrap().format,
-        Format::Csv {
+        Format::Csv(Csv {
             header: false,
-            delimiter: b';'
-        }
+            delimiter: b';',
+            ..Csv::default()
+        })
     );
     for (request, want) in [
         (
@@ -367,7 +368,7 @@ async fn what_cannot_be_a_table_is_refused_in_one_line() {
         (
             "odd",
             format!(
-                "the folder '{}' has no .parquet, .csv or .json file",
+                "the folder '{}' has no .parquet, .csv, .json or .arrow file",
                 at("odd")
             ),
         ),
@@ -488,4 +489,109 @@ async fn entries_outlive_the_process() {
     let catalog = open(store, Path::new("/elsewhere")).await;
     assert_eq!(catalog.names(), ["keep"]);
     assert_eq!(catalog.get("keep").unwrap(), before);
+}
+
+#[tokio::test]
+async fn folders_become_columns_and_rule_files_out() {
+    let subject = subject().await;
+    for (year, zone) in [(2023, "a"), (2023, "b"), (2024, "a")] {
+        let name = format!("trips/year={year}/zone={zone}/part.csv");
+        subject.write(&name, &format!("id,zone\n{year},x\n"));
+    }
+    let columns = "id Int64, year Int64, zone Utf8";
+    assert_eq!(subject.add("trips", "trips").await.unwrap(), columns);
+    let sum = "SELECT sum(id), min(zone) FROM pool.public.trips WHERE year = 2023 AND zone <> 'b'";
+    assert!(subject.query(sum).await.unwrap().contains("| 2023 "));
+    // A folder that is ruled out is not opened.
+    subject.write("trips/year=2025/zone=a/part.csv", "no,such\nshape,1,2,3\n");
+    assert!(subject.query(sum).await.unwrap().contains("| 2023 "));
+    subject.write("trips/year=soon/zone=a/part.csv", "id,zone\n1,x\n");
+    let late = subject.query(sum).await.unwrap_err();
+    assert!(
+        late.message()
+            .contains("gives 'year' a value that is no Int64"),
+        "{late}"
+    );
+}
+
+#[tokio::test]
+async fn files_of_several_shapes_are_one_table_where_nothing_is_lost() {
+    let subject = subject().await;
+    let write = |name: &str, fields: Vec<Field>, columns: Vec<ArrayRef>| {
+        let schema = Arc::new(Schema::new(fields));
+        let path = subject.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(path).unwrap(), Arc::clone(&schema), None)
+                .unwrap();
+        writer
+            .write(&RecordBatch::try_new(schema, columns).unwrap())
+            .unwrap();
+        writer.close().unwrap();
+    };
+    let int = Field::new("n", DataType::Int32, false);
+    write(
+        "drift/a.parquet",
+        vec![int.clone()],
+        vec![Arc::new(Int32Array::from(vec![1]))],
+    );
+    let long = Field::new("n", DataType::Int64, false);
+    let text = Field::new("t", DataType::Utf8, true);
+    write(
+        "drift/b.parquet",
+        vec![text.clone(), long],
+        vec![
+            Arc::new(StringArray::from(vec!["x"])),
+            Arc::new(Int64Array::from(vec![1 << 40])),
+        ],
+    );
+    assert_eq!(
+        subject.add("drift", "drift").await.unwrap(),
+        "n Int64, t Utf8"
+    );
+    let rows = subject
+        .query("SELECT n, t FROM pool.public.drift ORDER BY n")
+        .await
+        .unwrap();
+    assert_eq!(rows.replace(' ', ""), "|1|||1099511627776|x|");
+    let other = Field::new("n", DataType::Utf8, true);
+    write(
+        "clash/a.parquet",
+        vec![int],
+        vec![Arc::new(Int32Array::from(vec![1]))],
+    );
+    write(
+        "clash/b.parquet",
+        vec![other],
+        vec![Arc::new(StringArray::from(vec!["x"]))],
+    );
+    let clash = subject.add("clash", "clash").await.unwrap_err();
+    assert!(
+        clash
+            .message()
+            .ends_with("its column 'n' is Utf8, not Int32"),
+        "{clash}"
+    );
+}
+
+#[tokio::test]
+async fn big_files_are_cut_and_every_row_is_read_once() {
+    let subject = subject().await;
+    let mut text = String::from("id,note\n");
+    for id in 0..300_000 {
+        text.push_str(&format!("{id},row number {id}\r\n"));
+    }
+    subject.write("big.csv", text.trim_end());
+    subject.add("big", "big.csv").await.unwrap();
+    let sum = "SELECT count(*), sum(id), count(DISTINCT note) FROM pool.public.big";
+    let rows = subject.query(sum).await.unwrap().replace(' ', "");
+    assert_eq!(rows, "|300000|44999850000|300000|");
+    let plan = subject
+        .query("EXPLAIN SELECT id FROM pool.public.big")
+        .await
+        .unwrap();
+    assert!(
+        plan.contains("file_groups={") && !plan.contains("file_groups={1 group"),
+        "{plan}"
+    );
 }

@@ -23,6 +23,8 @@ pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {
         .with_information_schema(true)
         // Reading every footer on the scheduler costs more than the plans gain from it.
         .with_collect_statistics(false)
+        // The catalog has cut the files into splits.
+        .with_repartition_file_scans(false)
         .with_round_robin_repartition(false);
     let fixed = [
         // Losing an executor's outputs under the adaptive planner hangs the query.
@@ -55,10 +57,11 @@ pub(crate) fn may_set(key: &str) -> bool {
         "datafusion.explain.",
         "datafusion.format.",
     ];
-    const FIXED: [&str; 7] = [
+    const FIXED: [&str; 8] = [
         "datafusion.execution.collect_statistics",
         "datafusion.execution.parquet.schema_force_view_types",
         "datafusion.optimizer.enable_round_robin_repartition",
+        "datafusion.optimizer.repartition_file_scans",
         "datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery",
         "datafusion.optimizer.enable_dynamic_filter_pushdown",
         "datafusion.sql_parser.map_string_types_to_utf8view",

@@ -33,6 +33,10 @@ impl From<AddTableRequest> for AddTable {
             header,
             delimiter,
             replace,
+            quote,
+            escape,
+            comment,
+            multiline,
         } = request;
         Self {
             name,
@@ -40,7 +44,13 @@ impl From<AddTableRequest> for AddTable {
             format,
             header,
             delimiter,
+            quote,
+            escape,
+            comment,
+            multiline,
             replace,
+            columns: None,
+            folders: Vec::new(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Statements that change something: the pool's tables, the session's views and settings.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{
     CreateExternalTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
@@ -154,11 +157,8 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         unbounded,
         ..
     } = &create;
-    if !schema.fields().is_empty() {
-        return refuse("a column list", "the columns are those of the files");
-    }
-    if !table_partition_cols.is_empty() || !order_exprs.is_empty() || *unbounded {
-        return refuse("PARTITIONED BY, WITH ORDER and UNBOUNDED", "leave them out");
+    if !order_exprs.is_empty() || *unbounded {
+        return refuse("WITH ORDER and UNBOUNDED", "leave them out");
     }
     let [location] = locations.as_slice() else {
         return refuse(
@@ -170,18 +170,24 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         name: own(name)?,
         uri: location.clone(),
         format: file_type.to_ascii_lowercase(),
+        columns: file_columns(schema.as_arrow(), table_partition_cols),
+        folders: table_partition_cols.clone(),
         replace: create.or_replace,
         ..AddTable::default()
     };
     for (key, value) in &create.options {
         let key = key.to_ascii_lowercase();
         match key.strip_prefix("format.").unwrap_or(&key) {
-            "has_header" => table.header = Some(parse_bool(value)?),
+            "has_header" => table.header = Some(parse_bool(&key, value)?),
+            "newlines_in_values" => table.multiline = Some(parse_bool(&key, value)?),
             "delimiter" => table.delimiter.clone_from(value),
+            "quote" => table.quote.clone_from(value),
+            "escape" => table.escape.clone_from(value),
+            "comment" => table.comment.clone_from(value),
             other => {
                 return refuse(
                     &format!("option '{other}'"),
-                    "there are has_header and delimiter",
+                    "there are has_header, delimiter, quote, escape, comment and newlines_in_values",
                 );
             }
         }
@@ -192,9 +198,19 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
     })
 }
 
-fn parse_bool(text: &str) -> Result<bool, Error> {
+/// The columns that the statement lists, but for those that folders make; `None` where it lists none.
+fn file_columns(listed: &Schema, folders: &[String]) -> Option<SchemaRef> {
+    let own = listed
+        .fields()
+        .iter()
+        .filter(|field| !folders.contains(field.name()));
+    let own: Vec<FieldRef> = own.cloned().collect();
+    (!own.is_empty()).then(|| Arc::new(Schema::new(own)))
+}
+
+fn parse_bool(key: &str, text: &str) -> Result<bool, Error> {
     text.to_ascii_lowercase().parse().map_err(|_| {
-        Error::new(ErrorCode::Invalid, format!("has_header is '{text}'"))
+        Error::new(ErrorCode::Invalid, format!("{key} is '{text}'"))
             .with_hint("write true or false")
     })
 }

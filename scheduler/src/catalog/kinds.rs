@@ -1,0 +1,156 @@
+//! Which files of a place belong to a table, and their format by the ending of their names.
+
+use std::collections::BTreeSet;
+
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::list::{Found, Listed};
+use super::table::Format;
+
+/// A format without its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Parquet,
+    Csv,
+    Json,
+    Arrow,
+}
+
+impl Kind {
+    pub(super) const NAMES: &'static str = "parquet, csv, json or arrow";
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            "arrow" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    pub(super) fn of(format: Format) -> Self {
+        match format {
+            Format::Parquet => Self::Parquet,
+            Format::Csv(_) => Self::Csv,
+            Format::Json => Self::Json,
+            Format::Arrow => Self::Arrow,
+        }
+    }
+}
+
+fn ending(name: &str) -> Option<String> {
+    name.rsplit_once('.')
+        .map(|(_, ending)| ending.to_ascii_lowercase())
+}
+
+fn kind_of(file: &Found) -> Option<Kind> {
+    kind_by_name(file.name())
+}
+
+fn kind_by_name(name: &str) -> Option<Kind> {
+    match ending(name)?.as_str() {
+        "parquet" | "pq" => Some(Kind::Parquet),
+        "csv" | "tsv" => Some(Kind::Csv),
+        "json" | "jsonl" | "ndjson" => Some(Kind::Json),
+        "arrow" | "feather" | "ipc" => Some(Kind::Arrow),
+        _ => None,
+    }
+}
+
+/// True where every file's name says that tabs part its fields.
+pub(super) fn all_tabs(files: &[Found]) -> bool {
+    !files.is_empty()
+        && files
+            .iter()
+            .all(|file| ending(file.name()).as_deref() == Some("tsv"))
+}
+
+/// The files of `listed` that belong to the table, and their format where none is asked for. In a folder, files of other
+/// endings are passed over; files that the user named, one by one or by a wildcard, are all taken.
+pub(super) fn choose(
+    uri: &str,
+    listed: Listed,
+    asked: Option<Kind>,
+) -> Result<(Kind, Vec<Found>), Error> {
+    let (files, named) = match listed {
+        Listed::Named(files) => (files, true),
+        Listed::Folder(files) => (files, false),
+    };
+    refuse_compressed(&files, named)?;
+    let kinds: BTreeSet<Option<Kind>> = files.iter().map(kind_of).collect();
+    let known: Vec<Kind> = kinds.iter().copied().flatten().collect();
+    let kind = match (asked, known.as_slice()) {
+        (Some(kind), _) => kind,
+        (None, [kind]) if !named || kinds.len() == 1 => *kind,
+        (None, [] | [_]) => return Err(no_format(uri, &files, named)),
+        (None, several) => {
+            let kinds: Vec<&str> = several.iter().map(|kind| kind.name()).collect();
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("'{uri}' holds {} files", kinds.join(" and ")),
+            )
+            .with_hint("say which with --format, or use a wildcard such as '*.csv'"));
+        }
+    };
+    if named {
+        return Ok((kind, files));
+    }
+    let files: Vec<Found> = files
+        .into_iter()
+        .filter(|file| kind_of(file) == Some(kind))
+        .collect();
+    Ok((kind, files))
+}
+
+/// A compressed file is refused where it would otherwise be read as it is, or its rows be missed without a word.
+fn refuse_compressed(files: &[Found], named: bool) -> Result<(), Error> {
+    let packed = |file: &&Found| {
+        let Some((inner, "gz" | "bz2" | "xz" | "zst" | "zip")) = file.name().rsplit_once('.')
+        else {
+            return false;
+        };
+        named || kind_by_name(inner).is_some()
+    };
+    match files.iter().find(packed) {
+        Some(file) => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("'{}' is compressed", file.shown),
+        )
+        .with_hint("unpack it, or write Parquet, which compresses by itself")),
+        None => Ok(()),
+    }
+}
+
+fn no_format(uri: &str, files: &[Found], named: bool) -> Error {
+    let unknown = files.iter().find(|file| kind_of(file).is_none());
+    match unknown {
+        Some(file) if named => {
+            let text = format!("cannot tell the format of '{}' by its ending", file.shown);
+            Error::new(ErrorCode::Invalid, text).with_hint(format!("say --format {}", Kind::NAMES))
+        }
+        Some(_) => Error::new(
+            ErrorCode::Invalid,
+            format!("the folder '{uri}' has no .parquet, .csv, .json or .arrow file"),
+        )
+        .with_hint(format!(
+            "name files of other endings with a wildcard, '{uri}/*', and say --format {}",
+            Kind::NAMES
+        )),
+        None => no_files(uri),
+    }
+}
+
+pub(super) fn no_files(uri: &str) -> Error {
+    Error::new(ErrorCode::NotFound, format!("the folder '{uri}' has no data file"))
+        .with_hint("put a file there first, so that the table's columns are known; names that begin with _ or . do not count")
+}

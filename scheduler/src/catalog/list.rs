@@ -1,0 +1,228 @@
+//! From a place to the files of this moment. Files are listed anew for every query, in one listing without a request per file,
+//! so files that come, go or change are never read from an old list. Local files and object stores are listed alike: a
+//! folder is everything below it, but for hidden names.
+
+use std::collections::HashSet;
+use std::path::Path as FilePath;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::place::Place;
+use super::{glob, walk};
+
+/// A file of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) meta: ObjectMeta,
+    /// What a person calls it.
+    pub(super) shown: String,
+    /// The folders between the table's place and the file.
+    pub(super) folders: Vec<String>,
+}
+
+impl Found {
+    /// The last part of the path.
+    pub(super) fn name(&self) -> &str {
+        self.shown.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// What a place names now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// Files that the user named, one by one or by a wildcard.
+    Named(Vec<Found>),
+    /// The files below a folder.
+    Folder(Vec<Found>),
+}
+
+/// Lists the files of a place, by name. `NotFound` where a file, folder or wildcard leads nowhere; a local folder may be empty.
+pub(super) async fn list(place: &Place, store: &dyn ObjectStore) -> Result<Listed, Error> {
+    match place {
+        Place::Local(path) => {
+            let path = path.clone();
+            let listing = tokio::task::spawn_blocking(move || walk::list(&path)).await;
+            listing.map_err(|error| {
+                Error::new(ErrorCode::Bug, format!("listing files failed: {error}"))
+            })?
+        }
+        Place::Remote { path, folder, .. } => remote(place, store, path, *folder).await,
+    }
+}
+
+async fn remote(
+    place: &Place,
+    store: &dyn ObjectStore,
+    path: &str,
+    folder: bool,
+) -> Result<Listed, Error> {
+    let (base, pattern) = glob::split(path);
+    let prefix = parse(place, base)?;
+    if pattern.is_empty() && !folder {
+        match store.head(&prefix).await {
+            Ok(meta) => return Ok(Listed::Named(vec![found(place, meta, Vec::new())])),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(failed(place, &error)),
+        }
+    }
+    let prefix = (!base.is_empty()).then_some(&prefix);
+    let metas: Vec<ObjectMeta> = store
+        .list(prefix)
+        .try_collect()
+        .await
+        .map_err(|error| failed(place, &error))?;
+    let mut files = below(place, base, &pattern, metas);
+    files.sort_by(|one, other| one.meta.location.cmp(&other.meta.location));
+    match (pattern.is_empty(), files.is_empty()) {
+        (true, true) => Err(Error::new(
+            ErrorCode::NotFound,
+            format!("there is no file at or below '{place}'"),
+        )
+        .with_hint("check the path; names that begin with _ or . do not count")),
+        (true, false) => Ok(Listed::Folder(files)),
+        (false, true) => Err(no_match(&place.to_string())),
+        (false, false) => Ok(Listed::Named(files)),
+    }
+}
+
+fn parse(place: &Place, path: &str) -> Result<Path, Error> {
+    Path::parse(path).map_err(|error| {
+        Error::new(
+            ErrorCode::Invalid,
+            format!("'{place}' is not a path: {error}"),
+        )
+        .with_hint("write it without empty, '.' and '..' parts")
+    })
+}
+
+/// The objects below `base` that count: those that fit the pattern, without hidden ones and the markers of folders.
+fn below(place: &Place, base: &str, pattern: &[&str], metas: Vec<ObjectMeta>) -> Vec<Found> {
+    let mut folders: HashSet<String> = HashSet::new();
+    for meta in &metas {
+        let mut path = meta.location.as_ref();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            if !folders.insert(parent.to_owned()) {
+                break;
+            }
+            path = parent;
+        }
+    }
+    let counts = |meta: ObjectMeta| {
+        let path = meta.location.as_ref();
+        let relative = path.strip_prefix(base)?.trim_start_matches('/').to_owned();
+        let parts: Vec<&str> = relative.split('/').collect();
+        let marker = meta.size == 0 && (relative.is_empty() || folders.contains(path));
+        let fits = pattern.is_empty() || glob::fits(pattern, &parts);
+        let (name, above) = parts.split_last()?;
+        let hidden = is_hidden(name) || above.iter().any(|part| is_hidden(part));
+        (!marker && fits && !hidden).then(|| found(place, meta, owned(above)))
+    };
+    metas.into_iter().filter_map(counts).collect()
+}
+
+fn owned(parts: &[&str]) -> Vec<String> {
+    parts.iter().map(|part| (*part).to_owned()).collect()
+}
+
+fn found(place: &Place, meta: ObjectMeta, folders: Vec<String>) -> Found {
+    Found {
+        shown: place.show(&meta.location),
+        meta,
+        folders,
+    }
+}
+
+/// Names that begin with `_` or `.` are a writer's own affair: markers, checksums, unfinished files. A partition folder's
+/// name may begin with `_`.
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
+}
+
+pub(super) fn no_match(shown: &str) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no file matches '{shown}'"))
+        .with_hint("check the wildcard, or whether the files were moved")
+}
+
+fn failed(place: &Place, error: &object_store::Error) -> Error {
+    Error::new(
+        ErrorCode::Unavailable,
+        format!("'{place}' cannot be listed: {error}"),
+    )
+    .with_hint("check that the store can be reached from the scheduler, and its credentials")
+}
+
+/// The object that a local path is to the engine.
+pub(super) fn local_location(path: &FilePath) -> Result<Path, Error> {
+    Path::from_absolute_path(path).map_err(|error| {
+        let shown = path.display();
+        Error::new(
+            ErrorCode::Invalid,
+            format!("'{shown}' cannot be named: {error}"),
+        )
+        .with_hint("rename the file")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    async fn subject() -> InMemory {
+        let store = InMemory::new();
+        for (name, text) in [
+            ("trips/y=2024/a.csv", "1"),
+            ("trips/y=2024/_SUCCESS", ""),
+            ("trips/y=2025/b.csv", "1"),
+            ("trips/_temporary/c.csv", "1"),
+            ("trips/y=2025", ""),
+            ("trips", ""),
+            ("trips.csv", "1"),
+        ] {
+            store.put(&Path::from(name), text.into()).await.unwrap();
+        }
+        store
+    }
+
+    async fn names(uri: &str) -> Result<Vec<String>, Error> {
+        let place = Place::parse(uri, FilePath::new("/")).unwrap();
+        let (Listed::Named(files) | Listed::Folder(files)) = list(&place, &subject().await).await?;
+        Ok(files.iter().map(|file| file.shown.clone()).collect())
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_listed_as_a_folder_is() {
+        let both = [
+            "memory://lake/trips/y=2024/a.csv",
+            "memory://lake/trips/y=2025/b.csv",
+        ];
+        assert_eq!(names("memory://lake/trips/").await.unwrap(), both);
+        assert_eq!(names("memory://lake/trips/*/*.csv").await.unwrap(), both);
+        assert_eq!(
+            names("memory://lake/trips/**/b.csv").await.unwrap(),
+            both[1..]
+        );
+        assert_eq!(
+            names("memory://lake/trips.csv").await.unwrap(),
+            ["memory://lake/trips.csv"]
+        );
+        assert_eq!(names("memory://lake/").await.unwrap().len(), 3);
+        for (uri, want) in [
+            (
+                "memory://lake/tri",
+                "there is no file at or below 'memory://lake/tri'",
+            ),
+            (
+                "memory://lake/*.json",
+                "no file matches 'memory://lake/*.json'",
+            ),
+        ] {
+            let error = names(uri).await.unwrap_err();
+            assert_eq!((error.code(), error.message()), (ErrorCode::NotFound, want));
+        }
+    }
+}

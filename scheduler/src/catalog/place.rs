@@ -1,0 +1,185 @@
+//! Where a table's files are: from what the user wrote to a store and a path in it.
+
+use std::fmt;
+use std::path::{Component, Path as FilePath, PathBuf};
+
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use object_store::path::Path;
+use whimbrel_proto::{Error, ErrorCode};
+
+/// A file, a folder or a pattern of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An absolute path on the machine.
+    Local(String),
+    /// A path in a bucket or container.
+    Remote {
+        /// Scheme and authority, such as `s3://lake`.
+        store: String,
+        /// Without a slash at either end; empty is all of the store.
+        path: String,
+        /// It was written with a slash at its end, so it can only be a folder.
+        folder: bool,
+    },
+}
+
+impl Place {
+    /// The place that `uri` means; what is relative starts at `base`.
+    pub(super) fn parse(uri: &str, base: &FilePath) -> Result<Self, Error> {
+        match remote(uri) {
+            Some(place) => Ok(place),
+            None => absolute(uri, base).map(Self::Local),
+        }
+    }
+
+    /// The store that the engine asks for.
+    pub(super) fn store(&self) -> Result<ObjectStoreUrl, Error> {
+        let parsed = match self {
+            Self::Local(_) => Ok(ObjectStoreUrl::local_filesystem()),
+            Self::Remote { store, .. } => ObjectStoreUrl::parse(store),
+        };
+        parsed.map_err(|error| {
+            let text = format!("'{self}' names no store: {}", error.strip_backtrace());
+            Error::new(ErrorCode::Invalid, text)
+        })
+    }
+
+    /// What a person calls an object of this place's store.
+    pub(super) fn show(&self, location: &Path) -> String {
+        match self {
+            Self::Local(_) => format!("/{location}"),
+            Self::Remote { store, .. } => format!("{store}/{location}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => f.write_str(path),
+            Self::Remote {
+                store,
+                path,
+                folder,
+            } => {
+                let end = if *folder && !path.is_empty() { "/" } else { "" };
+                write!(f, "{store}/{path}{end}")
+            }
+        }
+    }
+}
+
+#[cfg(not(test))]
+fn remote(_uri: &str) -> Option<Place> {
+    None
+}
+
+#[cfg(test)]
+fn remote(uri: &str) -> Option<Place> {
+    let (bucket, path) = uri.strip_prefix("memory://")?.split_once('/')?;
+    Some(Place::Remote {
+        store: format!("memory://{bucket}"),
+        path: path.trim_matches('/').to_owned(),
+        folder: path.is_empty() || path.ends_with('/'),
+    })
+}
+
+/// The absolute path that `uri` means; what is relative starts at `base`.
+pub fn absolute(uri: &str, base: &FilePath) -> Result<String, Error> {
+    let path = match scheme(uri) {
+        Some("file") => from_file_url(uri)?,
+        Some(scheme) => {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("cannot read '{uri}': '{scheme}:' is not supported"),
+            )
+            .with_hint("give a local path, or file:///path"));
+        }
+        None if uri.is_empty() => {
+            return Err(
+                Error::new(ErrorCode::Invalid, "the location is empty").with_hint(
+                    "give the path of a file, of a folder, or with a wildcard such as 'data/*.csv'",
+                ),
+            );
+        }
+        None => base.join(uri),
+    };
+    let mut clean = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => clean.push(part),
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    match clean.into_os_string().into_string() {
+        Ok(path) if !path.contains('\0') => Ok(path),
+        Ok(_) | Err(_) => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("'{uri}' is not a path"),
+        )),
+    }
+}
+
+/// The scheme of a URL, as in `s3://lake/x` and `models:/fare/3`.
+fn scheme(uri: &str) -> Option<&str> {
+    let (scheme, _) = uri.split_once(":/")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(fits))
+        .then_some(scheme)
+}
+
+fn from_file_url(uri: &str) -> Result<PathBuf, Error> {
+    let refuse = |why: &str| {
+        Error::new(
+            ErrorCode::Invalid,
+            format!("'{uri}' is not a file URL: {why}"),
+        )
+        .with_hint("write file:///absolute/path, with %20 for a blank; or a plain path")
+    };
+    let parsed = ListingTableUrl::parse(uri).map_err(|error| refuse(&error.to_string()))?;
+    let url = parsed.get_url();
+    if !matches!(url.host_str(), None | Some("" | "localhost")) {
+        return Err(refuse("it names another host"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it has a ? or #"));
+    }
+    Ok(FilePath::new("/").join(parsed.prefix().as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_becomes_an_absolute_path_or_is_refused() {
+        let base = FilePath::new("/work/here");
+        let ok = |uri| absolute(uri, base).unwrap();
+        assert_eq!(ok("data/*.csv"), "/work/here/data/*.csv");
+        assert_eq!(ok("./a/../b"), "/work/here/b");
+        assert_eq!(ok("/../../etc"), "/etc");
+        assert_eq!(ok("file:///a%20b/c%2523.csv"), "/a b/c%23.csv");
+        assert_eq!(ok("file://localhost/x/"), "/x");
+        for bad in [
+            "",
+            "s3://lake/x",
+            "models:/fare/3",
+            "file://other/x",
+            "file:///x?y",
+            "a\0b",
+        ] {
+            assert_eq!(
+                absolute(bad, base).unwrap_err().code(),
+                ErrorCode::Invalid,
+                "{bad:?}"
+            );
+        }
+        let scheme = absolute("abfss://c@a/x", base).unwrap_err().to_string();
+        assert_eq!(
+            scheme,
+            "cannot read 'abfss://c@a/x': 'abfss:' is not supported; give a local path, or file:///path"
+        );
+    }
+}
