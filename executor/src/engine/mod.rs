@@ -36,6 +36,7 @@ use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 pub(crate) use self::client_pool::ClientPool;
 use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
+use crate::scan::pinned;
 use whimbrel_proto::units::Bytes;
 
 /// Turns task definitions into running stages. One per executor, shared by all its tasks.
@@ -138,7 +139,7 @@ impl Engine {
             functions.higher_order_functions.clone(),
             functions.aggregate_functions.clone(),
             functions.window_functions.clone(),
-            Arc::clone(&self.runtime),
+            pinned(&self.runtime, &task.plan),
         ))
     }
 }

@@ -209,6 +209,11 @@ fn engine(error: &BallistaError, files: &[String]) -> Error {
 
 fn store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
+    if let Store::Generic { source, .. } = error
+        && let Some(own) = source.downcast_ref::<Error>()
+    {
+        return own.clone();
+    }
     match error {
         Store::NotFound { path, .. } => Error::new(
             ErrorCode::InputChanged,

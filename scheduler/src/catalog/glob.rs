@@ -36,9 +36,9 @@ pub(super) fn fits(pattern: &[&str], path: &[&str]) -> bool {
 pub(super) fn may_hold(pattern: &[&str], folder: &[&str]) -> bool {
     match (pattern, folder) {
         ([DEEP, ..], _) => true,
-        ([_, _, ..], []) => true,
+        ([_, ..], []) => true,
         ([first, rest @ ..], [name, more @ ..]) => matches(first, name) && may_hold(rest, more),
-        ([] | [_], _) => false,
+        ([], _) => false,
     }
 }
 

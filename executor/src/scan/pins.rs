@@ -1,0 +1,130 @@
+//! Which files a plan reads, and what they were when it was planned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{CsvSource, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::path::Path;
+use object_store::{Error, ObjectMeta, Result};
+use url::Url;
+
+use super::borders::Quoting;
+
+/// A file as it was, and the pieces of it that the plan reads by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    pub(super) size: u64,
+    /// In seconds: stores tell the time of a listing and of an answer in different fractions.
+    modified: i64,
+    /// How its values are quoted, where line breaks in them would make a cut unsafe.
+    quoting: Option<Quoting>,
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Pin {
+    pub(super) fn of(meta: &ObjectMeta, quoting: Option<Quoting>) -> Self {
+        Self {
+            size: meta.size,
+            modified: meta.last_modified.timestamp(),
+            quoting,
+            ranges: Vec::new(),
+        }
+    }
+
+    /// Refuses another file than the one that was there.
+    pub(super) fn check(&self, meta: &ObjectMeta) -> Result<()> {
+        if meta.size == self.size && meta.last_modified.timestamp() == self.modified {
+            return Ok(());
+        }
+        Err(Error::Precondition {
+            path: meta.location.to_string(),
+            source: "its size or time is another than when the query was planned".into(),
+        })
+    }
+
+    pub(super) fn add(&mut self, start: u64, end: u64) {
+        self.ranges.push((start, end));
+    }
+
+    /// The piece whose reader asks for these bytes: it begins one byte early, to see whether a line ends there.
+    pub(super) fn piece(&self, asked: &std::ops::Range<u64>) -> Option<(Quoting, u64, u64)> {
+        let quoting = self.quoting?;
+        let mut ranges = self.ranges.iter();
+        let (start, end) = ranges.find(|(start, end)| {
+            start.saturating_sub(1) == asked.start && asked.end >= *end.min(&self.size)
+        })?;
+        Some((quoting, *start, *end))
+    }
+}
+
+/// The files of one store.
+pub(super) type StorePins = HashMap<Path, Pin>;
+
+/// The files of a plan, by store.
+#[derive(Debug, Default)]
+pub(super) struct Pins(HashMap<String, Arc<StorePins>>);
+
+impl Pins {
+    pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut stores: HashMap<String, StorePins> = HashMap::new();
+        let walked = plan.apply(|node| {
+            if let Some(scan) = node.downcast_ref::<DataSourceExec>()
+                && let Some(config) = scan.data_source().downcast_ref::<FileScanConfig>()
+            {
+                let url: &Url = config.object_store_url.as_ref();
+                let pins = stores.entry(key(url)).or_default();
+                let csv = scan.downcast_to_file_source::<CsvSource>();
+                let quoting = csv.and_then(|(_, source)| quoting(source));
+                for file in config.file_groups.iter().flat_map(|group| group.iter()) {
+                    pin(pins, file, quoting);
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        debug_assert!(walked.is_ok(), "the walk raises nothing");
+        Self(
+            stores
+                .into_iter()
+                .map(|(key, pins)| (key, Arc::new(pins)))
+                .collect(),
+        )
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn of_store(&self, url: &Url) -> Option<Arc<StorePins>> {
+        self.0.get(&key(url)).cloned()
+    }
+}
+
+fn pin(pins: &mut StorePins, file: &PartitionedFile, quoting: Option<Quoting>) {
+    let meta = &file.object_meta;
+    let pin = pins
+        .entry(meta.location.clone())
+        .or_insert_with(|| Pin::of(meta, quoting));
+    if let Some(range) = &file.range
+        && let (Ok(start), Ok(end)) = (u64::try_from(range.start), u64::try_from(range.end))
+    {
+        pin.add(start, end);
+    }
+}
+
+/// `None` where the reader takes every line break for the end of a record, or is given whole files.
+fn quoting(source: &CsvSource) -> Option<Quoting> {
+    (!source.newlines_in_values()).then(|| Quoting {
+        delimiter: source.delimiter(),
+        quote: source.quote(),
+        escape: source.escape(),
+    })
+}
+
+/// A store's name: everything before the path.
+fn key(url: &Url) -> String {
+    url[..url::Position::BeforePath].to_owned()
+}

@@ -1,0 +1,309 @@
+//! A store whose pinned files are read as they were planned, and in pieces. A piece is short enough to arrive before any
+//! timeout however slowly the model takes rows, can be asked for again by itself, and the next ones come while it is scored.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::common::runtime::SpawnedTask;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
+};
+
+use super::borders::Border;
+use super::file;
+use super::pins::{Pin, StorePins};
+use super::watch::{self, Rest};
+
+/// One request's bytes.
+const PIECE: u64 = 8 << 20;
+/// Pieces that are on their way at once.
+const AHEAD: usize = 2;
+
+/// See the module.
+pub(super) struct PinnedStore {
+    inner: Arc<dyn ObjectStore>,
+    /// Files of the machine are opened and not fetched.
+    local: bool,
+    pins: Arc<StorePins>,
+}
+
+impl PinnedStore {
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, local: bool, pins: Arc<StorePins>) -> Self {
+        Self { inner, local, pins }
+    }
+
+    async fn fetch(&self, pin: &Pin, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let range = bounds(options.range.as_ref(), pin.size);
+        let mut pieces = pieces(range.clone());
+        let first = pieces.next().unwrap_or(range.clone());
+        let head = GetOptions {
+            range: (!first.is_empty()).then_some(GetRange::Bounded(first)),
+            ..options.clone()
+        };
+        let first = self.inner.get_opts(location, head).await?;
+        pin.check(&first.meta)?;
+        let (meta, attributes) = (first.meta.clone(), first.attributes.clone());
+        // The next pieces must be of the same object, and a store that has tags holds it to that.
+        let options = GetOptions {
+            if_match: options.if_match.or_else(|| meta.e_tag.clone()),
+            ..options
+        };
+        let first = spawned(async move { first.bytes().await }).boxed();
+        let (store, location, pin) = (Arc::clone(&self.inner), location.clone(), pin.clone());
+        let rest = pieces.map(move |piece| {
+            let (store, location, pin) = (Arc::clone(&store), location.clone(), pin.clone());
+            let options = GetOptions {
+                range: Some(GetRange::Bounded(piece)),
+                ..options.clone()
+            };
+            let piece = async move {
+                let answer = store.get_opts(&location, options).await?;
+                pin.check(&answer.meta)?;
+                answer.bytes().await
+            };
+            // Begun when its turn comes, and then done even while the model is busy.
+            async move { spawned(piece).await }.boxed()
+        });
+        let body = stream::iter(std::iter::once(first).chain(rest)).buffered(AHEAD);
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(body.boxed()),
+            meta,
+            range,
+            attributes,
+        })
+    }
+
+    /// The answer with an eye on the border where the reader of this range stops.
+    fn watched(
+        &self,
+        pin: &Pin,
+        location: &Path,
+        asked: &GetOptions,
+        answer: GetResult,
+    ) -> GetResult {
+        let piece = match &asked.range {
+            Some(GetRange::Bounded(range)) => pin.piece(range),
+            Some(GetRange::Offset(_) | GetRange::Suffix(_)) | None => None,
+        };
+        let Some((quoting, start, end)) = piece else {
+            return answer;
+        };
+        let border = Border::new(quoting, start, end, pin.size);
+        let GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+        } = answer;
+        let body = match payload {
+            GetResultPayload::File(file, _) => file::read(file, range.clone()),
+            GetResultPayload::Stream(body) => body,
+        };
+        let rest = Rest {
+            store: Arc::clone(&self.inner),
+            location: location.clone(),
+            from: range.end,
+            size: pin.size,
+        };
+        GetResult {
+            payload: GetResultPayload::Stream(watch::watch(body, border, rest)),
+            meta,
+            range,
+            attributes,
+        }
+    }
+}
+
+/// Runs on while nobody waits for it, and ends with whoever would.
+async fn spawned(piece: impl Future<Output = Result<Bytes>> + Send + 'static) -> Result<Bytes> {
+    match SpawnedTask::spawn(piece).await {
+        Ok(bytes) => bytes,
+        Err(source) => Err(object_store::Error::JoinError { source }),
+    }
+}
+
+fn bounds(asked: Option<&GetRange>, size: u64) -> Range<u64> {
+    match asked {
+        None => 0..size,
+        Some(GetRange::Bounded(range)) => range.start.min(size)..range.end.min(size),
+        Some(GetRange::Offset(start)) => (*start).min(size)..size,
+        Some(GetRange::Suffix(length)) => size.saturating_sub(*length)..size,
+    }
+}
+
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        let piece = start..range.end.min(start.saturating_add(PIECE));
+        start = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+impl fmt::Debug for PinnedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for PinnedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.inner)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for PinnedStore {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        match self.pins.get(location) {
+            None => self.inner.get_opts(location, options).await,
+            Some(pin) if self.local || options.head => {
+                let result = self.inner.get_opts(location, options.clone()).await?;
+                pin.check(&result.meta)?;
+                Ok(self.watched(pin, location, &options, result))
+            }
+            Some(pin) => {
+                let result = self.fetch(pin, location, options.clone()).await?;
+                Ok(self.watched(pin, location, &options, result))
+            }
+        }
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        match self.pins.get(location) {
+            Some(pin) if self.local => {
+                pin.check(&self.inner.head(location).await?)?;
+                self.inner.get_ranges(location, ranges).await
+            }
+            None => self.inner.get_ranges(location, ranges).await,
+            Some(_) => {
+                let fetch = |range: Range<u64>| self.get_range(location, range);
+                object_store::coalesce_ranges(
+                    ranges,
+                    fetch,
+                    object_store::OBJECT_STORE_COALESCE_DEFAULT,
+                )
+                .await
+            }
+        }
+    }
+
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use object_store::Error;
+    use object_store::local::LocalFileSystem;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    async fn pinned(inner: Arc<dyn ObjectStore>, local: bool, path: &Path) -> PinnedStore {
+        let pin = Pin::of(&inner.head(path).await.unwrap(), None);
+        PinnedStore::new(inner, local, Arc::new(HashMap::from([(path.clone(), pin)])))
+    }
+
+    #[tokio::test]
+    async fn pieces_make_up_the_whole() {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = Path::from("a/big");
+        let bytes: Vec<u8> = (0..(PIECE * 2 + 1234)).map(|at| (at % 251) as u8).collect();
+        inner.put(&path, bytes.clone().into()).await.unwrap();
+        let store = pinned(Arc::clone(&inner), false, &path).await;
+        assert_eq!(
+            store.get(&path).await.unwrap().bytes().await.unwrap(),
+            bytes
+        );
+        let middle = PIECE - 5..PIECE * 2 + 5;
+        let want =
+            &bytes[usize::try_from(middle.start).unwrap()..usize::try_from(middle.end).unwrap()];
+        assert_eq!(store.get_range(&path, middle.clone()).await.unwrap(), want);
+        let ranges = store.get_ranges(&path, &[0..3, middle]).await.unwrap();
+        assert_eq!(
+            (ranges[0].as_ref(), ranges[1].as_ref()),
+            (&bytes[..3], want)
+        );
+        let suffix = GetOptions {
+            range: Some(GetRange::Suffix(10)),
+            ..GetOptions::default()
+        };
+        let tail = store
+            .get_opts(&path, suffix)
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
+        assert_eq!(tail, bytes[bytes.len() - 10..]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_replaced_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        let stores: [(Arc<dyn ObjectStore>, bool); 2] =
+            [(Arc::new(InMemory::new()), false), (Arc::new(disk), true)];
+        for (inner, local) in stores {
+            let path = Path::from("a");
+            inner.put(&path, "one".into()).await.unwrap();
+            let store = pinned(Arc::clone(&inner), local, &path).await;
+            assert_eq!(
+                store.get(&path).await.unwrap().bytes().await.unwrap(),
+                "one"
+            );
+            inner.put(&path, "other".into()).await.unwrap();
+            for error in [
+                store.get(&path).await.unwrap_err(),
+                store.head(&path).await.unwrap_err(),
+                store.get_ranges(&path, &[0..1, 1..2]).await.unwrap_err(),
+            ] {
+                assert!(matches!(error, Error::Precondition { .. }), "{error}");
+            }
+        }
+    }
+}
