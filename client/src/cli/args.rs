@@ -277,7 +277,7 @@ pub(crate) struct AddTableArgs {
     /// Where its files are: a file, a folder or a pattern, that scheduler and executors can read
     #[arg(long)]
     pub(crate) uri: String,
-    /// csv, parquet or json [default: by the files' ending]
+    /// csv, parquet, json or arrow [default: by the files' ending]
     #[arg(long)]
     pub(crate) format: Option<String>,
     /// The CSV files have no line of column names
@@ -286,6 +286,18 @@ pub(crate) struct AddTableArgs {
     /// What separates CSV fields [default: ,]
     #[arg(long, value_name = "CHAR")]
     pub(crate) delimiter: Option<String>,
+    /// What encloses CSV values that hold a delimiter [default: "]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) quote: Option<String>,
+    /// What makes the next character of an enclosed CSV value an ordinary one
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) escape: Option<String>,
+    /// CSV lines that begin with it are passed over
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) comment: Option<String>,
+    /// Enclosed CSV values hold line breaks: read each file in one piece
+    #[arg(long)]
+    pub(crate) multiline: bool,
     /// Take the place of a table of that name
     #[arg(long)]
     pub(crate) replace: bool,

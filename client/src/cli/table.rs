@@ -38,6 +38,10 @@ async fn add(console: Console, client: &Client, args: &AddTableArgs) -> Result<(
             format: args.format.clone().unwrap_or_default(),
             header: args.no_header.then_some(false),
             delimiter: args.delimiter.clone().unwrap_or_default(),
+            quote: args.quote.clone().unwrap_or_default(),
+            escape: args.escape.clone().unwrap_or_default(),
+            comment: args.comment.clone().unwrap_or_default(),
+            multiline: args.multiline.then_some(true),
             replace: args.replace,
         })
         .await?;
@@ -81,15 +85,17 @@ pub(crate) async fn show(console: Console, client: &Client, name: &str) -> Resul
     }
     console.note(&format!("{} ({}): {}", table.name, table.format, table.uri));
     let null = |column: &Column| if column.nullable { "yes" } else { "no" };
+    let origin = |column: &Column| if column.folder { "folder" } else { "file" };
     let row = |column: &Column| {
         vec![
             column.name.clone(),
             column.data_type.clone(),
             null(column).to_owned(),
+            origin(column).to_owned(),
         ]
     };
     let rows: Vec<_> = table.columns.iter().map(row).collect();
-    console.print(&aligned(&["column", "type", "nullable"], &rows))
+    console.print(&aligned(&["column", "type", "nullable", "from"], &rows))
 }
 
 fn as_json(table: &Table) -> Value {
@@ -101,7 +107,7 @@ fn as_json(table: &Table) -> Value {
         delimiter,
         columns,
     } = table;
-    let column = |column: &Column| json!({"name": column.name, "type": column.data_type, "nullable": column.nullable});
+    let column = |column: &Column| json!({"name": column.name, "type": column.data_type, "nullable": column.nullable, "folder": column.folder});
     let columns: Vec<Value> = columns.iter().map(column).collect();
     json!({"name": name, "uri": uri, "format": format, "header": header, "delimiter": delimiter, "columns": columns})
 }
