@@ -165,10 +165,26 @@ pub(super) fn settle(kind: Kind, file: &str, schema: &Schema) -> Result<SchemaRe
     Ok(Schema::new(fields.collect::<Vec<Field>>()).into())
 }
 
-/// The columns of the files, then those of the folders. A file may repeat a column that its folder names; the folder's counts.
-pub(super) fn with_folders(columns: &Schema, folders: &[FieldRef]) -> SchemaRef {
-    let repeated = |field: &&FieldRef| !folders.iter().any(|folder| folder.name() == field.name());
-    let own = columns.fields().iter().filter(repeated);
+/// The columns of the files, then those of the folders. A file may repeat a column that its folder names, and the folder's
+/// counts; but CSV's columns are known by their position, and none can be left out.
+pub(super) fn with_folders(
+    place: &str,
+    format: Format,
+    columns: &Schema,
+    folders: &[FieldRef],
+) -> Result<SchemaRef, Error> {
+    let repeated = |field: &&FieldRef| folders.iter().any(|folder| folder.name() == field.name());
+    if let Format::Csv(_) = format
+        && let Some(twice) = columns.fields().iter().find(repeated)
+    {
+        let text = format!(
+            "both the files of '{place}' and their folders have a column '{}'",
+            twice.name()
+        );
+        return Err(Error::new(ErrorCode::Invalid, text)
+            .with_hint("write the files without it, or add the folders as tables of their own"));
+    }
+    let own = columns.fields().iter().filter(|field| !repeated(field));
     let fields: Vec<FieldRef> = own.chain(folders).cloned().collect();
-    Arc::new(Schema::new(fields))
+    Ok(Arc::new(Schema::new(fields)))
 }

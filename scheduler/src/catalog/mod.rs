@@ -178,12 +178,14 @@ impl Catalog {
         };
         let folders = partitions::columns(&files)?;
         partitions::check(&place.to_string(), &folders, &request.folders)?;
+        let uri = place.to_string();
+        let schema = merge::with_folders(&uri, format, &columns, &folders)?;
         Ok(Table {
             name,
-            uri: place.to_string(),
+            uri,
             format,
             partitions: folders.len(),
-            schema: merge::with_folders(&columns, &folders),
+            schema,
         })
     }
 

@@ -496,16 +496,23 @@ async fn folders_become_columns_and_rule_files_out() {
     let subject = subject().await;
     for (year, zone) in [(2023, "a"), (2023, "b"), (2024, "a")] {
         let name = format!("trips/year={year}/zone={zone}/part.csv");
-        subject.write(&name, &format!("id,zone\n{year},x\n"));
+        subject.write(&name, &format!("id,note\n{year},x\n"));
     }
-    let columns = "id Int64, year Int64, zone Utf8";
+    let columns = "id Int64, note Utf8, year Int64, zone Utf8";
     assert_eq!(subject.add("trips", "trips").await.unwrap(), columns);
     let sum = "SELECT sum(id), min(zone) FROM pool.public.trips WHERE year = 2023 AND zone <> 'b'";
     assert!(subject.query(sum).await.unwrap().contains("| 2023 "));
     // A folder that is ruled out is not opened.
     subject.write("trips/year=2025/zone=a/part.csv", "no,such\nshape,1,2,3\n");
     assert!(subject.query(sum).await.unwrap().contains("| 2023 "));
-    subject.write("trips/year=soon/zone=a/part.csv", "id,zone\n1,x\n");
+    subject.write("same/zone=a/part.csv", "id,zone\n1,x\n");
+    let same = subject.add("same", "same").await.unwrap_err();
+    assert!(
+        same.message()
+            .ends_with("and their folders have a column 'zone'"),
+        "{same}"
+    );
+    subject.write("trips/year=soon/zone=a/part.csv", "id,note\n1,x\n");
     let late = subject.query(sum).await.unwrap_err();
     assert!(
         late.message()
