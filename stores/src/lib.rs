@@ -5,6 +5,7 @@ mod build;
 mod environment;
 mod error;
 mod location;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use whimbrel_proto::Error;
 pub use environment::Environment;
 pub use error::{entra_refusal, explain, is_missing};
 pub use location::{Bucket, Location};
+pub use registry::Registry;
 
 /// The stores that this process uses. A clone shares them.
 #[derive(Clone)]

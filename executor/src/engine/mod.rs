@@ -38,6 +38,7 @@ use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
 use crate::scan::pinned;
 use whimbrel_proto::units::Bytes;
+use whimbrel_stores::{Environment, Registry, Stores};
 
 /// Turns task definitions into running stages. One per executor, shared by all its tasks.
 pub(crate) struct Engine {
@@ -70,7 +71,9 @@ impl Engine {
             clients,
         } = parts;
         // One environment for all tasks: its object-store clients and file footers are worth sharing, and its memory is bounded.
+        let stores = Stores::new(Environment::of_process());
         let runtime = RuntimeEnvBuilder::new()
+            .with_object_store_registry(Arc::new(Registry::new(stores)))
             .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))
             .with_temp_file_path(spill)
             .build_arc()?;

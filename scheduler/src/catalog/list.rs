@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Location, explain, is_missing};
 
 use super::place::Place;
 use super::{glob, walk};
@@ -49,31 +50,27 @@ pub(super) async fn list(place: &Place, store: &dyn ObjectStore) -> Result<Liste
                 Error::new(ErrorCode::Bug, format!("listing files failed: {error}"))
             })?
         }
-        Place::Remote { path, folder, .. } => remote(place, store, path, *folder).await,
+        Place::Remote(location) => remote(place, location, store).await,
     }
 }
 
 async fn remote(
     place: &Place,
+    location: &Location,
     store: &dyn ObjectStore,
-    path: &str,
-    folder: bool,
 ) -> Result<Listed, Error> {
-    let (base, pattern) = glob::split(path);
+    let failed = |error| explain(&location.bucket, location.path.as_ref(), &error);
+    let (base, pattern) = glob::split(location.path.as_ref());
     let prefix = parse(place, base)?;
-    if pattern.is_empty() && !folder {
+    if pattern.is_empty() && !location.is_folder {
         match store.head(&prefix).await {
             Ok(meta) => return Ok(Listed::Named(vec![found(place, meta, Vec::new())])),
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failed(place, &error)),
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(failed(error)),
         }
     }
     let prefix = (!base.is_empty()).then_some(&prefix);
-    let metas: Vec<ObjectMeta> = store
-        .list(prefix)
-        .try_collect()
-        .await
-        .map_err(|error| failed(place, &error))?;
+    let metas: Vec<ObjectMeta> = store.list(prefix).try_collect().await.map_err(failed)?;
     let mut files = below(place, base, &pattern, metas);
     files.sort_by(|one, other| one.meta.location.cmp(&other.meta.location));
     match (pattern.is_empty(), files.is_empty()) {
@@ -146,14 +143,6 @@ pub(super) fn no_match(shown: &str) -> Error {
         .with_hint("check the wildcard, or whether the files were moved")
 }
 
-fn failed(place: &Place, error: &object_store::Error) -> Error {
-    Error::new(
-        ErrorCode::Unavailable,
-        format!("'{place}' cannot be listed: {error}"),
-    )
-    .with_hint("check that the store can be reached from the scheduler, and its credentials")
-}
-
 /// The object that a local path is to the engine.
 pub(super) fn local_location(path: &FilePath) -> Result<Path, Error> {
     Path::from_absolute_path(path).map_err(|error| {
@@ -169,6 +158,7 @@ pub(super) fn local_location(path: &FilePath) -> Result<Path, Error> {
 #[cfg(test)]
 mod tests {
     use object_store::memory::InMemory;
+    use whimbrel_stores::{Environment, Stores};
 
     use super::*;
 
@@ -189,7 +179,12 @@ mod tests {
     }
 
     async fn names(uri: &str) -> Result<Vec<String>, Error> {
-        let place = Place::parse(uri, FilePath::new("/")).unwrap();
+        let place = Place::parse(
+            uri,
+            FilePath::new("/"),
+            &Stores::new(Environment::default()),
+        )
+        .unwrap();
         let (Listed::Named(files) | Listed::Folder(files)) = list(&place, &subject().await).await?;
         Ok(files.iter().map(|file| file.shown.clone()).collect())
     }
@@ -197,29 +192,23 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_is_listed_as_a_folder_is() {
         let both = [
-            "memory://lake/trips/y=2024/a.csv",
-            "memory://lake/trips/y=2025/b.csv",
+            "s3://lake/trips/y=2024/a.csv",
+            "s3://lake/trips/y=2025/b.csv",
         ];
-        assert_eq!(names("memory://lake/trips/").await.unwrap(), both);
-        assert_eq!(names("memory://lake/trips/*/*.csv").await.unwrap(), both);
+        assert_eq!(names("s3://lake/trips/").await.unwrap(), both);
+        assert_eq!(names("s3://lake/trips/*/*.csv").await.unwrap(), both);
+        assert_eq!(names("s3://lake/trips/**/b.csv").await.unwrap(), both[1..]);
         assert_eq!(
-            names("memory://lake/trips/**/b.csv").await.unwrap(),
-            both[1..]
+            names("s3://lake/trips.csv").await.unwrap(),
+            ["s3://lake/trips.csv"]
         );
-        assert_eq!(
-            names("memory://lake/trips.csv").await.unwrap(),
-            ["memory://lake/trips.csv"]
-        );
-        assert_eq!(names("memory://lake/").await.unwrap().len(), 3);
+        assert_eq!(names("s3://lake/").await.unwrap().len(), 3);
         for (uri, want) in [
             (
-                "memory://lake/tri",
-                "there is no file at or below 'memory://lake/tri'",
+                "s3://lake/tri",
+                "there is no file at or below 's3://lake/tri'",
             ),
-            (
-                "memory://lake/*.json",
-                "no file matches 'memory://lake/*.json'",
-            ),
+            ("s3://lake/*.json", "no file matches 's3://lake/*.json'"),
         ] {
             let error = names(uri).await.unwrap_err();
             assert_eq!((error.code(), error.message()), (ErrorCode::NotFound, want));

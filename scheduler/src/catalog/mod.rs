@@ -26,6 +26,7 @@ use object_store::ObjectStore;
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::ids::TableName;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Stores;
 
 use self::place::Place;
 use crate::clock::Clock;
@@ -46,6 +47,7 @@ pub struct Catalog {
     store: Arc<dyn StateStore>,
     mirror: Mirror<Table>,
     session: SessionState,
+    stores: Stores,
     base: PathBuf,
 }
 
@@ -54,6 +56,7 @@ impl Catalog {
     pub async fn open(
         store: Arc<dyn StateStore>,
         runtime: Arc<RuntimeEnv>,
+        stores: Stores,
         base: PathBuf,
     ) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(Arc::clone(&store), keys::TABLES, Table::decode).await?;
@@ -62,6 +65,7 @@ impl Catalog {
             store,
             mirror,
             session,
+            stores,
             base,
         }))
     }
@@ -164,7 +168,7 @@ impl Catalog {
 
     async fn inspect(&self, name: TableName, request: &AddTable) -> Result<Table, Error> {
         let asked = request.kind()?;
-        let place = Place::parse(&request.uri, &self.base)?;
+        let place = Place::parse(&request.uri, &self.base, &self.stores)?;
         let store = store_of(&place, self.session.runtime_env())?;
         let listed = list::list(&place, store.as_ref()).await?;
         let (kind, files) = kinds::choose(&place.to_string(), listed, asked)?;
@@ -211,6 +215,9 @@ impl Catalog {
 /// The client of the place's store.
 fn store_of(place: &Place, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>, Error> {
     runtime.object_store(place.store()?).map_err(|error| {
+        if let Some(own) = whimbrel_predict::error::find(&error) {
+            return own.clone();
+        }
         let text = format!("'{place}' cannot be reached: {}", error.strip_backtrace());
         Error::new(ErrorCode::Invalid, text)
     })

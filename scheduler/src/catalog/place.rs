@@ -7,6 +7,7 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::path::Path;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Location, Stores};
 
 /// A file, a folder or a pattern of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,21 +15,14 @@ pub(super) enum Place {
     /// An absolute path on the machine.
     Local(String),
     /// A path in a bucket or container.
-    Remote {
-        /// Scheme and authority, such as `s3://lake`.
-        store: String,
-        /// Without a slash at either end; empty is all of the store.
-        path: String,
-        /// It was written with a slash at its end, so it can only be a folder.
-        folder: bool,
-    },
+    Remote(Location),
 }
 
 impl Place {
     /// The place that `uri` means; what is relative starts at `base`.
-    pub(super) fn parse(uri: &str, base: &FilePath) -> Result<Self, Error> {
-        match remote(uri) {
-            Some(place) => Ok(place),
+    pub(super) fn parse(uri: &str, base: &FilePath, stores: &Stores) -> Result<Self, Error> {
+        match stores.locate(uri)? {
+            Some(location) => Ok(Self::Remote(location)),
             None => absolute(uri, base).map(Self::Local),
         }
     }
@@ -37,7 +31,7 @@ impl Place {
     pub(super) fn store(&self) -> Result<ObjectStoreUrl, Error> {
         let parsed = match self {
             Self::Local(_) => Ok(ObjectStoreUrl::local_filesystem()),
-            Self::Remote { store, .. } => ObjectStoreUrl::parse(store),
+            Self::Remote(location) => ObjectStoreUrl::parse(location.bucket.uri("")),
         };
         parsed.map_err(|error| {
             let text = format!("'{self}' names no store: {}", error.strip_backtrace());
@@ -46,10 +40,10 @@ impl Place {
     }
 
     /// What a person calls an object of this place's store.
-    pub(super) fn show(&self, location: &Path) -> String {
+    pub(super) fn show(&self, path: &Path) -> String {
         match self {
-            Self::Local(_) => format!("/{location}"),
-            Self::Remote { store, .. } => format!("{store}/{location}"),
+            Self::Local(_) => format!("/{path}"),
+            Self::Remote(location) => location.bucket.uri(path.as_ref()),
         }
     }
 }
@@ -58,31 +52,12 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => f.write_str(path),
-            Self::Remote {
-                store,
-                path,
-                folder,
-            } => {
-                let end = if *folder && !path.is_empty() { "/" } else { "" };
-                write!(f, "{store}/{path}{end}")
+            Self::Remote(location) => {
+                let folder = location.is_folder && !location.path.as_ref().is_empty();
+                write!(f, "{location}{}", if folder { "/" } else { "" })
             }
         }
     }
-}
-
-#[cfg(not(test))]
-fn remote(_uri: &str) -> Option<Place> {
-    None
-}
-
-#[cfg(test)]
-fn remote(uri: &str) -> Option<Place> {
-    let (bucket, path) = uri.strip_prefix("memory://")?.split_once('/')?;
-    Some(Place::Remote {
-        store: format!("memory://{bucket}"),
-        path: path.trim_matches('/').to_owned(),
-        folder: path.is_empty() || path.ends_with('/'),
-    })
 }
 
 /// The absolute path that `uri` means; what is relative starts at `base`.

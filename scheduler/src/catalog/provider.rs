@@ -22,6 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Stores;
 
 use super::Catalog;
 use super::kinds::{self, Kind};
@@ -57,7 +58,8 @@ impl SchemaProvider for PoolSchema {
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
         let table = self.catalog.get(name).map_err(engine_error)?;
-        Ok(Some(Arc::new(Dataset { table })))
+        let stores = self.catalog.stores.clone();
+        Ok(Some(Arc::new(Dataset { table, stores })))
     }
 
     async fn table_type(&self, name: &str) -> EngineResult<Option<TableType>> {
@@ -79,6 +81,7 @@ struct Files {
 /// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan.
 pub struct Dataset {
     table: Arc<Table>,
+    stores: Stores,
 }
 
 impl fmt::Debug for Dataset {
@@ -99,7 +102,7 @@ impl Dataset {
     /// The store and the files of this moment.
     async fn files(&self, state: &dyn Session) -> Result<Files, Error> {
         let found = async {
-            let place = Place::parse(&self.table.uri, Path::new("/"))?;
+            let place = Place::parse(&self.table.uri, Path::new("/"), &self.stores)?;
             let store = super::store_of(&place, state.runtime_env())?;
             let listed = list::list(&place, store.as_ref()).await?;
             let kind = Kind::of(self.table.format);

@@ -12,6 +12,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Environment, Stores};
 
 use super::{AddTable, Catalog, Csv, Format, PoolSchema};
 use crate::clock::SystemClock;
@@ -24,9 +25,15 @@ struct Subject {
 }
 
 async fn open(store: Arc<dyn StateStore>, base: &Path) -> Arc<Catalog> {
-    Catalog::open(store, Arc::new(RuntimeEnv::default()), base.to_owned())
-        .await
-        .unwrap()
+    let stores = Stores::new(Environment::default());
+    Catalog::open(
+        store,
+        Arc::new(RuntimeEnv::default()),
+        stores,
+        base.to_owned(),
+    )
+    .await
+    .unwrap()
 }
 
 async fn subject() -> Subject {
@@ -392,8 +399,8 @@ async fn what_cannot_be_a_table_is_refused_in_one_line() {
             ),
         ),
         (
-            "s3://lake/x.csv",
-            "cannot read 's3://lake/x.csv': 's3:' is not supported".to_owned(),
+            "ftp://lake/x.csv",
+            "cannot read 'ftp://lake/x.csv': 'ftp:' is not supported".to_owned(),
         ),
     ];
     for (uri, want) in cases {

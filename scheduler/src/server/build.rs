@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::{Environment, Stores};
+use whimbrel_stores::{Environment, Registry as StoreRegistry, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
@@ -76,7 +76,9 @@ impl Facts {
     async fn open(config: &Config) -> Result<Self, Error> {
         let clock = SystemClock::shared();
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
-        let runtime = runtime()?;
+        let environment = Environment::of_process();
+        let stores = Stores::new(environment.clone());
+        let runtime = runtime(stores.clone())?;
         let base = std::env::current_dir().map_err(|error| {
             Error::new(
                 ErrorCode::Unavailable,
@@ -97,9 +99,19 @@ impl Facts {
                 Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?)
             }
         };
-        let catalog = Catalog::open(Arc::clone(&store), Arc::clone(&runtime), base.clone());
+        let catalog = Catalog::open(
+            Arc::clone(&store),
+            Arc::clone(&runtime),
+            stores.clone(),
+            base.clone(),
+        );
         let content = ContentStore::new(folder, Arc::clone(&ids));
-        let models = models(&store, content, &clock, &ids, base);
+        let places = Places {
+            environment,
+            stores,
+            base,
+        };
+        let models = models(&store, content, &clock, &ids, places);
         match futures::future::try_join(catalog, models).await {
             Ok((catalog, models)) => Ok(Self {
                 clock,
@@ -118,31 +130,37 @@ impl Facts {
     }
 }
 
+/// Where models and data come from.
+struct Places {
+    environment: Environment,
+    stores: Stores,
+    base: PathBuf,
+}
+
 /// The bindings, with the places that models come from.
 async fn models(
     store: &Arc<dyn StateStore>,
     content: ContentStore,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn Ids>,
-    base: PathBuf,
+    places: Places,
 ) -> Result<Arc<Registry>, Error> {
-    let environment = Environment::of_process();
+    let Places {
+        environment,
+        stores,
+        base,
+    } = places;
     let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
-    let links = Links::open(
-        Arc::clone(store),
-        Arc::clone(clock),
-        http,
-        environment.clone(),
-    )
-    .await?;
-    let sources = Arc::new(Sources::new(Stores::new(environment), links, base));
+    let links = Links::open(Arc::clone(store), Arc::clone(clock), http, environment).await?;
+    let sources = Arc::new(Sources::new(stores, links, base));
     Registry::open(Arc::clone(store), content, Arc::clone(clock), sources).await
 }
 
 /// Object stores and caches that all statements share. Listings are not kept: a file that is new, or gone, is seen by the
 /// next statement.
-fn runtime() -> Result<Arc<RuntimeEnv>, Error> {
+fn runtime(stores: Stores) -> Result<Arc<RuntimeEnv>, Error> {
     RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::new(StoreRegistry::new(stores)))
         .with_object_list_cache_limit(0)
         .build_arc()
         .map_err(|error| {
