@@ -43,7 +43,7 @@ impl PinnedStore {
     async fn fetch(&self, pin: &Pin, location: &Path, options: GetOptions) -> Result<GetResult> {
         let range = bounds(options.range.as_ref(), pin.size);
         let mut pieces = pieces(range.clone());
-        let first = pieces.next().unwrap_or(range.clone());
+        let first = pieces.next().unwrap_or_else(|| range.clone());
         let head = GetOptions {
             range: (!first.is_empty()).then_some(GetRange::Bounded(first)),
             ..options.clone()
