@@ -23,10 +23,15 @@ impl Asker {
     }
 
     pub async fn add_table(&self, name: &str, path: &Path) -> Result<()> {
-        let uri = path.to_string_lossy().into_owned();
+        self.add_table_at(name, &path.to_string_lossy()).await
+    }
+
+    /// Names the files of a URI; a table of that name makes room.
+    pub async fn add_table_at(&self, name: &str, uri: &str) -> Result<()> {
         let request = AddTableRequest {
             name: name.to_owned(),
-            uri,
+            uri: uri.to_owned(),
+            replace: true,
             ..Default::default()
         };
         self.0

@@ -1,9 +1,10 @@
 //! The golden queries: the same rows from real processes, from the embedded pool, and from plain DataFusion.
 
 use anyhow::{Context, Result, bail};
-use whimbrel_tests::cluster::Cluster;
+use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::data::{self, Datasets};
 use whimbrel_tests::golden;
+use whimbrel_tests::objects::{Azure, LAKE, Object, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::reference::Reference;
 use whimbrel_tests::rows::Rows;
@@ -52,11 +53,15 @@ async fn furnish(client: &Asker, datasets: &Datasets) -> Result<()> {
     for (table, path) in datasets.tables() {
         client.add_table(table, path).await?;
     }
+    furnish_models(client).await
+}
+
+async fn furnish_models(client: &Asker) -> Result<()> {
     for (alias, model) in Reference::MODELS {
         client.bind_model(alias, model).await?;
     }
     client
-        .collect("CREATE VIEW scored_view AS SELECT trip_id, PREDICT('fare', *) AS p FROM trips")
+        .collect("CREATE OR REPLACE VIEW scored_view AS SELECT trip_id, PREDICT('fare', *) AS p FROM trips")
         .await?;
     Ok(())
 }
@@ -114,6 +119,50 @@ async fn the_embedded_pool_answers_like_plain_datafusion() -> Result<()> {
     let outcome = compare(&client, &reference, "embedded pool").await;
     pool.stop().await?;
     outcome
+}
+
+/// The same files on S3 and in Azure storage, read by executors with credentials of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn object_stores_answer_as_local_files_do() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let datasets = Datasets::write(folder.path())?;
+    let reference = Reference::new().await?;
+    let names = ["trips", "trips.csv", "zones.parquet", "empty.csv"];
+    let objects: Vec<Object<'_>> = names
+        .into_iter()
+        .zip(datasets.tables().map(|(_, path)| path))
+        .collect();
+    let s3 = S3::start(&objects)?;
+    let azure = Azure::start(&objects).await?;
+    let mut variables = s3.environment("reader")?;
+    variables.extend(azure.environment(None)?);
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let cluster = Cluster::with(Options {
+        executors: 2,
+        slots: 2,
+        scheduler: &variables,
+        executor: &variables,
+        ..Options::default()
+    })
+    .await?;
+    let client = cluster.client().await?;
+    furnish_models(&client).await?;
+    let account = azure.account()?;
+    for store in [
+        format!("s3://{LAKE}"),
+        format!("abfss://{LAKE}@{account}.dfs.core.windows.net"),
+    ] {
+        for ((table, _), name) in datasets.tables().into_iter().zip(names) {
+            client
+                .add_table_at(table, &format!("{store}/{name}"))
+                .await?;
+        }
+        compare(&client, &reference, &store).await?;
+    }
+    Ok(())
 }
 
 /// Eight files are read by both executors, and each loads the model once however many tasks ask for it.
