@@ -46,7 +46,8 @@ pub struct Config {
     /// How many partitions a query is cut into per slot of the pool. More balances better and gives first rows earlier; fewer
     /// has less overhead per partition.
     pub partitions_per_slot: usize,
-    /// The most partitions a query is cut into, however large the pool is.
+    /// The most partitions a query is cut into so that every slot of a large pool has work. Data of more than 64 MiB for each is cut
+    /// into more, up to 5,000.
     pub max_partitions: usize,
     /// The largest gRPC message ("64MiB" or bytes), to and from clients and executors. A plan with very many files needs more.
     pub max_message_bytes: Bytes,

@@ -69,7 +69,7 @@ pub fn absolute(uri: &str, base: &FilePath) -> Result<String, Error> {
                 ErrorCode::Invalid,
                 format!("cannot read '{uri}': '{scheme}:' is not supported"),
             )
-            .with_hint("give a local path, or file:///path"));
+            .with_hint("give a local path, file:///path, s3://BUCKET/PATH or abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"));
         }
         None if uri.is_empty() => {
             return Err(
@@ -151,10 +151,10 @@ mod tests {
                 "{bad:?}"
             );
         }
-        let scheme = absolute("abfss://c@a/x", base).unwrap_err().to_string();
+        let scheme = absolute("gs://c/x", base).unwrap_err().to_string();
         assert_eq!(
             scheme,
-            "cannot read 'abfss://c@a/x': 'abfss:' is not supported; give a local path, or file:///path"
+            "cannot read 'gs://c/x': 'gs:' is not supported; give a local path, file:///path, s3://BUCKET/PATH or abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"
         );
     }
 }
