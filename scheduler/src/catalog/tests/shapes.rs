@@ -72,7 +72,7 @@ async fn files_of_several_shapes_are_one_table_where_nothing_is_lost() {
     );
     assert_eq!(
         subject.add("drift", "drift").await.unwrap(),
-        "n Int64, t Utf8"
+        "n Int64, t Utf8View"
     );
     let rows = subject
         .query("SELECT n, t FROM pool.public.drift ORDER BY n")
