@@ -149,7 +149,6 @@ async fn object_stores_answer_as_local_files_do() -> Result<()> {
     })
     .await?;
     let client = cluster.client().await?;
-    furnish_models(&client).await?;
     let account = azure.account()?;
     for store in [
         format!("s3://{LAKE}"),
@@ -160,6 +159,7 @@ async fn object_stores_answer_as_local_files_do() -> Result<()> {
                 .add_table_at(table, &format!("{store}/{name}"))
                 .await?;
         }
+        furnish_models(&client).await?;
         compare(&client, &reference, &store).await?;
     }
     Ok(())

@@ -94,7 +94,7 @@ async fn files_of_several_shapes_are_one_table_where_nothing_is_lost() {
     assert!(
         clash
             .message()
-            .ends_with("its column 'n' is Utf8, not Int32"),
+            .ends_with("its column 'n' is Utf8View, not Int32"),
         "{clash}"
     );
 }
