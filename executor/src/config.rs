@@ -50,6 +50,9 @@ pub struct Config {
     pub memory_limit: Bytes,
     /// The share of memory for queries where `memory_limit` is 0. The rest is for models and buffers.
     pub memory_fraction: f64,
+    /// How long an object store may fail ("10m", or seconds) while tasks wait and ask again, before their query fails. Every good
+    /// answer of the store begins it anew.
+    pub store_budget: Span,
     /// How long results that nobody removed are kept ("6h", or seconds).
     pub result_ttl: Span,
 }
@@ -73,6 +76,7 @@ impl Default for Config {
             max_message_bytes: Bytes::mib(64),
             memory_limit: Bytes::default(),
             memory_fraction: 0.3,
+            store_budget: Span::secs(600),
             result_ttl: Span::secs(6 * 3600),
         }
     }

@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Patience;
 
 use crate::clock::new_executor_id;
 use crate::config::Config;
@@ -200,6 +201,7 @@ fn prepare(
         spill: &work.spill(),
         memory: query_memory(config),
         max_message: config.max_message_bytes,
+        patience: Patience::new(config.store_budget.get()),
         host: parts.host,
         clients: clients.clone(),
     })

@@ -37,6 +37,9 @@ pub struct Config {
     pub report_timeout: Span,
     /// How long a query waits for an executor when the pool has none, before it fails and says so.
     pub executor_wait: Span,
+    /// How long an object store may fail ("10m", or seconds) while its files are listed, before the statement fails. Every good
+    /// answer of the store begins it anew; a store that has never answered is given up after 20s.
+    pub store_budget: Span,
     /// How long the rows of a finished query can be fetched. They lie on the executors' disks for that time.
     pub result_ttl: Span,
     /// A session that no call has used for this long is forgotten, with its settings and temporary views.
@@ -69,6 +72,7 @@ impl Default for Config {
             heartbeat_timeout: Span::secs(60),
             report_timeout: Span::secs(5),
             executor_wait: Span::secs(30),
+            store_budget: Span::secs(600),
             result_ttl: Span::secs(15 * 60),
             session_ttl: Span::secs(30 * 60),
             drain_grace: Span::secs(60),

@@ -40,16 +40,16 @@ pub(crate) fn store(
     })
 }
 
-/// A store that does not answer is given up before a person does.
+/// A request is made again a few times at once; outages are for `patience`, which knows the store's other requests too.
 fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(200),
-            max_backoff: Duration::from_secs(5),
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(1),
             base: 2.0,
         },
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(60),
+        max_retries: 3,
+        retry_timeout: Duration::from_secs(10),
     }
 }
 

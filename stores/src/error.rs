@@ -4,9 +4,13 @@
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::location::Bucket;
+use crate::patience::spent;
 
 /// The error of reading or writing `path` in `bucket`.
 pub fn explain(bucket: &Bucket, path: &str, error: &object_store::Error) -> Error {
+    if let Some(error) = spent(error) {
+        return error.clone();
+    }
     let uri = bucket.uri(path);
     let text = chain(error);
     if let Some(missing) = missing_bucket(bucket, &text) {
@@ -156,7 +160,7 @@ fn refused(bucket: &Bucket, uri: &str, error: &object_store::Error, text: &str) 
 }
 
 /// Instance metadata is asked where no variable gives credentials, and only answers on a machine of the cloud.
-fn is_metadata(text: &str) -> bool {
+pub(crate) fn is_metadata(text: &str) -> bool {
     [
         "169.254.169.254",
         "169.254.170.2",

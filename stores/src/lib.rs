@@ -2,9 +2,11 @@
 //! scheduler and the executors read and write the same places, so both take their stores from here.
 
 mod build;
+mod clock;
 mod environment;
 mod error;
 mod location;
+mod patience;
 mod registry;
 #[cfg(test)]
 mod tests;
@@ -19,12 +21,16 @@ use whimbrel_proto::Error;
 pub use environment::Environment;
 pub use error::{entra_refusal, explain, is_missing};
 pub use location::{Bucket, Location};
+pub use patience::{Patience, spent};
 pub use registry::Registry;
+
+use patience::PatientStore;
 
 /// The stores that this process uses. A clone shares them.
 #[derive(Clone)]
 pub struct Stores {
     environment: Environment,
+    patience: Patience,
     open: Arc<Mutex<HashMap<Bucket, Arc<dyn ObjectStore>>>>,
 }
 
@@ -39,8 +45,15 @@ impl Stores {
     pub fn new(environment: Environment) -> Self {
         Self {
             environment,
+            patience: Patience::default(),
             open: Arc::default(),
         }
+    }
+
+    /// How long the stores that are opened from now on may fail.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// The place that `uri` names; `None` where it is no object store's.
@@ -55,6 +68,8 @@ impl Stores {
             return Ok(Arc::clone(store));
         }
         let store = build::store(bucket, &self.environment)?;
+        let store: Arc<dyn ObjectStore> =
+            Arc::new(PatientStore::new(store, bucket.clone(), self.patience));
         open.insert(bucket.clone(), Arc::clone(&store));
         Ok(store)
     }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod objects;
 pub mod pool;
 pub mod process;
+pub mod proxy;
 pub mod reference;
 pub mod registry;
 pub mod rows;

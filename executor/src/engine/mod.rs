@@ -38,7 +38,7 @@ use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
 use crate::scan::pinned;
 use whimbrel_proto::units::Bytes;
-use whimbrel_stores::{Environment, Registry, Stores};
+use whimbrel_stores::{Environment, Patience, Registry, Stores};
 
 /// Turns task definitions into running stages. One per executor, shared by all its tasks.
 pub(crate) struct Engine {
@@ -56,6 +56,7 @@ pub(crate) struct EngineParts<'a> {
     pub(crate) spill: &'a Path,
     pub(crate) memory: Bytes,
     pub(crate) max_message: Bytes,
+    pub(crate) patience: Patience,
     pub(crate) host: Arc<dyn ModelHost>,
     pub(crate) clients: ClientPool,
 }
@@ -67,11 +68,12 @@ impl Engine {
             spill,
             memory,
             max_message,
+            patience,
             host,
             clients,
         } = parts;
         // One environment for all tasks: its object-store clients and file footers are worth sharing, and its memory is bounded.
-        let stores = Stores::new(Environment::of_process());
+        let stores = Stores::new(Environment::of_process()).with_patience(patience);
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(Arc::new(Registry::new(stores)))
             .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))

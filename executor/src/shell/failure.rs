@@ -10,6 +10,7 @@ use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{ExecutionError, FailedTask, IoError, TaskKilled};
 use datafusion::error::DataFusionError;
 use whimbrel_proto::{Error, ErrorCode, Retry};
+use whimbrel_stores::spent;
 
 /// The end of a failed task.
 #[derive(Debug)]
@@ -19,9 +20,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// `files` are the input files of the task: readers rarely say which one they were in. `later_counts` is true once the
-    /// task has been put off often enough.
-    pub(crate) fn of(source: DataFusionError, files: &[String], later_counts: bool) -> Self {
+    /// `files` are the input files of the task: readers rarely say which one they were in.
+    pub(crate) fn of(source: DataFusionError, files: &[String], again: Again) -> Self {
+        if let Some(error) = spent(unwrapped(&source)) {
+            return Self::from_error(
+                error.clone(),
+                Again {
+                    later: Later::Never,
+                    ..again
+                },
+            );
+        }
         let error = classify(&source, files);
         let stock = FailedTask::from(BallistaError::from(source));
         match stock.failed_reason {
@@ -33,36 +42,62 @@ impl Failure {
                 };
                 Self { error, status }
             }
-            _ => Self::from_error(error, later_counts),
+            _ => Self::from_error(error, again),
         }
     }
 
-    pub(crate) fn from_error(error: Error, later_counts: bool) -> Self {
-        let status = failed_task(&error, later_counts);
+    pub(crate) fn from_error(error: Error, again: Again) -> Self {
+        let status = failed_task(&error, again);
         Self { error, status }
     }
 
     pub(crate) fn cancelled() -> Self {
         Self::from_error(
             Error::new(ErrorCode::Cancelled, "the task was cancelled"),
-            false,
+            Again::default(),
         )
     }
 }
 
+/// What becomes of a failure that may pass by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Later {
+    #[default]
+    Uncounted,
+    /// The task has been put off often enough.
+    Counted,
+    /// It has been waited for already, for as long as it may last.
+    Never,
+}
+
+/// What is known of a task's other runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    pub(crate) later: Later,
+    /// It has failed before, and this was its run elsewhere.
+    pub(crate) was_elsewhere: bool,
+}
+
 /// What Ballista does about it: nothing again, again and counted, or again and not counted.
-fn failed_task(error: &Error, later_counts: bool) -> FailedTask {
+fn failed_task(error: &Error, again: Again) -> FailedTask {
+    let final_word = (
+        false,
+        false,
+        FailedReason::ExecutionError(ExecutionError {}),
+    );
     let (retryable, count_to_failures, reason) = match (error.code(), error.retry()) {
         (ErrorCode::Cancelled, _) => (true, false, FailedReason::TaskKilled(TaskKilled {})),
-        (_, Retry::Never) => (
-            false,
-            false,
-            FailedReason::ExecutionError(ExecutionError {}),
-        ),
-        (_, Retry::Later) if !later_counts => {
-            (true, false, FailedReason::TaskKilled(TaskKilled {}))
+        (_, Retry::Never) => final_word,
+        // Memory may be there at another time; bytes and models do not mend.
+        (code, Retry::Elsewhere) if again.was_elsewhere && code != ErrorCode::Exhausted => {
+            final_word
         }
-        (_, Retry::Elsewhere | Retry::Later) => (true, true, FailedReason::IoError(IoError {})),
+        (_, Retry::Elsewhere) => (true, true, FailedReason::IoError(IoError {})),
+        (_, Retry::Later) => match again.later {
+            Later::Uncounted => (true, false, FailedReason::TaskKilled(TaskKilled {})),
+            Later::Counted => (true, true, FailedReason::IoError(IoError {})),
+            Later::Never => final_word,
+        },
     };
     FailedTask {
         error: error.to_string(),
@@ -209,6 +244,9 @@ fn engine(error: &BallistaError, files: &[String]) -> Error {
 
 fn store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
+    if let Some(error) = spent(error) {
+        return error.clone();
+    }
     if let Store::Generic { source, .. } = error
         && let Some(own) = source.downcast_ref::<Error>()
     {
@@ -305,11 +343,11 @@ mod tests {
     use super::*;
 
     fn failure(error: E) -> Failure {
-        Failure::of(error, &["trips/a.csv".to_owned()], false)
+        Failure::of(error, &["trips/a.csv".to_owned()], Again::default())
     }
 
     #[test]
-    fn a_broken_row_names_its_file_and_runs_elsewhere_counted() {
+    fn a_broken_row_names_its_file_and_runs_elsewhere_once() {
         let csv = E::ArrowError(
             Box::new(ArrowError::CsvError("line 7: 3 columns, not 4".to_owned())),
             None,
@@ -321,6 +359,12 @@ mod tests {
                 && failure.error.message().contains("trips/a.csv")
         );
         assert!(failure.status.retryable && failure.status.count_to_failures);
+        let again = Again {
+            was_elsewhere: true,
+            ..Again::default()
+        };
+        let second = Failure::from_error(failure.error, again);
+        assert!(!second.status.retryable);
     }
 
     #[test]
@@ -337,10 +381,18 @@ mod tests {
     #[test]
     fn what_is_unavailable_is_tried_again_uncounted_until_that_has_gone_on_too_long() {
         let reset = || E::IoError(io::Error::from(io::ErrorKind::ConnectionReset));
-        let first = Failure::of(reset(), &[], false).status;
+        let after = |later| {
+            let again = Again {
+                later,
+                was_elsewhere: true,
+            };
+            Failure::of(reset(), &[], again).status
+        };
+        let first = after(Later::Uncounted);
         assert!(first.retryable && !first.count_to_failures);
-        let late = Failure::of(reset(), &[], true).status;
+        let late = after(Later::Counted);
         assert!(late.retryable && late.count_to_failures);
+        assert!(!after(Later::Never).retryable);
     }
 
     #[test]

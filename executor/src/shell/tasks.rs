@@ -24,7 +24,7 @@ use whimbrel_predict::locate::broken_row;
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
 
 use super::Shared;
-use super::failure::{Failure, classify, unwrapped};
+use super::failure::{Again, Failure, Later, classify, unwrapped};
 use super::outbox::Outcome;
 use super::table::Accepted;
 use crate::clock::{now_ms, pause};
@@ -33,8 +33,8 @@ use crate::engine::panicked;
 /// How long a cancelled stage may take to close its files before it is let go.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// How often one executor puts a partition off, uncounted, before putting it off counts: an input that stays unreachable
-/// must end the query some day.
+/// How often one executor puts a partition off, uncounted, before putting it off counts: whatever stays unreachable must end
+/// the query some day. Object stores have been waited for before an error of theirs comes here.
 const PUT_OFF: u32 = 3;
 
 /// A pause before a failure is reported that may pass by itself.
@@ -214,13 +214,22 @@ async fn execute(
     accepted: &Accepted,
 ) -> Result<Finished, Failure> {
     let token = accepted.token();
+    // Only failures that count get a number: this run is the one elsewhere.
+    let once = Again {
+        was_elsewhere: task.task_attempt_num > 0,
+        ..Again::default()
+    };
     let failed = |error: DataFusionError| {
         if token.is_cancelled() {
             return Failure::cancelled();
         }
         let files = input_files(&task.plan);
         let later = classify(&error, &files).retry() == Retry::Later;
-        Failure::of(error, &files, later && shared.put_off.count(task) > PUT_OFF)
+        let later = match later && shared.put_off.count(task) > PUT_OFF {
+            true => Later::Counted,
+            false => Later::Uncounted,
+        };
+        Failure::of(error, &files, Again { later, ..once })
     };
     let stage = shared.engine.stage(task, token).map_err(failed)?;
     let context = shared.engine.context(task, name(task));
@@ -237,10 +246,10 @@ async fn execute(
     let partitions = match ended {
         Ok(Ok(partitions)) => partitions,
         Ok(Err(error)) => match located(task, &context, &error, token).await {
-            Some(row) => return Err(Failure::from_error(row, true)),
+            Some(row) => return Err(Failure::from_error(row, once)),
             None => return Err(failed(error)),
         },
-        Err(panic) => return Err(Failure::from_error(panicked(panic.as_ref()), true)),
+        Err(panic) => return Err(Failure::from_error(panicked(panic.as_ref()), once)),
     };
     if token.is_cancelled() {
         return Err(Failure::cancelled());

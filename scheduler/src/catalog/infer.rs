@@ -127,6 +127,9 @@ async fn infer(
         }
     };
     inferred.map_err(|error| {
+        if let Some(error) = whimbrel_stores::spent(&error) {
+            return error.clone();
+        }
         let cause = error.find_root().strip_backtrace();
         let text = format!(
             "'{}' cannot be read as {}: {cause}",

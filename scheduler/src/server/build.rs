@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::{Environment, Registry as StoreRegistry, Stores};
+use whimbrel_stores::{Environment, Patience, Registry as StoreRegistry, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
@@ -61,6 +62,9 @@ pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Schedu
     })
 }
 
+/// How long a store that has never answered is asked: an address may be wrong, and a person waits to be told.
+const STRANGERS: Duration = Duration::from_secs(20);
+
 /// The pool's durable facts and what they are made with.
 struct Facts {
     clock: Arc<dyn Clock>,
@@ -77,7 +81,8 @@ impl Facts {
         let clock = SystemClock::shared();
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let environment = Environment::of_process();
-        let stores = Stores::new(environment.clone());
+        let patience = Patience::new(config.store_budget.get()).with_strangers(STRANGERS);
+        let stores = Stores::new(environment.clone()).with_patience(patience);
         let runtime = runtime(stores.clone())?;
         let base = std::env::current_dir().map_err(|error| {
             Error::new(
