@@ -12,13 +12,14 @@ WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
 BENCH_ROWS ?= 1000000,10000000
 TESTS ?=
 
-.PHONY: help demo test lint bench golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test chaos lint bench golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    score a million taxi trips on a pool inside one process'
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
+	@echo 'make chaos   object stores that are away for half a minute: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make golden  write the golden files anew; review the diff'
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
@@ -30,6 +31,9 @@ demo: setup $(DEV)/data/trips-1m/done.json
 test: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL) --check
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
+
+chaos: setup fixtures
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)

@@ -10,6 +10,7 @@ mod patience;
 mod registry;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +22,9 @@ use whimbrel_proto::Error;
 pub use environment::Environment;
 pub use error::{entra_refusal, explain, is_missing};
 pub use location::{Bucket, Location};
-pub use patience::{Patience, spent};
+pub use patience::{Patience, Spent, spent};
 pub use registry::Registry;
+pub use version::{is_version, stamped};
 
 use patience::PatientStore;
 

@@ -36,7 +36,7 @@ use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 pub(crate) use self::client_pool::ClientPool;
 use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
-use crate::scan::pinned;
+use crate::scan::{guard_scans, pinned};
 use whimbrel_proto::units::Bytes;
 use whimbrel_stores::{Environment, Patience, Registry, Stores};
 
@@ -127,7 +127,7 @@ impl Engine {
             task.stage_id,
             file_id(task),
             task.global_output_partition_ids.clone(),
-            guarded(&task.plan, token)?,
+            guarded(&task.plan, token, &self.runtime)?,
             &self.jobs,
             &task.session_config,
         )
@@ -156,14 +156,16 @@ fn file_id(task: &TaskDefinition) -> usize {
     (task.stage_attempt_num << 32) | task.task_id
 }
 
-/// The plan with the guard under its shuffle writer.
+/// The plan with a guard under its shuffle writer, and one above each scan.
 fn guarded(
     plan: &Arc<dyn ExecutionPlan>,
     token: &CancellationToken,
+    runtime: &Arc<RuntimeEnv>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     match plan.children().as_slice() {
         [input] => {
-            let guard = CancelGuardExec::new(Arc::clone(input), token.clone());
+            let input = guard_scans(Arc::clone(input), runtime)?;
+            let guard = CancelGuardExec::new(input, token.clone());
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             Arc::clone(plan).replace_children(vec![Arc::new(guard)], options)
         }

@@ -11,13 +11,15 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::{Error, Result};
 
+use super::pins::Pin;
+
 /// Bytes read at once.
 const PIECE: u64 = 1 << 20;
 /// Pieces that are read ahead of whoever takes them.
 const AHEAD: usize = 2;
 
-pub(super) fn read(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-    let file = Arc::new(file);
+pub(super) fn read(file: File, range: Range<u64>, pin: &Pin) -> BoxStream<'static, Result<Bytes>> {
+    let (file, pin) = (Arc::new(file), Arc::new(pin.clone()));
     let mut start = range.start;
     let pieces = std::iter::from_fn(move || {
         let piece = start..range.end.min(start + PIECE);
@@ -25,9 +27,9 @@ pub(super) fn read(file: File, range: Range<u64>) -> BoxStream<'static, Result<B
         (!piece.is_empty()).then_some(piece)
     });
     let read = move |piece: Range<u64>| {
-        let file = Arc::clone(&file);
+        let (file, pin) = (Arc::clone(&file), Arc::clone(&pin));
         async move {
-            match SpawnedTask::spawn_blocking(move || piece_of(&file, piece)).await {
+            match SpawnedTask::spawn_blocking(move || piece_of(&file, piece, &pin)).await {
                 Ok(read) => read,
                 Err(source) => Err(Error::JoinError { source }),
             }
@@ -36,7 +38,7 @@ pub(super) fn read(file: File, range: Range<u64>) -> BoxStream<'static, Result<B
     stream::iter(pieces.map(read)).buffered(AHEAD).boxed()
 }
 
-fn piece_of(file: &File, piece: Range<u64>) -> Result<Bytes> {
+fn piece_of(file: &File, piece: Range<u64>, pin: &Pin) -> Result<Bytes> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
         store: "local file",
         source,
@@ -45,5 +47,39 @@ fn piece_of(file: &File, piece: Range<u64>) -> Result<Bytes> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, piece.start)
         .map_err(|error| failed(error.into()))?;
+    // Whoever writes into the file, and does not put another in its place, may have changed what has just been read.
+    pin.check_open(&file.metadata().map_err(|error| failed(error.into()))?)?;
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures::TryStreamExt;
+    use object_store::ObjectStoreExt;
+    use object_store::local::LocalFileSystem;
+    use object_store::path::Path;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_written_into_while_it_is_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let size = PIECE * 6;
+        std::fs::write(&path, vec![1; usize::try_from(size).unwrap()]).unwrap();
+        let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        let pin = Pin::of(&disk.head(&Path::from("a")).await.unwrap(), true, None);
+        let whole = read(File::open(&path).unwrap(), 0..size, &pin);
+        assert_eq!(whole.try_collect::<Vec<_>>().await.unwrap().len(), 6);
+        let mut body = read(File::open(&path).unwrap(), 0..size, &pin);
+        body.try_next().await.unwrap();
+        let mut other = File::options().write(true).open(&path).unwrap();
+        other.write_all(&[2; 10]).unwrap();
+        // As a clock that ticks seldom may not show.
+        other.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let error = body.try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(matches!(error, Error::Precondition { .. }), "{error}");
+    }
 }

@@ -3,8 +3,10 @@
 
 mod borders;
 mod file;
+mod guard;
 mod pins;
 mod read;
+mod refusal;
 mod watch;
 
 use std::fmt;
@@ -17,11 +19,22 @@ use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
 use url::Url;
 
+pub(crate) use self::guard::{DecoderPanic, guard_scans};
 use self::pins::Pins;
 use self::read::PinnedStore;
+use self::refusal::Refusal;
 
 /// The environment for a task of this plan: stores that give its input files only as they were planned.
 pub(crate) fn pinned(runtime: &Arc<RuntimeEnv>, plan: &Arc<dyn ExecutionPlan>) -> Arc<RuntimeEnv> {
+    pinned_with(runtime, plan, Refusal::default())
+}
+
+/// As `pinned`; what the stores fail with is kept in `refusal`.
+fn pinned_with(
+    runtime: &Arc<RuntimeEnv>,
+    plan: &Arc<dyn ExecutionPlan>,
+    refusal: Refusal,
+) -> Arc<RuntimeEnv> {
     let pins = Pins::of(plan);
     if pins.is_empty() {
         return Arc::clone(runtime);
@@ -29,6 +42,7 @@ pub(crate) fn pinned(runtime: &Arc<RuntimeEnv>, plan: &Arc<dyn ExecutionPlan>) -
     let registry = PinnedRegistry {
         inner: Arc::clone(&runtime.object_store_registry),
         pins: Arc::new(pins),
+        refusal,
     };
     Arc::new(RuntimeEnv {
         object_store_registry: Arc::new(registry),
@@ -40,6 +54,7 @@ pub(crate) fn pinned(runtime: &Arc<RuntimeEnv>, plan: &Arc<dyn ExecutionPlan>) -
 struct PinnedRegistry {
     inner: Arc<dyn ObjectStoreRegistry>,
     pins: Arc<Pins>,
+    refusal: Refusal,
 }
 
 impl fmt::Debug for PinnedRegistry {
@@ -60,7 +75,12 @@ impl ObjectStoreRegistry for PinnedRegistry {
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let store = self.inner.get_store(url)?;
         Ok(match self.pins.of_store(url) {
-            Some(pins) => Arc::new(PinnedStore::new(store, url.scheme() == "file", pins)),
+            Some(pins) => Arc::new(PinnedStore::new(
+                store,
+                pins::is_local(url),
+                pins,
+                self.refusal.clone(),
+            )),
             None => store,
         })
     }

@@ -1,6 +1,7 @@
 //! Which files a plan reads, and what they were when it was planned.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -11,6 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, Result};
 use url::Url;
+use whimbrel_stores::is_version;
 
 use super::borders::Quoting;
 
@@ -18,18 +20,20 @@ use super::borders::Quoting;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pin {
     pub(super) size: u64,
-    /// In seconds: stores tell the time of a listing and of an answer in different fractions.
-    modified: i64,
+    meta: ObjectMeta,
+    /// A file of the machine: its time is exact.
+    local: bool,
     /// How its values are quoted, where line breaks in them would make a cut unsafe.
     quoting: Option<Quoting>,
     ranges: Vec<(u64, u64)>,
 }
 
 impl Pin {
-    pub(super) fn of(meta: &ObjectMeta, quoting: Option<Quoting>) -> Self {
+    pub(super) fn of(meta: &ObjectMeta, local: bool, quoting: Option<Quoting>) -> Self {
         Self {
             size: meta.size,
-            modified: meta.last_modified.timestamp(),
+            meta: meta.clone(),
+            local,
             quoting,
             ranges: Vec::new(),
         }
@@ -37,13 +41,27 @@ impl Pin {
 
     /// Refuses another file than the one that was there.
     pub(super) fn check(&self, meta: &ObjectMeta) -> Result<()> {
-        if meta.size == self.size && meta.last_modified.timestamp() == self.modified {
+        let same = match self.local {
+            true => (meta.size, meta.last_modified) == (self.size, self.meta.last_modified),
+            false => is_version(&self.meta, meta),
+        };
+        if same {
             return Ok(());
         }
         Err(Error::Precondition {
             path: meta.location.to_string(),
-            source: "its size or time is another than when the query was planned".into(),
+            source: "it is another file than when the query was planned".into(),
         })
+    }
+
+    /// As `check`, for a file of the machine that is open.
+    pub(super) fn check_open(&self, facts: &Metadata) -> Result<()> {
+        let mut meta = self.meta.clone();
+        meta.size = facts.len();
+        if let Ok(modified) = facts.modified() {
+            meta.last_modified = modified.into();
+        }
+        self.check(&meta)
     }
 
     pub(super) fn add(&mut self, start: u64, end: u64) {
@@ -77,10 +95,11 @@ impl Pins {
             {
                 let url: &Url = config.object_store_url.as_ref();
                 let pins = stores.entry(key(url)).or_default();
+                let local = is_local(url);
                 let csv = scan.downcast_to_file_source::<CsvSource>();
                 let quoting = csv.and_then(|(_, source)| quoting(source));
                 for file in config.file_groups.iter().flat_map(|group| group.iter()) {
-                    pin(pins, file, quoting);
+                    pin(pins, file, local, quoting);
                 }
             }
             Ok(TreeNodeRecursion::Continue)
@@ -103,11 +122,11 @@ impl Pins {
     }
 }
 
-fn pin(pins: &mut StorePins, file: &PartitionedFile, quoting: Option<Quoting>) {
+fn pin(pins: &mut StorePins, file: &PartitionedFile, local: bool, quoting: Option<Quoting>) {
     let meta = &file.object_meta;
     let pin = pins
         .entry(meta.location.clone())
-        .or_insert_with(|| Pin::of(meta, quoting));
+        .or_insert_with(|| Pin::of(meta, local, quoting));
     if let Some(range) = &file.range
         && let (Ok(start), Ok(end)) = (u64::try_from(range.start), u64::try_from(range.end))
     {
@@ -122,6 +141,10 @@ fn quoting(source: &CsvSource) -> Option<Quoting> {
         quote: source.quote(),
         escape: source.escape(),
     })
+}
+
+pub(super) fn is_local(url: &Url) -> bool {
+    url.scheme() == "file"
 }
 
 /// A store's name: everything before the path.

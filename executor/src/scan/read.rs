@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::common::runtime::SpawnedTask;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
@@ -20,6 +20,7 @@ use object_store::{
 use super::borders::Border;
 use super::file;
 use super::pins::{Pin, StorePins};
+use super::refusal::Refusal;
 use super::watch::{self, Rest};
 
 /// One request's bytes.
@@ -33,11 +34,26 @@ pub(super) struct PinnedStore {
     /// Files of the machine are opened and not fetched.
     local: bool,
     pins: Arc<StorePins>,
+    refusal: Refusal,
 }
 
 impl PinnedStore {
-    pub(super) fn new(inner: Arc<dyn ObjectStore>, local: bool, pins: Arc<StorePins>) -> Self {
-        Self { inner, local, pins }
+    pub(super) fn new(
+        inner: Arc<dyn ObjectStore>,
+        local: bool,
+        pins: Arc<StorePins>,
+        refusal: Refusal,
+    ) -> Self {
+        Self {
+            inner,
+            local,
+            pins,
+            refusal,
+        }
+    }
+
+    fn noted<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.inspect_err(|error| self.refusal.note(error))
     }
 
     async fn fetch(&self, pin: &Pin, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -72,7 +88,10 @@ impl PinnedStore {
             // Begun when its turn comes, and then done even while the model is busy.
             async move { spawned(piece).await }.boxed()
         });
-        let body = stream::iter(std::iter::once(first).chain(rest)).buffered(AHEAD);
+        let refusal = self.refusal.clone();
+        let body = stream::iter(std::iter::once(first).chain(rest))
+            .buffered(AHEAD)
+            .inspect_err(move |error| refusal.note(error));
         Ok(GetResult {
             payload: GetResultPayload::Stream(body.boxed()),
             meta,
@@ -104,7 +123,7 @@ impl PinnedStore {
             attributes,
         } = answer;
         let body = match payload {
-            GetResultPayload::File(file, _) => file::read(file, range.clone()),
+            GetResultPayload::File(file, _) => file::read(file, range.clone(), pin),
             GetResultPayload::Stream(body) => body,
         };
         let rest = Rest {
@@ -166,12 +185,12 @@ impl ObjectStore for PinnedStore {
         match self.pins.get(location) {
             None => self.inner.get_opts(location, options).await,
             Some(pin) if self.local || options.head => {
-                let result = self.inner.get_opts(location, options.clone()).await?;
-                pin.check(&result.meta)?;
+                let result = self.noted(self.inner.get_opts(location, options.clone()).await)?;
+                self.noted(pin.check(&result.meta))?;
                 Ok(self.watched(pin, location, &options, result))
             }
             Some(pin) => {
-                let result = self.fetch(pin, location, options.clone()).await?;
+                let result = self.noted(self.fetch(pin, location, options.clone()).await)?;
                 Ok(self.watched(pin, location, &options, result))
             }
         }
@@ -180,8 +199,10 @@ impl ObjectStore for PinnedStore {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         match self.pins.get(location) {
             Some(pin) if self.local => {
-                pin.check(&self.inner.head(location).await?)?;
-                self.inner.get_ranges(location, ranges).await
+                self.noted(pin.check(&self.inner.head(location).await?))?;
+                let bytes = self.inner.get_ranges(location, ranges).await?;
+                self.noted(pin.check(&self.inner.head(location).await?))?;
+                Ok(bytes)
             }
             None => self.inner.get_ranges(location, ranges).await,
             Some(_) => {
@@ -240,12 +261,15 @@ mod tests {
     use object_store::Error;
     use object_store::local::LocalFileSystem;
     use object_store::memory::InMemory;
+    use whimbrel_stores::stamped;
 
     use super::*;
 
     async fn pinned(inner: Arc<dyn ObjectStore>, local: bool, path: &Path) -> PinnedStore {
-        let pin = Pin::of(&inner.head(path).await.unwrap(), None);
-        PinnedStore::new(inner, local, Arc::new(HashMap::from([(path.clone(), pin)])))
+        let meta = inner.head(path).await.unwrap();
+        let pin = Pin::of(&if local { meta } else { stamped(meta) }, local, None);
+        let pins = Arc::new(HashMap::from([(path.clone(), pin)]));
+        PinnedStore::new(inner, local, pins, Refusal::default())
     }
 
     #[tokio::test]
@@ -286,9 +310,12 @@ mod tests {
     async fn a_file_that_was_replaced_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
-        let stores: [(Arc<dyn ObjectStore>, bool); 2] =
-            [(Arc::new(InMemory::new()), false), (Arc::new(disk), true)];
-        for (inner, local) in stores {
+        // In a store as long as before, and within the same second; the clock of files may be as coarse as this test is fast.
+        let stores: [(Arc<dyn ObjectStore>, bool, &str); 2] = [
+            (Arc::new(InMemory::new()), false, "two"),
+            (Arc::new(disk), true, "other"),
+        ];
+        for (inner, local, other) in stores {
             let path = Path::from("a");
             inner.put(&path, "one".into()).await.unwrap();
             let store = pinned(Arc::clone(&inner), local, &path).await;
@@ -296,7 +323,7 @@ mod tests {
                 store.get(&path).await.unwrap().bytes().await.unwrap(),
                 "one"
             );
-            inner.put(&path, "other".into()).await.unwrap();
+            inner.put(&path, other.to_owned().into()).await.unwrap();
             for error in [
                 store.get(&path).await.unwrap_err(),
                 store.head(&path).await.unwrap_err(),
@@ -305,5 +332,35 @@ mod tests {
                 assert!(matches!(error, Error::Precondition { .. }), "{error}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_while_it_is_read_is_never_mixed() {
+        let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = Path::from("a");
+        let bytes = |byte| vec![byte; usize::try_from(PIECE * 4).unwrap()];
+        inner.put(&path, bytes(1).into()).await.unwrap();
+        let store = pinned(Arc::clone(&inner), false, &path).await;
+        let mut body = store.get(&path).await.unwrap().into_stream();
+        assert_eq!(body.next().await.unwrap().unwrap()[0], 1);
+        inner.put(&path, bytes(2).into()).await.unwrap();
+        let (mut read, mut refused) = (PIECE, false);
+        while let Some(piece) = body.next().await {
+            match piece {
+                Ok(piece) => {
+                    assert!(!refused && piece.iter().all(|byte| *byte == 1));
+                    read += piece.len() as u64;
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::Precondition { .. }), "{error}");
+                    refused = true;
+                    break;
+                }
+            }
+        }
+        assert!(
+            refused && read < PIECE * 4,
+            "{read} bytes, refused: {refused}"
+        );
     }
 }

@@ -9,8 +9,11 @@ use ballista_core::error::BallistaError;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{ExecutionError, FailedTask, IoError, TaskKilled};
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 use whimbrel_proto::{Error, ErrorCode, Retry};
 use whimbrel_stores::spent;
+
+use crate::scan::DecoderPanic;
 
 /// The end of a failed task.
 #[derive(Debug)]
@@ -143,7 +146,7 @@ pub(crate) fn classify(error: &DataFusionError, files: &[String]) -> Error {
             None => bug("an error without a cause"),
         },
         DataFusionError::ArrowError(inner, _) => arrow(inner, files),
-        DataFusionError::ParquetError(inner) => data(inner, files),
+        DataFusionError::ParquetError(inner) => parquet(inner, files),
         DataFusionError::ObjectStore(inner) => store(inner),
         DataFusionError::IoError(inner) => input_output(inner, files),
         DataFusionError::External(inner) => foreign(inner.as_ref(), files),
@@ -210,9 +213,32 @@ fn foreign(error: &(dyn StdError + Send + Sync + 'static), files: &[String]) -> 
     if let Some(inner) = error.downcast_ref::<object_store::Error>() {
         return store(inner);
     }
+    if let Some(panic) = error.downcast_ref::<DecoderPanic>() {
+        return data(panic, files);
+    }
+    if let Some(inner) = error.downcast_ref::<ParquetError>() {
+        return parquet(inner, files);
+    }
     match error.downcast_ref::<io::Error>() {
         Some(inner) => input_output(inner, files),
         None => bug(error),
+    }
+}
+
+fn parquet(error: &ParquetError, files: &[String]) -> Error {
+    match error {
+        ParquetError::External(inner) => {
+            let known = inner.is::<object_store::Error>()
+                || inner.is::<io::Error>()
+                || inner.is::<DataFusionError>()
+                || inner.is::<ArrowError>();
+            if known {
+                foreign(inner.as_ref(), files)
+            } else {
+                data(error, files)
+            }
+        }
+        _ => data(error, files),
     }
 }
 
@@ -242,7 +268,7 @@ fn engine(error: &BallistaError, files: &[String]) -> Error {
     }
 }
 
-fn store(error: &object_store::Error) -> Error {
+pub(crate) fn store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     if let Some(error) = spent(error) {
         return error.clone();

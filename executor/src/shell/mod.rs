@@ -24,6 +24,7 @@ use whimbrel_proto::Error;
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_proto::v1::{ErrorDetail, ReportTaskErrorRequest, TaskKey};
 
+pub(crate) use self::failure::store as store_error;
 pub(crate) use self::fetch::SchedulerModels;
 pub(crate) use self::grpc::TaskService;
 pub(crate) use self::link::Link;

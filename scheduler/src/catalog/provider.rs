@@ -22,7 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::Stores;
+use whimbrel_stores::{Stores, stamped};
 
 use super::Catalog;
 use super::kinds::{self, Kind};
@@ -160,7 +160,7 @@ impl Dataset {
         for file in found {
             let values = partitions::values(&file, &columns);
             let values = values.map_err(|error| engine_error(self.explain(&error)))?;
-            let mut part = PartitionedFile::new_from_meta(file.meta);
+            let mut part = PartitionedFile::new_from_meta(stamped(file.meta));
             part.partition_values = values;
             files.push(part);
         }

@@ -55,7 +55,14 @@ impl Default for Patience {
 
 /// The last word on a store that failed for longer than its budget: trying again, here or elsewhere, is over.
 #[derive(Debug)]
-struct Spent(Error);
+pub struct Spent(Error);
+
+impl Spent {
+    /// `error` names the place and what the store said.
+    pub fn new(error: Error) -> Self {
+        Self(error)
+    }
+}
 
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

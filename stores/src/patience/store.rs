@@ -128,7 +128,7 @@ impl Trial {
                 );
                 Err(StoreError::Generic {
                     store: "object store",
-                    source: Box::new(Spent(told)),
+                    source: Box::new(Spent::new(told)),
                 })
             }
         }
