@@ -20,7 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
-use whimbrel_predict::locate::broken_row;
+use whimbrel_predict::locate::{broken_file, broken_row};
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
 
 use super::Shared;
@@ -265,7 +265,7 @@ async fn execute(
     Ok((successful, metrics(stage.as_ref())))
 }
 
-/// The row of a CSV file that the task could not read, by file and line.
+/// What the task could not read, by its file and the place in it.
 async fn located(
     task: &TaskDefinition,
     context: &TaskContext,
@@ -274,6 +274,11 @@ async fn located(
 ) -> Option<Error> {
     let partition = *task.global_output_partition_ids.first()?;
     let search = broken_row(&task.plan, partition, context, unwrapped(error));
+    let found = token.run_until_cancelled(search).await.flatten();
+    if found.is_some() || classify(error, &[]).code() != ErrorCode::Data {
+        return found;
+    }
+    let search = broken_file(&task.plan, context);
     token.run_until_cancelled(search).await.flatten()
 }
 

@@ -1,8 +1,10 @@
 //! Names the file and the line of a CSV row that could not be read. The engine's reader knows neither: it counts records
 //! from the start of the byte range it was given. So once a scan has failed, the files of the failed task are read again up
-//! to the record complained of, and only a record that deserves the complaint is reported.
+//! to the record complained of, and only a record that deserves the complaint is reported. Files of other formats are searched
+//! for damage.
 
 mod complaint;
+mod damage;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use futures::StreamExt;
 use whimbrel_proto::{Error, ErrorCode};
 
 use self::complaint::Complaint;
+pub use self::damage::broken_file;
 use self::records::{Record, Records};
 
 const HINT: &str = "repair the row; a text with a delimiter or a line break in it needs quotes";

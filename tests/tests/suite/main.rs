@@ -4,6 +4,8 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod lake_changes;
+mod lake_damage;
 mod lake_faults;
 mod model_statements;
 mod models_bad;
