@@ -76,7 +76,7 @@ mod tests {
         assert!(is_version(&planned, &answered));
         let replaced = ObjectMeta {
             e_tag: Some("\"0x8DE\"".to_owned()),
-            ..first.clone()
+            ..first
         };
         assert!(!is_version(&planned, &replaced), "same size, same second");
         let larger = ObjectMeta {
