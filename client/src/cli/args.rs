@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Bind models to the names that SQL calls them by
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Name the model registries that `models:/` and `aml://` lead to
+    /// Name the model registries that `models:/` and `aml://` lead to, and how object stores are reached
     #[command(subcommand)]
     Link(LinkCommand),
     /// Name the datasets that SQL reads
@@ -118,6 +118,9 @@ pub(crate) struct DaemonArgs {
     /// The host name or address that others reach this process by
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
+    /// A place that may be read, such as s3://lake/ or file:///data/; may be repeated [default: s3:// abfss://]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -10,6 +10,7 @@ use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{ExecutionError, FailedTask, IoError, TaskKilled};
 use datafusion::error::DataFusionError;
 use whimbrel_proto::{Error, ErrorCode, Retry};
+use whimbrel_stores::Refused;
 
 /// The end of a failed task.
 #[derive(Debug)]
@@ -40,6 +41,16 @@ impl Failure {
     pub(crate) fn from_error(error: Error, later_counts: bool) -> Self {
         let status = failed_task(&error, later_counts);
         Self { error, status }
+    }
+
+    /// What a store has said for good, where a reader has kept only its text.
+    pub(crate) fn refused(refused: Refused) -> Option<Self> {
+        let error = match refused.error.code() {
+            ErrorCode::NotFound => gone(&refused.place),
+            code if code.retry() == Retry::Never => refused.error,
+            _ => return None,
+        };
+        Some(Self::from_error(error, true))
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -214,12 +225,27 @@ fn store(error: &object_store::Error) -> Error {
     {
         return own.clone();
     }
+    let told = whimbrel_stores::told(error);
+    let place = |path: &str| told.map_or_else(|| path.to_owned(), |told| told.place.clone());
+    match (error, told) {
+        (Store::NotFound { path, .. }, _) => gone(&place(path)),
+        (_, Some(told)) => told.error.clone(),
+        (error, None) => unexplained(error),
+    }
+}
+
+fn gone(place: &str) -> Error {
+    Error::new(
+        ErrorCode::InputChanged,
+        format!("input file '{place}' is gone"),
+    )
+    .with_hint("run the query again")
+}
+
+/// An error of a store that is none of ours, or that nobody had to explain.
+fn unexplained(error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
     match error {
-        Store::NotFound { path, .. } => Error::new(
-            ErrorCode::InputChanged,
-            format!("input file '{path}' is gone"),
-        )
-        .with_hint("run the query again"),
         Store::Precondition { path, .. } => Error::new(
             ErrorCode::InputChanged,
             format!("input file '{path}' has changed"),

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use whimbrel_predict::locate::broken_row;
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
+use whimbrel_stores::Refusals;
 
 use super::Shared;
 use super::failure::{Failure, classify, unwrapped};
@@ -214,16 +215,25 @@ async fn execute(
     accepted: &Accepted,
 ) -> Result<Finished, Failure> {
     let token = accepted.token();
+    let refusals = Refusals::default();
     let failed = |error: DataFusionError| {
         if token.is_cancelled() {
             return Failure::cancelled();
+        }
+        let behind = refusals.behind(&error.to_string());
+        if let Some(refused) = behind.and_then(Failure::refused) {
+            return refused;
         }
         let files = input_files(&task.plan);
         let later = classify(&error, &files).retry() == Retry::Later;
         Failure::of(error, &files, later && shared.put_off.count(task) > PUT_OFF)
     };
     let stage = shared.engine.stage(task, token).map_err(failed)?;
-    let context = shared.engine.context(task, name(task));
+    let runtime = shared
+        .engine
+        .runtime(task, refusals.clone())
+        .map_err(failed)?;
+    let context = shared.engine.context(task, name(task), runtime);
     let work = stage.execute_query_stage(task.task_id, Arc::clone(&context));
     let work = AssertUnwindSafe(work).catch_unwind();
     let let_go = async {

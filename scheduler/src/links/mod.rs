@@ -1,10 +1,11 @@
-//! Links: named model registries with the places of their secrets. Records are durable in the state store (`store::keys`); a
-//! link that is used reads its secret, gets a token where it needs one, and forgets both.
+//! Links: named model registries and ways to object stores, with the places of their secrets. Records are durable in the state
+//! store (`store::keys`); a link that is used reads its secret, gets a token where it needs one, and forgets both. Links to
+//! stores are used by whatever reads below their places, here and at the executors.
 
 mod check;
 mod connect;
 mod link;
-mod secret;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::Environment;
+use whimbrel_stores::{Environment, LinkBook, StoreLink};
 
 use self::tokens::Tokens;
 use crate::clock::Clock;
@@ -23,7 +24,6 @@ use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, key
 
 pub use check::Check;
 pub use link::{Access, Identity, Link, LinkKind, Workspace};
-pub use secret::{Secret, SecretRef};
 
 /// How often a write is tried again when others write the same link.
 const RACES: usize = 8;
@@ -86,8 +86,7 @@ impl Links {
     fn find(&self, name: &str) -> Result<Record<Link>, Error> {
         self.mirror.get(name).ok_or_else(|| {
             let names = self.mirror.names();
-            let none =
-                "there is no link: `whimbrel link add NAME --kind mlflow --uri URL` adds one";
+            let none = "there is no link: `whimbrel link add NAME --kind KIND ...` adds one";
             Error::new(ErrorCode::NotFound, format!("link '{name}' does not exist"))
                 .with_hint(nearest::hint(name, names.iter().map(String::as_str), none))
         })
@@ -98,6 +97,7 @@ impl Links {
         link.added_at_ms = self.clock.unix_ms();
         let key = keys::link(&link.name);
         for _ in 0..RACES {
+            self.refuse_rivals(&link)?;
             let expect = match self.mirror.get(link.name.as_str()) {
                 None => Expect::Absent,
                 Some(record) if replace => Expect::At(record.revision),
@@ -125,6 +125,26 @@ impl Links {
         Err(busy(link.name.as_str()))
     }
 
+    /// Two links to stores that serve the same place would leave it to chance which one is used.
+    fn refuse_rivals(&self, link: &Link) -> Result<(), Error> {
+        let LinkKind::Store(store) = &link.kind else {
+            return Ok(());
+        };
+        for other in self.links().iter().filter(|other| other.name != link.name) {
+            if let Some(area) = store.at.iter().find(|area| other.at.contains(area)) {
+                return Err(Error::new(
+                    ErrorCode::Exists,
+                    format!("link '{}' serves '{area}' already", other.name),
+                )
+                .with_hint(format!(
+                    "give this one other places, or remove that one: `whimbrel link remove {}`",
+                    other.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets a link. Models that were bound through it stay bound.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         for _ in 0..RACES {
@@ -141,6 +161,17 @@ impl Links {
             }
         }
         Err(busy(name))
+    }
+}
+
+impl LinkBook for Links {
+    fn links(&self) -> Vec<Arc<StoreLink>> {
+        let links = self.mirror.values();
+        let stores = links.iter().filter_map(|link| match &link.kind {
+            LinkKind::Store(store) => Some(Arc::clone(store)),
+            LinkKind::Mlflow { .. } | LinkKind::AzureMl(_) => None,
+        });
+        stores.collect()
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::{Environment, Registry as StoreRegistry, Stores};
+use whimbrel_stores::{Allow, Environment, Process, Registry as StoreRegistry, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
@@ -67,6 +67,7 @@ struct Facts {
     ids: Arc<dyn Ids>,
     store: Arc<dyn StateStore>,
     runtime: Arc<RuntimeEnv>,
+    stores: Stores,
     catalog: Arc<Catalog>,
     models: Arc<Registry>,
     temporary: Option<PathBuf>,
@@ -77,8 +78,7 @@ impl Facts {
         let clock = SystemClock::shared();
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let environment = Environment::of_process();
-        let stores = Stores::new(environment.clone());
-        let runtime = runtime(stores.clone())?;
+        let allow = Allow::parse(&config.allow, Process::Scheduler)?;
         let base = std::env::current_dir().map_err(|error| {
             Error::new(
                 ErrorCode::Unavailable,
@@ -99,25 +99,20 @@ impl Facts {
                 Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?)
             }
         };
-        let catalog = Catalog::open(
-            Arc::clone(&store),
-            Arc::clone(&runtime),
-            stores.clone(),
-            base.clone(),
-        );
         let content = ContentStore::new(folder, Arc::clone(&ids));
-        let places = Places {
+        let kept = Kept {
             environment,
-            stores,
+            allow,
             base,
+            content,
         };
-        let models = models(&store, content, &clock, &ids, places);
-        match futures::future::try_join(catalog, models).await {
-            Ok((catalog, models)) => Ok(Self {
+        match kept.open(&store, &clock, &ids).await {
+            Ok((runtime, stores, catalog, models)) => Ok(Self {
                 clock,
                 ids,
                 store,
                 runtime,
+                stores,
                 catalog,
                 models,
                 temporary,
@@ -130,30 +125,52 @@ impl Facts {
     }
 }
 
-/// Where models and data come from.
-struct Places {
+/// What models and tables are opened with.
+struct Kept {
     environment: Environment,
-    stores: Stores,
+    allow: Allow,
     base: PathBuf,
+    content: ContentStore,
 }
 
-/// The bindings, with the places that models come from.
-async fn models(
-    store: &Arc<dyn StateStore>,
-    content: ContentStore,
-    clock: &Arc<dyn Clock>,
-    ids: &Arc<dyn Ids>,
-    places: Places,
-) -> Result<Arc<Registry>, Error> {
-    let Places {
-        environment,
-        stores,
-        base,
-    } = places;
-    let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
-    let links = Links::open(Arc::clone(store), Arc::clone(clock), http, environment).await?;
-    let sources = Arc::new(Sources::new(stores, links, base));
-    Registry::open(Arc::clone(store), content, Arc::clone(clock), sources).await
+type Opened = (Arc<RuntimeEnv>, Stores, Arc<Catalog>, Arc<Registry>);
+
+impl Kept {
+    /// The links first: whoever reads from a store goes by them.
+    async fn open(
+        self,
+        store: &Arc<dyn StateStore>,
+        clock: &Arc<dyn Clock>,
+        ids: &Arc<dyn Ids>,
+    ) -> Result<Opened, Error> {
+        let Self {
+            environment,
+            allow,
+            base,
+            content,
+        } = self;
+        let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
+        let opened = Links::open(
+            Arc::clone(store),
+            Arc::clone(clock),
+            http,
+            environment.clone(),
+        );
+        let links = opened.await?;
+        let book = Arc::clone(&links);
+        let stores = Stores::within(environment, Process::Scheduler, allow).with_links(book);
+        let runtime = runtime(stores.clone())?;
+        let catalog = Catalog::open(
+            Arc::clone(store),
+            Arc::clone(&runtime),
+            stores.clone(),
+            base.clone(),
+        );
+        let sources = Arc::new(Sources::new(stores.clone(), links, base));
+        let models = Registry::open(Arc::clone(store), content, Arc::clone(clock), sources);
+        let (catalog, models) = futures::future::try_join(catalog, models).await?;
+        Ok((runtime, stores, catalog, models))
+    }
 }
 
 /// Object stores and caches that all statements share. Listings are not kept: a file that is new, or gone, is seen by the
@@ -182,6 +199,7 @@ async fn assemble(
         clock,
         ids,
         runtime,
+        stores,
         catalog,
         models,
         ..
@@ -213,6 +231,7 @@ async fn assemble(
     let planning = Arc::new(Planning::new(
         planner,
         Arc::clone(models),
+        stores.clone(),
         codec,
         config.max_sql_bytes.as_usize(),
     ));

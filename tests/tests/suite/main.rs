@@ -12,3 +12,5 @@ mod models_durable;
 mod models_sources;
 mod models_zoo;
 mod queries;
+mod stores;
+mod stores_oauth;
