@@ -31,20 +31,16 @@ use whimbrel_stores::Stores;
 use self::place::Place;
 use crate::clock::Clock;
 use crate::nearest;
-use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, keys};
+use crate::store::{Expect, Mirror, Record, StateStore, Transaction, keys};
 
 pub use options::AddTable;
 pub use place::absolute;
 pub use provider::{Dataset, PoolSchema};
 pub use table::{Csv, Format, Table};
 
-/// How often a write is tried again when others write the same entry.
-const RACES: usize = 8;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Catalog {
-    store: Arc<dyn StateStore>,
     mirror: Mirror<Table>,
     session: SessionState,
     stores: Stores,
@@ -59,10 +55,9 @@ impl Catalog {
         stores: Stores,
         base: PathBuf,
     ) -> Result<Arc<Self>, Error> {
-        let mirror = Mirror::open(Arc::clone(&store), keys::TABLES, Table::decode).await?;
+        let mirror = Mirror::open(store, keys::TABLES, Table::decode).await?;
         let session = SessionStateBuilder::new().with_runtime_env(runtime).build();
         Ok(Arc::new(Self {
-            store,
             mirror,
             session,
             stores,
@@ -122,35 +117,31 @@ impl Catalog {
         }
         let table = Arc::new(self.inspect(name, &request).await?);
         let record = table.encode()?;
-        for _ in 0..RACES {
+        let key = keys::table(&table.name);
+        let propose = || {
             if !request.replace {
                 self.refuse_taken(&table.name)?;
             }
             let transaction = match self.known(table.name.as_str()) {
                 // The old entry may be spelled in another case; there is one entry for all spellings.
                 Some((old, known)) => {
-                    let old: TableName = old.parse()?;
+                    let old = keys::table(&old.parse()?);
                     let transaction =
-                        Transaction::new().expect(keys::table(&old), Expect::At(known.revision));
-                    if old == table.name {
+                        Transaction::new().expect(old.clone(), Expect::At(known.revision));
+                    if old == key {
                         transaction
                     } else {
-                        transaction.delete(keys::table(&old))
+                        transaction.delete(old)
                     }
                 }
-                None => Transaction::new().expect(keys::table(&table.name), Expect::Absent),
+                None => Transaction::new().expect(key.clone(), Expect::Absent),
             };
-            let outcome = self
-                .store
-                .commit(transaction.put(keys::table(&table.name), record.clone()))
-                .await?;
-            self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(table),
-                Outcome::Conflict => {}
-            }
-        }
-        Err(busy(table.name.as_str()))
+            Ok(transaction.put(key.clone(), record.clone()))
+        };
+        self.mirror
+            .change(&changing(table.name.as_str()), propose)
+            .await?;
+        Ok(table)
     }
 
     fn refuse_taken(&self, name: &TableName) -> Result<(), Error> {
@@ -195,20 +186,14 @@ impl Catalog {
 
     /// Forgets a table; its files stay.
     pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
-        for _ in 0..RACES {
+        let propose = || {
             let (known, record) = self.find(name)?;
             let key = keys::table(&known.parse()?);
-            let transaction = Transaction::new()
+            Ok(Transaction::new()
                 .expect(key.clone(), Expect::At(record.revision))
-                .delete(key);
-            let outcome = self.store.commit(transaction).await?;
-            self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(()),
-                Outcome::Conflict => {}
-            }
-        }
-        Err(busy(name))
+                .delete(key))
+        };
+        self.mirror.change(&changing(name), propose).await
     }
 }
 
@@ -223,10 +208,6 @@ fn store_of(place: &Place, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>,
     })
 }
 
-fn busy(name: &str) -> Error {
-    Error::new(
-        ErrorCode::Unavailable,
-        format!("others keep changing table '{name}'"),
-    )
-    .with_hint("try again")
+fn changing(name: &str) -> String {
+    format!("changing table '{name}'")
 }

@@ -10,11 +10,14 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::{Change, Changes, Entry, Listing, Revision, StateStore};
+use super::{Change, Changes, Entry, Listing, Outcome, Revision, StateStore, Transaction};
 use crate::clock::Clock;
 
 /// How long a broken watch rests before it begins anew.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How often a change is proposed again when others write the same record.
+const RACES: usize = 8;
 
 type Decode<T> = fn(&[u8]) -> Result<T, Error>;
 
@@ -105,6 +108,27 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         let listing = self.store.list(self.prefix).await?;
         self.replace(listing);
         Ok(())
+    }
+
+    /// Commits what `propose` makes of the records as they are, and proposes again where others were faster: `what` they keep
+    /// doing, should they never stop. Once it returns, the change is durable and seen here.
+    pub async fn change(
+        &self,
+        what: &str,
+        mut propose: impl FnMut() -> Result<Transaction, Error> + Send,
+    ) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let outcome = self.store.commit(propose()?).await?;
+            self.refresh().await?;
+            match outcome {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Conflict => {}
+            }
+        }
+        Err(
+            Error::new(ErrorCode::Unavailable, format!("others keep {what}"))
+                .with_hint("try again"),
+        )
     }
 
     /// Applies what others commit, until `stop` or until the store closes.
