@@ -278,11 +278,13 @@ async fn located(
     token.run_until_cancelled(search).await.flatten()
 }
 
-/// One set per operator, whatever is in it: the scheduler compares the number, and a stage hangs where it differs.
+/// One set per operator, whatever is in it: the scheduler compares the number, and a stage hangs where it differs. Readers count
+/// by file, and a task may have a thousand: what travels is their sum.
 fn metrics(stage: &dyn QueryStageExecutor) -> Vec<OperatorMetricsSet> {
     let sets = stage.collect_plan_metrics().into_iter();
     sets.map(|set| {
-        let converted: Result<OperatorMetricsSet, BallistaError> = set.try_into();
+        let sums = set.aggregate_by_name();
+        let converted: Result<OperatorMetricsSet, BallistaError> = sums.try_into();
         converted.unwrap_or_default()
     })
     .collect()
