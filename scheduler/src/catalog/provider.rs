@@ -57,9 +57,13 @@ impl SchemaProvider for PoolSchema {
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        if is_path(name) && !self.table_exist(name) {
+            let files = self.catalog.at(name).await.map_err(engine_error)?;
+            return Ok(Some(Arc::new(files)));
+        }
         let table = self.catalog.get(name).map_err(engine_error)?;
         let stores = self.catalog.stores.clone();
-        Ok(Some(Arc::new(Dataset { table, stores })))
+        Ok(Some(Arc::new(Dataset::new(table, stores))))
     }
 
     async fn table_type(&self, name: &str) -> EngineResult<Option<TableType>> {
@@ -71,6 +75,11 @@ impl SchemaProvider for PoolSchema {
     }
 }
 
+/// Whether a name in FROM can only be that of files: no table is called so.
+pub fn is_path(name: &str) -> bool {
+    name.contains(['/', '.', '*', '?'])
+}
+
 /// A table's files of one moment.
 struct Files {
     place: Place,
@@ -78,10 +87,12 @@ struct Files {
     files: Vec<Found>,
 }
 
-/// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan.
+/// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan; files that a
+/// statement names by their place are those that their schema was found in.
 pub struct Dataset {
     table: Arc<Table>,
     stores: Stores,
+    listed: Option<Vec<Found>>,
 }
 
 impl fmt::Debug for Dataset {
@@ -94,6 +105,24 @@ impl fmt::Debug for Dataset {
 }
 
 impl Dataset {
+    /// A table, to be listed when it is scanned.
+    pub(super) fn new(table: Arc<Table>, stores: Stores) -> Self {
+        Self {
+            table,
+            stores,
+            listed: None,
+        }
+    }
+
+    /// Files without a table.
+    pub(super) fn of_files(table: Table, files: Vec<Found>, stores: Stores) -> Self {
+        Self {
+            table: Arc::new(table),
+            stores,
+            listed: Some(files),
+        }
+    }
+
     /// The table's entry.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
@@ -104,6 +133,13 @@ impl Dataset {
         let found = async {
             let place = Place::parse(&self.table.uri, Path::new("/"), &self.stores)?;
             let store = super::store_of(&place, state.runtime_env())?;
+            if let Some(files) = self.listed.clone() {
+                return Ok(Files {
+                    place,
+                    store,
+                    files,
+                });
+            }
             let listed = list::list(&place, store.as_ref()).await?;
             let kind = Kind::of(self.table.format);
             let (_, files) = kinds::choose(&self.table.uri, listed, Some(kind))?;
@@ -118,6 +154,9 @@ impl Dataset {
 
     /// Says which table the error is about, and what to do where its files are gone.
     fn explain(&self, error: &Error) -> Error {
+        if self.listed.is_some() {
+            return error.clone();
+        }
         let name = &self.table.name;
         let text = format!("table '{name}' cannot be read: {}", error.message());
         let told = Error::new(error.code(), text);
@@ -281,7 +320,7 @@ impl TableProvider for Dataset {
         args: ScanArgs<'a>,
     ) -> EngineResult<ScanResult> {
         let found = self.files(state).await.map_err(engine_error)?;
-        if !found.files.is_empty() {
+        if !found.files.is_empty() && self.listed.is_none() {
             let late = self.refuse_late_rows(state, &found).await;
             late.map_err(engine_error)?;
         }

@@ -9,14 +9,25 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::catalog::{AddTable, Catalog};
+use crate::catalog::{AddTable, Catalog, PoolView};
 use crate::engine::{CATALOG, SCHEMA, may_set};
 use crate::models::Registry;
-use crate::session::{Session, View};
+use crate::nearest;
+use crate::session::{Session, View, ViewKind, view_kind};
 
 use super::models::{CreateModel, drop_model};
+
+/// A view to be kept.
+#[derive(Debug)]
+pub(crate) enum NewView {
+    /// Until the session ends.
+    Temporary(View),
+    /// For all, by its text.
+    Pool(String),
+}
 
 /// A change, understood but not made.
 #[derive(Debug)]
@@ -30,8 +41,9 @@ pub(crate) enum Effect {
     },
     CreateView {
         name: String,
-        view: View,
+        view: NewView,
         replace: bool,
+        if_not_exists: bool,
     },
     DropView {
         name: String,
@@ -52,8 +64,8 @@ pub(crate) enum Effect {
     },
 }
 
-/// What the planned statement changes; `written` is the statement as it came.
-pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
+/// What the planned statement changes; `written` is the statement as it came, and `sql` its text.
+pub(super) fn effect(sql: &str, written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
     match plan {
         LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
             settable(&set.variable)?;
@@ -80,7 +92,7 @@ pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Er
                 key: reset.variable.to_ascii_lowercase(),
             })
         }
-        LogicalPlan::Ddl(ddl) => change(written, ddl),
+        LogicalPlan::Ddl(ddl) => change(sql, written, ddl),
         _ => Err(Error::new(
             ErrorCode::Bug,
             "a statement without effect was taken for one with effect",
@@ -96,12 +108,16 @@ fn settable(key: &str) -> Result<(), Error> {
         .with_hint("SET takes datafusion.execution.*, datafusion.optimizer.* and datafusion.sql_parser.*, but for what the pool fixes"))
 }
 
-fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
+fn change(sql: &str, written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
     match ddl {
         DdlStatement::CreateView(create) => Ok(Effect::CreateView {
             name: own(&create.name)?,
-            view: View { statement: written },
             replace: create.or_replace,
+            if_not_exists: if_not_exists(&written),
+            view: match view_kind(&written) {
+                Some(ViewKind::Temporary) => NewView::Temporary(View { statement: written }),
+                Some(ViewKind::Pool) | None => NewView::Pool(sql.to_owned()),
+            },
         }),
         DdlStatement::DropView(drop) => Ok(Effect::DropView {
             name: own(&drop.name)?,
@@ -126,6 +142,11 @@ fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
             refuse("CREATE FUNCTION", "bind a model with CREATE MODEL")
         }
     }
+}
+
+fn if_not_exists(written: &Statement) -> bool {
+    matches!(written, Statement::Statement(ast)
+        if matches!(ast.as_ref(), Ast::CreateView(view) if view.if_not_exists))
 }
 
 fn refuse(what: &str, hint: &str) -> Result<Effect, Error> {
@@ -230,22 +251,14 @@ impl Effect {
                 name,
                 view,
                 replace,
-            } => {
-                if !replace && session.has_view(&name) {
-                    return Err(Error::new(
-                        ErrorCode::Exists,
-                        format!("view '{name}' exists already"),
-                    )
-                    .with_hint("write CREATE OR REPLACE VIEW"));
-                }
-                session.add_view(name, view)?;
-            }
+                if_not_exists,
+            } => match create_view(session, catalog, name, view, replace).await {
+                Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
+                made => made?,
+            },
             Self::DropView { name, if_exists } => {
-                if !session.drop_view(&name) && !if_exists {
-                    return Err(Error::new(
-                        ErrorCode::NotFound,
-                        format!("view '{name}' does not exist in this session"),
-                    ));
+                if !session.drop_view(&name) && !catalog.drop_view(&name).await? && !if_exists {
+                    return Err(no_view(catalog, &name));
                 }
             }
             Self::AddTable {
@@ -266,4 +279,43 @@ impl Effect {
         }
         Ok(())
     }
+}
+
+async fn create_view(
+    session: &Session,
+    catalog: &Catalog,
+    name: String,
+    view: NewView,
+    replace: bool,
+) -> Result<(), Error> {
+    match view {
+        NewView::Temporary(_) if !replace && session.has_view(&name) => Err(Error::new(
+            ErrorCode::Exists,
+            format!("view '{name}' exists already"),
+        )
+        .with_hint("write CREATE OR REPLACE TEMPORARY VIEW")),
+        NewView::Temporary(view) => session.add_view(name, view),
+        NewView::Pool(sql) => {
+            let name = name.parse()?;
+            catalog.put_view(PoolView { name, sql }, replace).await
+        }
+    }
+}
+
+fn no_view(catalog: &Catalog, name: &str) -> Error {
+    if catalog.get(name).is_ok() {
+        return Error::new(
+            ErrorCode::NotFound,
+            format!("'{name}' is a table, not a view"),
+        )
+        .with_hint("DROP TABLE removes it; its files stay");
+    }
+    let known = catalog.view_names();
+    Error::new(ErrorCode::NotFound, format!("view '{name}' does not exist")).with_hint(
+        nearest::hint(
+            name,
+            known.iter().map(String::as_str),
+            "the pool has no views",
+        ),
+    )
 }

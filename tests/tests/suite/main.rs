@@ -4,6 +4,7 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod lake_formats;
 mod model_statements;
 mod models_bad;
 mod models_cache;
