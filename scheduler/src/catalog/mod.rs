@@ -4,6 +4,7 @@
 mod glob;
 mod infer;
 mod kinds;
+mod lakes;
 mod list;
 mod merge;
 mod options;
@@ -215,9 +216,13 @@ impl Catalog {
             return Err(kinds::no_files(&place.to_string()));
         }
         let format = request.format(kind, kinds::all_tabs(&files))?;
+        let reading = Arc::new(request.reading(kind)?);
         let columns = match &request.columns {
             Some(columns) => Arc::clone(columns),
-            None => infer::schema_of(&self.session, &store, format, &files).await?,
+            None => {
+                let sample = infer::Sample::of(format, &reading, request.infer_rows);
+                infer::schema_of(&self.session, &store, &sample, &files).await?
+            }
         };
         let folders = partitions::columns(&files)?;
         partitions::check(&place.to_string(), &folders, &request.folders)?;
@@ -227,6 +232,7 @@ impl Catalog {
             name,
             uri,
             format,
+            reading,
             partitions: folders.len(),
             schema,
         };

@@ -50,7 +50,7 @@ pub(crate) enum Effect {
         if_exists: bool,
     },
     AddTable {
-        table: AddTable,
+        table: Box<AddTable>,
         if_not_exists: bool,
     },
     DropTable {
@@ -197,26 +197,43 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         ..AddTable::default()
     };
     for (key, value) in &create.options {
-        let key = key.to_ascii_lowercase();
-        match key.strip_prefix("format.").unwrap_or(&key) {
-            "has_header" => table.header = Some(parse_bool(&key, value)?),
-            "newlines_in_values" => table.multiline = Some(parse_bool(&key, value)?),
-            "delimiter" => table.delimiter.clone_from(value),
-            "quote" => table.quote.clone_from(value),
-            "escape" => table.escape.clone_from(value),
-            "comment" => table.comment.clone_from(value),
-            other => {
-                return refuse(
-                    &format!("option '{other}'"),
-                    "there are has_header, delimiter, quote, escape, comment and newlines_in_values",
-                );
-            }
-        }
+        set_option(&mut table, key, value)?;
     }
     Ok(Effect::AddTable {
-        table,
+        table: Box::new(table),
         if_not_exists: create.if_not_exists,
     })
+}
+
+fn set_option(table: &mut AddTable, key: &str, value: &str) -> Result<(), Error> {
+    let key = key.to_ascii_lowercase();
+    match key.strip_prefix("format.").unwrap_or(&key) {
+        "has_header" => table.header = Some(parse_bool(&key, value)?),
+        "newlines_in_values" => table.multiline = Some(parse_bool(&key, value)?),
+        "check_header" => table.any_header = Some(!parse_bool(&key, value)?),
+        "delimiter" => value.clone_into(&mut table.delimiter),
+        "quote" => value.clone_into(&mut table.quote),
+        "escape" => value.clone_into(&mut table.escape),
+        "comment" => value.clone_into(&mut table.comment),
+        "compression" => value.clone_into(&mut table.compression),
+        "encoding" => value.clone_into(&mut table.encoding),
+        "null_value" => table.nulls.push(value.to_owned()),
+        "null_values" => table.nulls = value.split(',').map(str::to_owned).collect(),
+        "schema_infer_max_rec" => {
+            table.infer_rows = value.parse().map_err(|_| {
+                Error::new(ErrorCode::Invalid, format!("{key} is '{value}'"))
+                    .with_hint("write a whole number")
+            })?;
+        }
+        other => {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("option '{other}' is not supported"),
+            )
+            .with_hint("there are has_header, check_header, delimiter, quote, escape, comment, newlines_in_values, null_values, compression, encoding and schema_infer_max_rec"));
+        }
+    }
+    Ok(())
 }
 
 /// The columns that the statement lists, but for those that folders make; `None` where it lists none.
@@ -264,7 +281,7 @@ impl Effect {
             Self::AddTable {
                 table,
                 if_not_exists,
-            } => match catalog.add(table).await {
+            } => match catalog.add(*table).await {
                 Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
                 added => drop(added?),
             },

@@ -11,7 +11,7 @@ use whimbrel_tests::golden;
 use whimbrel_tests::pool::Asker;
 
 /// The rows as one line.
-async fn line(client: &Asker, sql: &str) -> Result<String> {
+pub(crate) async fn line(client: &Asker, sql: &str) -> Result<String> {
     let rows = client
         .rows(sql, true)
         .await
@@ -55,6 +55,43 @@ pub(crate) async fn refusals(
     golden::check(&format!("errors/{name}.txt"), &text)
 }
 
+async fn views_are_seen(client: &Asker, other: &Asker) -> Result<()> {
+    // Another session sees them, and none of what is temporary.
+    client
+        .collect("CREATE TEMP VIEW mine AS SELECT 7 AS seven")
+        .await?;
+    client
+        .collect("CREATE TEMPORARY VIEW trips AS SELECT * FROM trips WHERE trip_id < 3")
+        .await?;
+    ensure!(line(client, "SELECT count(*), sum(seven) FROM trips, mine").await? == "3 | 21");
+    ensure!(
+        line(client, "SELECT count(*) FROM few").await? == "5",
+        "a view of the pool sees no temporary one"
+    );
+    ensure!(line(other, "SELECT count(*) FROM ids, trips").await? == "80000");
+    let tables = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
+    let listed = line(other, tables).await?;
+    ensure!(
+        listed == "few | VIEW; ids | VIEW; scored | VIEW; trips | BASE TABLE; zones | BASE TABLE",
+        "{listed}"
+    );
+    let columns = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'scored' ORDER BY ordinal_position";
+    ensure!(line(other, columns).await? == "trip_id | Int64; p | Float32");
+    let definitions = line(client, "SELECT count(definition) FROM information_schema.views WHERE definition LIKE '%WHERE trip_id < 5'").await?;
+    ensure!(definitions == "1", "{definitions}");
+    ensure!(
+        line(client, "DESCRIBE ids").await? == "id | Int64 | NO",
+        "{}",
+        line(client, "DESCRIBE ids").await?
+    );
+    let shown = line(other, "SHOW TABLES").await?;
+    ensure!(
+        shown.contains("scored") && !shown.contains("mine"),
+        "{shown}"
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn views_of_the_pool_last_and_those_of_a_session_do_not() -> Result<()> {
     let mut cluster = Cluster::start(1, 2).await?;
@@ -63,7 +100,6 @@ async fn views_of_the_pool_last_and_those_of_a_session_do_not() -> Result<()> {
     let client = cluster.client().await?;
     client.add_table("trips", &datasets.trips).await?;
     client.add_table("zones", &datasets.zones).await?;
-    client.bind_model("score", "one_value").await?;
     for sql in [
         "CREATE VIEW few AS SELECT * FROM trips WHERE trip_id < 5",
         "CREATE VIEW ids (id) AS SELECT trip_id FROM Few ORDER BY trip_id",
@@ -75,45 +111,13 @@ async fn views_of_the_pool_last_and_those_of_a_session_do_not() -> Result<()> {
         }
         client.collect(sql).await.with_context(|| sql.to_owned())?;
     }
-    // Another session sees them, and none of what is temporary.
     let other = Asker(Client::connect(cluster.address().parse()?, Token::none()).await?);
-    client
-        .collect("CREATE TEMP VIEW mine AS SELECT 7 AS seven")
-        .await?;
-    client
-        .collect("CREATE TEMPORARY VIEW trips AS SELECT * FROM trips WHERE trip_id < 3")
-        .await?;
-    ensure!(line(&client, "SELECT count(*), sum(seven) FROM trips, mine").await? == "3 | 21");
-    ensure!(
-        line(&client, "SELECT count(*) FROM few").await? == "5",
-        "a view of the pool sees no temporary one"
-    );
-    ensure!(line(&other, "SELECT count(*) FROM ids, trips").await? == "80000");
-    let tables = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name";
-    let listed = line(&other, tables).await?;
-    ensure!(
-        listed == "few | VIEW; ids | VIEW; scored | VIEW; trips | BASE TABLE; zones | BASE TABLE",
-        "{listed}"
-    );
-    let columns = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'scored' ORDER BY ordinal_position";
-    ensure!(line(&other, columns).await? == "trip_id | Int64; p | Float32");
-    let definitions = line(&client, "SELECT count(definition) FROM information_schema.views WHERE definition LIKE '%WHERE trip_id < 5'").await?;
-    ensure!(definitions == "1", "{definitions}");
-    ensure!(
-        line(&client, "DESCRIBE ids").await? == "id | Int64 | NO",
-        "{}",
-        line(&client, "DESCRIBE ids").await?
-    );
-    let shown = line(&other, "SHOW TABLES").await?;
-    ensure!(
-        shown.contains("scored") && !shown.contains("mine"),
-        "{shown}"
-    );
+    views_are_seen(&client, &other).await?;
 
     // A view follows what it is made of, the model's type included.
     let sum = "SELECT arrow_typeof(p), count(*) FROM scored GROUP BY 1";
     ensure!(line(&client, sum).await? == "Float32 | 5");
-    client.bind_model("fare", "tree").await?;
+    client.bind_model("fare", "lightgbm").await?;
     let followed = line(&client, sum).await?;
     ensure!(followed.ends_with("| 5"), "{followed}");
 
@@ -145,7 +149,6 @@ async fn views_of_the_pool_last_and_those_of_a_session_do_not() -> Result<()> {
 
     // They are on disk.
     client.collect("DROP VIEW IF EXISTS few").await?;
-    cluster.scheduler.kill()?;
     cluster.restart_killed_scheduler()?;
     let client = cluster.client().await?;
     refusals(
