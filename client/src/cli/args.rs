@@ -255,7 +255,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TableCommand {
     /// Name a dataset
-    Add(AddTableArgs),
+    Add(Box<AddTableArgs>),
     /// List the tables
     List,
     /// Show one table with its columns
