@@ -258,7 +258,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TableCommand {
     /// Name a dataset
-    Add(AddTableArgs),
+    Add(Box<AddTableArgs>),
     /// List the tables
     List,
     /// Show one table with its columns
@@ -301,6 +301,21 @@ pub(crate) struct AddTableArgs {
     /// Enclosed CSV values hold line breaks: read each file in one piece
     #[arg(long)]
     pub(crate) multiline: bool,
+    /// A CSV text that stands for NULL, beside the empty one; may be given several times
+    #[arg(long = "null", value_name = "TEXT")]
+    pub(crate) nulls: Vec<String>,
+    /// Take CSV columns by their order, whatever names a file's header has
+    #[arg(long)]
+    pub(crate) any_header: bool,
+    /// How CSV and JSON files are packed: none, gzip, zstd, bzip2 or xz [default: by their endings]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) compression: Option<String>,
+    /// How CSV and JSON files are written: utf-8, latin1, windows-1252 or utf-16 [default: utf-8]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoding: Option<String>,
+    /// Find the types of CSV and JSON columns by this many records [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub(crate) infer_rows: Option<u64>,
     /// Take the place of a table of that name
     #[arg(long)]
     pub(crate) replace: bool,

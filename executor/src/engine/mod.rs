@@ -31,6 +31,7 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::prelude::SessionConfig;
 use tokio_util::sync::CancellationToken;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
+use whimbrel_predict::input::strict;
 use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 
 pub(crate) use self::client_pool::ClientPool;
@@ -131,7 +132,7 @@ impl Engine {
             task.stage_id,
             file_id(task),
             task.global_output_partition_ids.clone(),
-            guarded(&task.plan, token)?,
+            guarded(&strict(Arc::clone(&task.plan))?, token)?,
             &self.jobs,
             &task.session_config,
         )

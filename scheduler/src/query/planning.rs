@@ -128,7 +128,7 @@ impl Planning {
         let written = statement.clone();
         let (state, logical) = self.planner.plan(session, statement, partitions).await?;
         match kind(&logical)? {
-            Kind::Effect => effect(written, logical).map(Planned::Effect),
+            Kind::Effect => effect(sql, written, logical).map(Planned::Effect),
             Kind::Rows => self
                 .lower(state, &logical)
                 .await

@@ -15,7 +15,7 @@ use whimbrel_stores::{Allow, Environment, Process, Registry as StoreRegistry, St
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
-use crate::catalog::{Catalog, PoolSchema};
+use crate::catalog::Catalog;
 use crate::clock::{Clock, Ids, SystemClock, SystemIds};
 use crate::config::{Config, StateHome};
 use crate::engine::{Engine, Options};
@@ -221,12 +221,11 @@ async fn assemble(
         ids: Arc::clone(ids),
     };
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
-    let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
     let planner = SessionPlanner::new(
         config.max_message_bytes.as_usize(),
         Arc::clone(runtime),
         Arc::clone(models),
-        schema,
+        Arc::clone(catalog),
     )?;
     let planning = Arc::new(Planning::new(
         planner,

@@ -110,25 +110,13 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         Ok(())
     }
 
-    /// Commits what `propose` makes of the records as they are, and proposes again where others were faster: `what` they keep
-    /// doing, should they never stop. Once it returns, the change is durable and seen here.
+    /// Commits a change of one record, see [`race`].
     pub async fn change(
         &self,
         what: &str,
-        mut propose: impl FnMut() -> Result<Transaction, Error> + Send,
+        propose: impl FnMut() -> Result<Transaction, Error> + Send,
     ) -> Result<(), Error> {
-        for _ in 0..RACES {
-            let outcome = self.store.commit(propose()?).await?;
-            self.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(()),
-                Outcome::Conflict => {}
-            }
-        }
-        Err(
-            Error::new(ErrorCode::Unavailable, format!("others keep {what}"))
-                .with_hint("try again"),
-        )
+        race(self.store.as_ref(), what, || self.refresh(), propose).await
     }
 
     /// Applies what others commit, until `stop` or until the store closes.
@@ -234,6 +222,28 @@ impl<T: Send + Sync + 'static> Mirror<T> {
             value,
         }
     }
+}
+
+/// Commits what `propose` makes of the records as they are, and proposes again where others were faster: `what` they keep
+/// doing, should they never stop. Once it returns, the change is durable, and seen by whatever `refresh` refreshes.
+pub(crate) async fn race<F>(
+    store: &dyn StateStore,
+    what: &str,
+    refresh: impl Fn() -> F + Send,
+    mut propose: impl FnMut() -> Result<Transaction, Error> + Send,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    for _ in 0..RACES {
+        let outcome = store.commit(propose()?).await?;
+        refresh().await?;
+        match outcome {
+            Outcome::Committed(_) => return Ok(()),
+            Outcome::Conflict => {}
+        }
+    }
+    Err(Error::new(ErrorCode::Unavailable, format!("others keep {what}")).with_hint("try again"))
 }
 
 enum Followed {

@@ -4,6 +4,8 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod lake_formats;
+mod lake_formats_files;
 mod model_statements;
 mod models_bad;
 mod models_cache;
