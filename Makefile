@@ -12,7 +12,7 @@ WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
 BENCH_ROWS ?= 1000000,10000000
 TESTS ?=
 
-.PHONY: help demo test chaos lint bench golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test chaos lint bench bench-lake golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
 	@echo 'make chaos   object stores that are away for half a minute: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
+	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make golden  write the golden files anew; review the diff'
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
@@ -50,6 +51,9 @@ lint:
 
 bench: setup
 	@$(VENV_PYTHON) bench/run.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(BENCH_ROWS)
+
+bench-lake: setup
+	@$(VENV_PYTHON) bench/lake.py --whimbrel $(WHIMBREL) --dev $(DEV)
 
 setup: build library models
 

@@ -111,7 +111,7 @@ class Cluster:
         folder.mkdir(parents=True, exist_ok=True)
         free = ["--port", "0", "--cluster-port", "0"]
         try:
-            scheduler = self.start("scheduler", ["scheduler", "--json", *free, "--state", "memory", "--storage", "models"])
+            scheduler = self.start("scheduler", ["scheduler", "--json", *free, "--state", "memory", "--storage", "models", "--allow", "file:///"])
             self.pool = ["--pool", "http://" + scheduler.ready["client_address"]]
             slots = str(max(1, (os.cpu_count() or 1) // 2))
             for number in (1, 2):

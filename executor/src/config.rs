@@ -8,6 +8,7 @@ use whimbrel_predict::exec::BATCH_ROWS;
 use whimbrel_proto::{Error, ErrorCode};
 
 use whimbrel_proto::units::{Bytes, Span};
+use whimbrel_stores::{Allow, Process, STORES_ONLY};
 
 /// The settings of one executor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub struct Config {
     /// The host name or address under which clients, the scheduler and other executors reach this one. Empty: the address of
     /// `bind`, which must then be a real one (not 0.0.0.0).
     pub advertise: String,
+    /// Where it may read tables: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/` or `file:///data/`, each
+    /// with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every local file. The
+    /// scheduler has a list of its own.
+    pub allow: Vec<String>,
     /// Where results, shuffle files and models are kept. Empty: a new temporary folder, removed at the end. A fast local disk
     /// is worth it: every result is written here once.
     pub work_dir: PathBuf,
@@ -65,6 +70,7 @@ impl Default for Config {
             port: 50060,
             cluster_port: 50061,
             advertise: String::new(),
+            allow: STORES_ONLY.map(str::to_owned).into(),
             work_dir: PathBuf::new(),
             slots: 0,
             scoring_threads: 0,
@@ -99,6 +105,7 @@ impl Config {
                 "give host:port of the scheduler's cluster port",
             );
         }
+        Allow::parse(&self.allow, Process::Executor(String::new()))?;
         if self.heartbeat < Span::secs(1) {
             return wrong("heartbeat", self.heartbeat.to_string(), "give at least 1s");
         }

@@ -17,7 +17,7 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::Patience;
+use whimbrel_stores::{Allow, Environment, Patience, Process, Stores};
 
 use crate::clock::new_executor_id;
 use crate::config::Config;
@@ -196,12 +196,15 @@ fn prepare(
     let link = Link::new(config)?;
     let clients = ClientPool::default();
     let parts = make(&work, &link)?;
+    let process = Process::Executor(id.to_string());
+    let allow = Allow::parse(&config.allow, process.clone())?;
     let engine = Engine::new(EngineParts {
+        stores: Stores::within(Environment::of_process(), process, allow)
+            .with_patience(Patience::new(config.store_budget.get())),
         jobs: &work.jobs(),
         spill: &work.spill(),
         memory: query_memory(config),
         max_message: config.max_message_bytes,
-        patience: Patience::new(config.store_budget.get()),
         host: parts.host,
         clients: clients.clone(),
     })

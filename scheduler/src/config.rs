@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use whimbrel_proto::units::{Bytes, Span};
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Allow, Process, STORES_ONLY};
 
 /// Settings of `whimbrel scheduler`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,10 @@ pub struct Config {
     pub client_token: String,
     /// A file that holds the bearer token, so that it is in no command line and no environment; `client_token` wins.
     pub client_token_file: Option<PathBuf>,
+    /// Where the pool may read tables and models: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
+    /// or `file:///data/`, each with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every
+    /// local file. Executors have a list of their own. A pool inside a command may read everything.
+    pub allow: Vec<String>,
     /// An executor whose engine heartbeat is missing for this long is given up and its tasks run elsewhere. A broken
     /// connection is noticed much earlier, see `report_timeout`.
     pub heartbeat_timeout: Span,
@@ -69,6 +74,7 @@ impl Default for Config {
             storage: String::new(),
             client_token: String::new(),
             client_token_file: None,
+            allow: STORES_ONLY.map(str::to_owned).into(),
             heartbeat_timeout: Span::secs(60),
             report_timeout: Span::secs(5),
             executor_wait: Span::secs(30),
@@ -97,6 +103,7 @@ impl Config {
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), Error> {
         self.state_home()?;
+        Allow::parse(&self.allow, Process::Scheduler)?;
         let bad = |key: &str, rule: &str| {
             Err(Error::new(
                 ErrorCode::Invalid,

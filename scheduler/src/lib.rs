@@ -27,3 +27,4 @@ mod watch;
 
 pub use config::Config;
 pub use server::{Listeners, Scheduler};
+pub use whimbrel_stores::EVERYTHING;

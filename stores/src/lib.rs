@@ -1,39 +1,119 @@
-//! Object stores by URI: S3 and Azure storage, configured from the environment of the process, one client per bucket. The
-//! scheduler and the executors read and write the same places, so both take their stores from here.
+//! Object stores by URI: S3 and Azure storage, reached as a link says or else the environment of the process, one client per
+//! bucket and credentials. The scheduler and the executors read and write the same places, so both take their stores from here.
 
+mod allow;
+mod area;
 mod build;
 mod clock;
+mod door;
 mod environment;
 mod error;
+mod link;
 mod location;
 mod patience;
+mod process;
 mod registry;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod version;
+mod wire;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use object_store::ObjectStore;
 use whimbrel_proto::Error;
+use whimbrel_proto::ids::LinkName;
 
+use crate::build::Recipe;
+use crate::door::Door;
+use crate::error::Teller;
+
+pub use allow::{Allow, EVERYTHING, STORES_ONLY};
+pub use area::Area;
 pub use environment::Environment;
-pub use error::{entra_refusal, explain, is_missing};
+pub use error::{Told, entra_refusal, explain, is_missing, told};
+pub use link::{Access, AzureIdentity, S3Identity, StoreLink, Travelling};
 pub use location::{Bucket, Location};
 pub use patience::{Patience, Spent, spent};
+pub use process::Process;
 pub use registry::Registry;
+pub use secret::{Secret, SecretRef};
 pub use version::{is_version, stamped};
 
 use patience::PatientStore;
 
-/// The stores that this process uses. A clone shares them.
+/// Where the links of this moment are asked for.
+pub trait LinkBook: Send + Sync {
+    /// The links to object stores.
+    fn links(&self) -> Vec<Arc<StoreLink>>;
+}
+
+impl LinkBook for Vec<Arc<StoreLink>> {
+    fn links(&self) -> Vec<Arc<StoreLink>> {
+        self.clone()
+    }
+}
+
+/// The stores that this process uses. A clone shares their clients.
 #[derive(Clone)]
 pub struct Stores {
+    shared: Arc<Shared>,
+    book: Arc<dyn LinkBook>,
+    refusals: Refusals,
+}
+
+/// What the stores of one task have said last that was final. Some readers keep only the text of an error.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(Arc<Mutex<Option<Refused>>>);
+
+/// An error of a store.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The error for people.
+    pub error: Error,
+    /// The object, as a person calls it.
+    pub place: String,
+    text: String,
+}
+
+impl Refusals {
+    /// The store's error that a reader's text repeats.
+    pub fn behind(&self, text: &str) -> Option<Refused> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()
+            .filter(|last| text.contains(&last.text))
+            .cloned()
+    }
+
+    fn note(&self, error: &object_store::Error) {
+        if let Some(told) = told(error) {
+            let refused = Refused {
+                error: told.error.clone(),
+                place: told.place.clone(),
+                text: error.to_string(),
+            };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        }
+    }
+}
+
+struct Shared {
     environment: Environment,
     patience: Patience,
-    open: Arc<Mutex<HashMap<Bucket, Arc<dyn ObjectStore>>>>,
+    process: Process,
+    allow: Allow,
+    clients: Mutex<HashMap<(Bucket, Option<LinkName>), Client>>,
+}
+
+/// A client, and what it was made from.
+struct Client {
+    link: Option<Arc<StoreLink>>,
+    secrets: Vec<Secret>,
+    store: Arc<dyn ObjectStore>,
 }
 
 impl fmt::Debug for Stores {
@@ -43,36 +123,152 @@ impl fmt::Debug for Stores {
 }
 
 impl Stores {
-    /// No store yet; credentials, endpoints and regions come from `environment`.
+    /// The stores of a scheduler that may read everything; see [`Stores::within`].
     pub fn new(environment: Environment) -> Self {
+        let process = Process::Scheduler;
+        Self::within(environment, process.clone(), Allow::everything(process))
+    }
+
+    /// No store yet, and no links: credentials, endpoints and regions come from `environment`.
+    pub fn within(environment: Environment, process: Process, allow: Allow) -> Self {
         Self {
-            environment,
-            patience: Patience::default(),
-            open: Arc::default(),
+            shared: Arc::new(Shared {
+                environment,
+                process,
+                allow,
+                patience: Patience::default(),
+                clients: Mutex::default(),
+            }),
+            book: Arc::new(Vec::new()),
+            refusals: Refusals::default(),
         }
     }
 
-    /// How long the stores that are opened from now on may fail.
+    /// The stores that may fail for so long; clients that were made before are not shared.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+        let Shared {
+            environment,
+            process,
+            allow,
+            ..
+        } = self.shared.as_ref();
+        let shared = Shared {
+            environment: environment.clone(),
+            process: process.clone(),
+            allow: allow.clone(),
+            patience,
+            clients: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            ..self
+        }
+    }
+
+    /// The same clients, where these links serve.
+    #[must_use]
+    pub fn with_links(&self, book: Arc<dyn LinkBook>) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            book,
+            refusals: self.refusals.clone(),
+        }
+    }
+
+    /// The same stores, whose final errors are noted there.
+    #[must_use]
+    pub fn noting(self, refusals: Refusals) -> Self {
+        Self { refusals, ..self }
     }
 
     /// The place that `uri` names; `None` where it is no object store's.
     pub fn locate(&self, uri: &str) -> Result<Option<Location>, Error> {
-        Location::parse(uri, &self.environment)
+        Location::parse(uri, &self.shared.environment)
     }
 
-    /// The store of a bucket, the same one each time. Nothing is asked over the network yet.
-    pub fn open(&self, bucket: &Bucket) -> Result<Arc<dyn ObjectStore>, Error> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = open.get(bucket) {
-            return Ok(Arc::clone(store));
+    /// What may be read.
+    pub fn allow(&self) -> &Allow {
+        &self.shared.allow
+    }
+
+    /// Refuses a place that the pool may not read.
+    pub fn check(&self, place: &Location) -> Result<(), Error> {
+        self.shared.allow.check(place)
+    }
+
+    /// Refuses a local path that the pool may not read.
+    pub fn check_path(&self, path: &str) -> Result<(), Error> {
+        self.shared.allow.check_path(Path::new(path))
+    }
+
+    /// The store of a bucket. Nothing is asked over the network yet, and no secret is read.
+    pub fn open(&self, bucket: &Bucket) -> Arc<dyn ObjectStore> {
+        Arc::new(Door::new(self.clone(), bucket.clone()))
+    }
+
+    /// The link that serves a place.
+    pub fn link_at(&self, place: &Location) -> Option<Arc<StoreLink>> {
+        link::serving(&self.book.links(), place).cloned()
+    }
+
+    /// The links that may be needed to read from these buckets.
+    pub fn links_for(&self, buckets: &[Bucket]) -> Vec<Arc<StoreLink>> {
+        link::needed(&self.book.links(), buckets)
+    }
+
+    /// The client that serves a place now, and who can explain what it answers.
+    fn route(&self, place: &Location) -> Result<(Arc<dyn ObjectStore>, Teller), Error> {
+        self.check(place)?;
+        let link = self.link_at(place);
+        let teller = Teller {
+            bucket: place.bucket.clone(),
+            process: self.shared.process.clone(),
+            refusals: self.refusals.clone(),
+            link: link.as_ref().map(|link| link.name.clone()),
+        };
+        Ok((self.client(&place.bucket, link)?, teller))
+    }
+
+    /// The client of a bucket: the same one as long as the link and its secrets are the same.
+    fn client(
+        &self,
+        bucket: &Bucket,
+        link: Option<Arc<StoreLink>>,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
+        let Shared {
+            environment,
+            process,
+            patience,
+            clients,
+            ..
+        } = self.shared.as_ref();
+        let secrets = match &link {
+            Some(link) => link.secrets(environment, process)?,
+            None => Vec::new(),
+        };
+        let key = (bucket.clone(), link.as_ref().map(|link| link.name.clone()));
+        let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key)
+            && client.link == link
+            && client.secrets == secrets
+        {
+            return Ok(Arc::clone(&client.store));
         }
-        let store = build::store(bucket, &self.environment)?;
+        let store = build::client(&Recipe {
+            bucket,
+            link: link.as_deref().map(|link| (link, secrets.as_slice())),
+            environment,
+            process,
+        })?;
         let store: Arc<dyn ObjectStore> =
-            Arc::new(PatientStore::new(store, bucket.clone(), self.patience));
-        open.insert(bucket.clone(), Arc::clone(&store));
+            Arc::new(PatientStore::new(store, bucket.clone(), *patience));
+        let client = Client {
+            link,
+            secrets,
+            store: Arc::clone(&store),
+        };
+        clients.insert(key, client);
         Ok(store)
     }
 }

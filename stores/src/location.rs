@@ -8,7 +8,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use crate::environment::Environment;
 
 /// Azure's public cloud.
-const PUBLIC: &str = "core.windows.net";
+pub(crate) const PUBLIC: &str = "core.windows.net";
 
 /// One bucket of S3, or one container of an Azure storage account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl Location {
             "s3" | "s3a" | "s3n" if authority.contains(['@', ':']) => {
                 // What stands before the @ may be a key.
                 return Err(Error::new(ErrorCode::Invalid, "an s3:// URI names more than a bucket and a path").with_hint(
-                    "write s3://BUCKET/PATH; keys and endpoint come from AWS_* variables of the scheduler",
+                    "write s3://BUCKET/PATH; keys and endpoint come from a link (`whimbrel link add NAME --kind s3`) or from AWS_* variables",
                 ));
             }
             "s3" | "s3a" | "s3n" if authority.is_empty() => {
@@ -170,13 +170,15 @@ fn azure(uri: &str, authority: &str, environment: &Environment) -> Result<Bucket
 }
 
 /// The account and the cloud's domain of `account.dfs.core.windows.net`; a bare account is one of the public cloud.
-fn account_of(uri: &str, host: &str) -> Result<(String, String), Error> {
+pub(crate) fn account_of(uri: &str, host: &str) -> Result<(String, String), Error> {
+    // Hosts are the same whatever their case.
+    let host = &host.to_ascii_lowercase();
     let wrong = |why: &str| {
         let hint = "write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH or https://ACCOUNT.blob.core.windows.net/CONTAINER/PATH";
         Err(not_a_place(uri, why).with_hint(hint))
     };
     let (account, domain) = match host.split_once('.') {
-        None => (host, PUBLIC),
+        None => (host.as_str(), PUBLIC),
         Some((account, service)) => match service
             .strip_prefix("dfs.")
             .or_else(|| service.strip_prefix("blob."))
@@ -193,7 +195,8 @@ fn account_of(uri: &str, host: &str) -> Result<(String, String), Error> {
 }
 
 fn is_azure_host(host: &str) -> bool {
-    host.split_once('.')
+    host.to_ascii_lowercase()
+        .split_once('.')
         .is_some_and(|(_, service)| service.starts_with("dfs.") || service.starts_with("blob."))
 }
 

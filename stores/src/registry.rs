@@ -8,20 +8,26 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::Stores;
+use crate::door::LocalDoor;
 
-/// Buckets by their URLs; local files as ever.
+/// Buckets by their URLs; local files as ever, or as far as the pool may read them.
 #[derive(Debug)]
 pub struct Registry {
     stores: Stores,
     others: DefaultObjectStoreRegistry,
+    files: Option<Arc<dyn ObjectStore>>,
 }
 
 impl Registry {
     /// The engine's view of `stores`.
     pub fn new(stores: Stores) -> Self {
+        let allow = stores.allow();
+        let files = (!allow.any_file())
+            .then(|| Arc::new(LocalDoor::new(allow.clone())) as Arc<dyn ObjectStore>);
         Self {
             stores,
             others: DefaultObjectStoreRegistry::new(),
+            files,
         }
     }
 }
@@ -36,9 +42,12 @@ impl ObjectStoreRegistry for Registry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        if let ("file", Some(files)) = (url.scheme(), &self.files) {
+            return Ok(Arc::clone(files));
+        }
         let external = |error| DataFusionError::External(Box::new(error));
         match self.stores.locate(url.as_str()).map_err(external)? {
-            Some(location) => self.stores.open(&location.bucket).map_err(external),
+            Some(location) => Ok(self.stores.open(&location.bucket)),
             None => self.others.get_store(url),
         }
     }

@@ -1,8 +1,15 @@
 //! URIs become places, and what clouds answer becomes one line.
 
-use whimbrel_proto::ErrorCode;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::{Bucket, Environment, Location, Stores, entra_refusal, explain};
+use object_store::ObjectStoreExt;
+use whimbrel_proto::{ErrorCode, v1};
+
+use crate::{
+    Allow, Area, Bucket, Environment, Location, Process, StoreLink, Stores, Travelling,
+    entra_refusal, explain, told,
+};
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs
@@ -86,13 +93,10 @@ fn a_bucket_has_one_store_and_keys_do_not_travel_openly() {
     let bucket = Bucket::S3 {
         bucket: "lake".to_owned(),
     };
-    let first = stores.open(&bucket).unwrap();
-    assert!(std::sync::Arc::ptr_eq(
-        &first,
-        &stores.open(&bucket).unwrap()
-    ));
+    let first = stores.client(&bucket, None).unwrap();
+    assert!(Arc::ptr_eq(&first, &stores.client(&bucket, None).unwrap()));
     let open = environment(&[keys[0], keys[1], ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
-    let error = Stores::new(open).open(&bucket).unwrap_err();
+    let error = Stores::new(open).client(&bucket, None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the endpoint 'http://127.0.0.1:9' is not encrypted; write https://, or set AWS_ALLOW_HTTP=true where the scheduler starts"
@@ -178,6 +182,20 @@ fn what_a_store_answers_is_one_line_that_says_what_to_do() {
             ),
             "'s3://lake/x' cannot be read: Connection refused (os error 111)",
         ),
+        (
+            &s3,
+            generic(
+                "error sending request: client error (Connect): invalid peer certificate: UnknownIssuer",
+            ),
+            "'s3://lake/x' cannot be read: the certificate of its service is not trusted (UnknownIssuer)",
+        ),
+        (
+            &azure,
+            generic(
+                "Error performing token request: Error performing POST https://login/t/oauth2/v2.0/token: Connection refused (os error 111)",
+            ),
+            "'abfss://m@acct.dfs.core.windows.net/x' cannot be read: no token can be fetched: Connection refused (os error 111)",
+        ),
     ];
     for (bucket, error, want) in cases {
         let error = explain(bucket, "x", &error);
@@ -185,4 +203,341 @@ fn what_a_store_answers_is_one_line_that_says_what_to_do() {
         assert!(error.hint().is_some(), "{error}");
     }
     assert_eq!(entra_refusal("AADSTS70002159"), None);
+}
+
+fn place(uri: &str) -> Location {
+    Location::parse(uri, &Environment::default())
+        .unwrap()
+        .unwrap()
+}
+
+fn env(name: &str) -> Option<v1::SecretRef> {
+    Some(v1::SecretRef {
+        place: Some(v1::secret_ref::Place::Env(name.to_owned())),
+    })
+}
+
+fn file(path: &Path) -> Option<v1::SecretRef> {
+    Some(v1::SecretRef {
+        place: Some(v1::secret_ref::Place::File(path.display().to_string())),
+    })
+}
+
+/// A link of kind s3.
+fn s3_link(name: &str, at: &[&str], secret: Option<v1::SecretRef>) -> Arc<StoreLink> {
+    let service = v1::S3Access {
+        access_key: env("KEY"),
+        secret_key: secret,
+        ..v1::S3Access::default()
+    };
+    let wire = v1::StoreLink {
+        at: at.iter().map(|&at| at.to_owned()).collect(),
+        service: Some(v1::store_link::Service::S3(service)),
+        ..v1::StoreLink::default()
+    };
+    Arc::new(StoreLink::read(name, wire).unwrap())
+}
+
+#[test]
+fn an_area_holds_what_is_below_it_and_nothing_that_only_looks_so() {
+    for (area, inside, outside) in [
+        ("s3://lake/", "s3a://lake/x/y", "s3://lakehouse/x"),
+        ("s3://lake", "S3://lake/", "s3://lak/e"),
+        (
+            "s3://lake/trips/",
+            "s3://lake/trips/%61.csv",
+            "s3://lake/trips2/a",
+        ),
+        ("s3://lake/trips", "s3://lake/trips", "s3://lake/"),
+        (
+            "s3://",
+            "s3://any/x",
+            "abfss://c@acct.dfs.core.windows.net/x",
+        ),
+        (
+            "abfss://c@acct.dfs.core.windows.net/x/",
+            "https://ACCT.blob.core.windows.net/c/x/y",
+            "abfss://c@acct.dfs.core.windows.net/xy",
+        ),
+        (
+            "abfss://acct.dfs.core.windows.net/",
+            "wasbs://any@acct.blob.core.windows.net/x",
+            "abfss://c@acct.dfs.core.chinacloudapi.cn/x",
+        ),
+        (
+            "abfss://",
+            "abfss://c@other.dfs.core.windows.net/x",
+            "s3://c/x",
+        ),
+    ] {
+        let area = Area::parse(area).unwrap();
+        assert!(area.holds(&place(inside)), "{area} {inside}");
+        assert!(!area.holds(&place(outside)), "{area} {outside}");
+        assert_eq!(Area::parse(&area.to_string()).unwrap(), area);
+    }
+    // A way up is no path at all, however it is written.
+    for uri in [
+        "s3://lake/a/../../b",
+        "s3://lake/a/%2e%2e/b",
+        "s3://lake/%2E/b",
+    ] {
+        assert!(
+            Location::parse(uri, &Environment::default()).is_err(),
+            "{uri}"
+        );
+    }
+    for text in [
+        "",
+        "lake",
+        "/data",
+        "gs://lake/",
+        "file://host/x",
+        "s3:///x",
+        "file:data",
+    ] {
+        assert_eq!(
+            Area::parse(text).unwrap_err().code(),
+            ErrorCode::Invalid,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_not_read_by_any_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["open", "shut"] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::write(at(name).join("a.csv"), "1").unwrap();
+    }
+    std::os::unix::fs::symlink(at("shut"), at("open/link")).unwrap();
+    std::os::unix::fs::symlink(at("open"), at("door")).unwrap();
+    let list = [
+        "s3://lake/trips/".to_owned(),
+        format!("file://{}/", at("door").display()),
+    ];
+    let process = Process::Executor("e1".to_owned());
+    let allow = Allow::parse(&list, process.clone()).unwrap();
+    for fine in ["open/a.csv", "door/a.csv", "open/*.csv", "open/not/yet.csv"] {
+        allow.check_path(&at(fine)).unwrap();
+    }
+    for shut in [
+        "shut/a.csv",
+        "open/link/a.csv",
+        "open/link/*.csv",
+        "door/../shut/a.csv",
+        "",
+    ] {
+        let error = allow.check_path(&at(shut)).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Denied, "{shut}");
+        assert!(
+            error
+                .message()
+                .contains("of executor e1 holds only s3://lake/trips/, file:///"),
+            "{error}"
+        );
+    }
+    // Whoever opens the store meets the same answer, before anything is asked over the network.
+    let stores = Stores::within(Environment::default(), process, allow);
+    let error = stores
+        .open(&place("s3://lake/x").bucket)
+        .get(&"other/a".into())
+        .await
+        .unwrap_err();
+    let told = told(&error).unwrap();
+    assert_eq!(
+        (told.error.code(), told.place.as_str()),
+        (ErrorCode::Denied, "s3://lake/other/a")
+    );
+    assert!(
+        Allow::everything(Process::Scheduler)
+            .check_path(Path::new("/etc/passwd"))
+            .is_ok()
+    );
+    let refused = Allow::parse(&["lake".to_owned()], Process::Scheduler).unwrap_err();
+    assert!(
+        refused
+            .message()
+            .starts_with("allow: 'lake' names no place"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_narrowest_link_serves_and_travels_without_its_secret() {
+    let links = vec![
+        s3_link("all", &["s3://"], env("SECRET")),
+        s3_link("lake", &["s3://lake/", "s3://pond/"], env("SECRET")),
+        s3_link("trips", &["s3://lake/trips/2024/"], env("SECRET")),
+    ];
+    let stores = Stores::new(Environment::default()).with_links(Arc::new(links.clone()));
+    for (uri, want) in [
+        ("s3://other/x", "all"),
+        ("s3://lake/trips/2025/x", "lake"),
+        ("s3://pond/x", "lake"),
+        ("s3://lake/trips/2024/x", "trips"),
+    ] {
+        assert_eq!(
+            stores.link_at(&place(uri)).unwrap().name.as_str(),
+            want,
+            "{uri}"
+        );
+    }
+    assert!(
+        stores
+            .link_at(&place("abfss://c@acct.dfs.core.windows.net/x"))
+            .is_none()
+    );
+    let needed = stores.links_for(&[place("s3://lake/x").bucket]);
+    assert_eq!(
+        needed, links,
+        "those of a part of the bucket may be needed too"
+    );
+    assert_eq!(stores.links_for(&[place("s3://pond/x").bucket]), links[..2]);
+    assert_eq!(Travelling::with(&links).arrived().unwrap(), links);
+    let (broken, none) = (
+        Travelling {
+            links: "zz".to_owned(),
+        },
+        Travelling::default(),
+    );
+    assert!(broken.arrived().is_err() && none.arrived().unwrap().is_empty());
+}
+
+#[test]
+fn a_secret_is_read_anew_and_a_missing_one_is_named_with_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let link = s3_link("lake", &["s3://lake/"], file(&path));
+    let process = Process::Executor("e1".to_owned());
+    let stores = Stores::within(
+        environment(&[("KEY", "k")]),
+        process.clone(),
+        Allow::everything(process),
+    );
+    let bucket = place("s3://lake/").bucket;
+    let open = || stores.client(&bucket, Some(Arc::clone(&link)));
+    let missing = open().unwrap_err().to_string();
+    assert!(
+        missing.starts_with("link 'lake': the secret is not there: the file '")
+            && missing.contains("it is read on the machine of executor e1"),
+        "{missing}"
+    );
+    std::fs::write(&path, "one\n").unwrap();
+    let first = open().unwrap();
+    assert!(Arc::ptr_eq(&first, &open().unwrap()));
+    std::fs::write(&path, "two").unwrap();
+    let second = open().unwrap();
+    assert!(!Arc::ptr_eq(&first, &second), "the secret was renewed");
+    let stores = Stores::within(
+        Environment::default(),
+        Process::Executor("e1".to_owned()),
+        Allow::everything(Process::Scheduler),
+    );
+    assert_eq!(
+        stores.client(&bucket, Some(link)).unwrap_err().to_string(),
+        "link 'lake': the secret is not there: the environment variable KEY of executor e1 is not set; set it where executor e1 starts, and start it again"
+    );
+}
+
+#[test]
+fn a_link_that_cannot_be_is_refused() {
+    use v1::store_link::Service;
+    let s3 = || v1::StoreLink {
+        at: vec!["s3://lake/".to_owned()],
+        service: Some(Service::S3(v1::S3Access::default())),
+        ..v1::StoreLink::default()
+    };
+    let azure = |access: v1::AzureAccess| v1::StoreLink {
+        at: vec!["abfss://acct.dfs.core.windows.net/".to_owned()],
+        service: Some(Service::Azure(access)),
+        ..v1::StoreLink::default()
+    };
+    let usual = v1::AzureAccess::default;
+    let cases = [
+        (
+            v1::StoreLink {
+                at: Vec::new(),
+                ..s3()
+            },
+            "the link serves no place",
+        ),
+        (
+            v1::StoreLink {
+                at: vec!["abfss://".to_owned()],
+                ..s3()
+            },
+            "'abfss://' is no place of the link's kind",
+        ),
+        (
+            v1::StoreLink {
+                endpoint: "http://minio:9000".to_owned(),
+                ..s3()
+            },
+            "the endpoint 'http://minio:9000' is not encrypted",
+        ),
+        (
+            v1::StoreLink {
+                endpoint: "https://me:hunter2@minio".to_owned(),
+                ..s3()
+            },
+            "the endpoint has a user or a password in it",
+        ),
+        (
+            v1::StoreLink {
+                ca_file: "ca.pem".to_owned(),
+                ..s3()
+            },
+            "the certificate file 'ca.pem' is no absolute path",
+        ),
+        (
+            azure(v1::AzureAccess {
+                account_key: env("A"),
+                sas: env("B"),
+                ..usual()
+            }),
+            "the link has more than one of a key, a signature, a service principal, a managed identity and nobody",
+        ),
+        (
+            azure(v1::AzureAccess {
+                secret: env("A"),
+                client_id: "c".to_owned(),
+                ..usual()
+            }),
+            "the link's service principal has no tenant",
+        ),
+        (
+            azure(v1::AzureAccess {
+                client_id: "c".to_owned(),
+                ..usual()
+            }),
+            "the link has a client id and no secret",
+        ),
+        (
+            azure(v1::AzureAccess {
+                secret: env("A"),
+                client_id: "c".to_owned(),
+                tenant: "t".to_owned(),
+                authority: "http://login".to_owned(),
+                ..usual()
+            }),
+            "the authority 'http://login' is not encrypted",
+        ),
+    ];
+    for (wire, want) in cases {
+        let error = StoreLink::read("l", wire).unwrap_err();
+        assert_eq!((error.code(), error.message()), (ErrorCode::Invalid, want));
+        assert!(
+            error.hint().is_some() && !error.to_string().contains("hunter2"),
+            "{error}"
+        );
+    }
+    let open = v1::StoreLink {
+        endpoint: "http://minio:9000/".to_owned(),
+        allow_http: true,
+        ..s3()
+    };
+    let link = StoreLink::read("l", open).unwrap();
+    assert_eq!(link.endpoint.as_deref(), Some("http://minio:9000"));
 }

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import ssl
 import sys
 import urllib.parse
 import urllib.request
@@ -26,7 +27,7 @@ def sign(text: str) -> str:
     return base64.b64encode(hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()).decode()
 
 
-def put(port: int, path: str, query: dict, data: bytes, headers: dict) -> None:
+def put(server: str, path: str, query: dict, data: bytes, headers: dict, context: ssl.SSLContext | None) -> None:
     headers = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": VERSION}
     length = str(len(data)) if data else ""
     canonical = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
@@ -34,8 +35,9 @@ def put(port: int, path: str, query: dict, data: bytes, headers: dict) -> None:
     # verb, encoding, language, length, MD5, type, date, four conditions, range
     text = "\n".join(["PUT", "", "", length, "", "application/octet-stream", "", "", "", "", "", ""]) + f"\n{canonical}{resource}"
     headers |= {"Authorization": f"SharedKey {ACCOUNT}:{sign(text)}", "Content-Type": "application/octet-stream"}
-    url = f"http://127.0.0.1:{port}/{ACCOUNT}/{path}?{urllib.parse.urlencode(query)}"
-    urllib.request.urlopen(urllib.request.Request(url, data=data, headers=headers, method="PUT"), timeout=60).close()
+    url = f"{server}/{ACCOUNT}/{path}?{urllib.parse.urlencode(query)}"
+    request = urllib.request.Request(url, data=data, headers=headers, method="PUT")
+    urllib.request.urlopen(request, timeout=60, context=context).close()
 
 
 def signature(container: str, hours: int) -> str:
@@ -51,16 +53,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--container", required=True)
+    parser.add_argument("--ca", help="it speaks TLS, with a certificate of this authority")
     parser.add_argument("objects", nargs="*", metavar="KEY=PATH", help="what lies in the container; a folder goes in whole")
     arguments = parser.parse_args()
-    put(arguments.port, arguments.container, {"restype": "container"}, b"", {})
+    context = ssl.create_default_context(cafile=arguments.ca) if arguments.ca else None
+    server = f"{'https' if arguments.ca else 'http'}://127.0.0.1:{arguments.port}"
+    put(server, arguments.container, {"restype": "container"}, b"", {}, context)
     for item in arguments.objects:
         key, _, path = item.partition("=")
         path = Path(path)
         for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
             name = key if path.is_file() else f"{key}/{file.relative_to(path)}"
             blob = urllib.parse.quote(f"{arguments.container}/{name}")
-            put(arguments.port, blob, {}, file.read_bytes(), {"x-ms-blob-type": "BlockBlob"})
+            put(server, blob, {}, file.read_bytes(), {"x-ms-blob-type": "BlockBlob"}, context)
     signatures = {"reads": signature(arguments.container, 1), "expired": signature(arguments.container, -1)}
     print(json.dumps({"account": ACCOUNT, "key": KEY, **signatures}), flush=True)
     return 0

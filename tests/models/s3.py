@@ -1,6 +1,7 @@
 """An S3 endpoint that checks signatures and rights, with files in it: moto in this process, on a free port.
 
-Prints one line of JSON when it serves: its port, a key that may read the bucket and a key that may not.
+Prints one line of JSON when it serves: its port, a key that may read the bucket, one that may list it and read only what is
+below `open/`, and one that may not.
 """
 
 import argparse
@@ -21,6 +22,13 @@ REGION = "us-east-1"
 MAY_READ = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": "*"}],
+}
+MAY_SOME = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:List*"], "Resource": "*"},
+        {"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::*/open/*"},
+    ],
 }
 MAY_NOTHING = {
     "Version": "2012-10-17",
@@ -58,7 +66,8 @@ def main() -> int:
         for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
             name = key if path.is_file() else f"{key}/{file.relative_to(path)}"
             s3.put_object(Bucket=arguments.bucket, Key=name, Body=file.read_bytes())
-    users = {"reader": user(iam, "reader", MAY_READ), "stranger": user(iam, "stranger", MAY_NOTHING)}
+    policies = {"reader": MAY_READ, "fenced": MAY_SOME, "stranger": MAY_NOTHING}
+    users = {name: user(iam, name, policy) for name, policy in policies.items()}
     # From here on every request is checked.
     plain = {"Content-Type": "text/plain"}
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/moto-api/reset-auth", data=b"0", headers=plain, method="POST"))

@@ -51,19 +51,28 @@ impl S3 {
         })
     }
 
-    /// What a scheduler's environment must hold to use it as `user`: `reader` may read, `stranger` may not.
-    pub fn environment(&self, user: &str) -> Result<Vec<(String, String)>> {
+    pub fn endpoint(&self) -> Result<String> {
+        Ok(format!("http://127.0.0.1:{}", self.process.field("port")?))
+    }
+
+    /// The access key of `user`, and its secret: `reader` may read, `fenced` only below `open/`, `stranger` may not.
+    pub fn keys(&self, user: &str) -> Result<(String, String)> {
         let ready = &self.process.ready;
-        let port = self.process.field("port")?;
+        Ok((
+            text(ready, &format!("/{user}/key"))?,
+            text(ready, &format!("/{user}/secret"))?,
+        ))
+    }
+
+    /// What a scheduler's environment must hold to use it as `user`.
+    pub fn environment(&self, user: &str) -> Result<Vec<(String, String)>> {
+        let (key, secret) = self.keys(user)?;
         Ok([
-            ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")),
+            ("AWS_ENDPOINT_URL", self.endpoint()?),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", text(ready, "/region")?),
-            ("AWS_ACCESS_KEY_ID", text(ready, &format!("/{user}/key"))?),
-            (
-                "AWS_SECRET_ACCESS_KEY",
-                text(ready, &format!("/{user}/secret"))?,
-            ),
+            ("AWS_REGION", text(&self.process.ready, "/region")?),
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into())
@@ -75,19 +84,40 @@ pub struct Azure {
     service: Service,
     /// The account, its key, and shared access signatures.
     known: Value,
+    scheme: &'static str,
     _folder: TempDir,
 }
 
 impl Azure {
     pub async fn start(objects: &[Object<'_>]) -> Result<Self> {
+        Self::with(objects, None).await
+    }
+
+    /// Over TLS with the certificates of `entra`, where tokens of it are taken.
+    pub async fn secured(objects: &[Object<'_>], entra: &Entra) -> Result<Self> {
+        Self::with(objects, Some(entra)).await
+    }
+
+    async fn with(objects: &[Object<'_>], entra: Option<&Entra>) -> Result<Self> {
         let folder = tempfile::tempdir().context("create the store's folder")?;
         let azurite = azurite()?;
-        let service = Service::start("azurite", folder.path(), "/", |port| {
+        let mut security = Vec::new();
+        let mut trust = Vec::new();
+        if let Some(entra) = entra {
+            let (cert, key) = (entra.file("cert")?, entra.file("key")?);
+            security = ["--oauth", "basic", "--cert", &cert, "--key", &key]
+                .map(str::to_owned)
+                .to_vec();
+            trust = vec!["--ca".to_owned(), entra.file("ca")?];
+        }
+        let probe = entra.is_none().then_some("/");
+        let service = Service::launch("azurite", folder.path(), probe, |port| {
             let mut command = Command::new(azurite);
             command
                 .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()])
                 .args(["--silent", "--disableTelemetry", "--skipApiVersionCheck"])
                 .arg("--inMemoryPersistence")
+                .args(security)
                 .current_dir(folder.path());
             command
         })
@@ -95,6 +125,7 @@ impl Azure {
         let output = Command::new(service::python()?)
             .arg(service::script("blobs.py"))
             .args(["--port", &service.port.to_string(), "--container", LAKE])
+            .args(trust)
             .args(arguments(objects))
             .output()
             .context("fill the container")?;
@@ -106,8 +137,22 @@ impl Azure {
         Ok(Self {
             service,
             known: serde_json::from_slice(&output.stdout)?,
+            scheme: if entra.is_some() { "https" } else { "http" },
             _folder: folder,
         })
+    }
+
+    pub fn endpoint(&self) -> Result<String> {
+        let account = self.account()?;
+        Ok(format!(
+            "{}://127.0.0.1:{}/{account}",
+            self.scheme, self.service.port
+        ))
+    }
+
+    /// The account's `key`, or a signature: `reads`, `expired`.
+    pub fn secret(&self, which: &str) -> Result<String> {
+        text(&self.known, &format!("/{which}"))
     }
 
     pub fn account(&self) -> Result<String> {
@@ -117,22 +162,53 @@ impl Azure {
     /// What a scheduler's environment must hold to reach it; with the account's key, or with a signature: `reads`, `expired`.
     pub fn environment(&self, signature: Option<&str>) -> Result<Vec<(String, String)>> {
         let account = self.account()?;
-        let endpoint = format!("http://127.0.0.1:{}/{account}", self.service.port);
         let credential = match signature {
-            Some(which) => (
-                "AZURE_STORAGE_SAS_TOKEN",
-                text(&self.known, &format!("/{which}"))?,
-            ),
-            None => ("AZURE_STORAGE_ACCOUNT_KEY", text(&self.known, "/key")?),
+            Some(which) => ("AZURE_STORAGE_SAS_TOKEN", self.secret(which)?),
+            None => ("AZURE_STORAGE_ACCOUNT_KEY", self.secret("key")?),
         };
         Ok([
-            ("AZURE_STORAGE_ENDPOINT", endpoint),
+            ("AZURE_STORAGE_ENDPOINT", self.endpoint()?),
             ("AZURE_ALLOW_HTTP", "true".to_owned()),
             ("AZURE_STORAGE_ACCOUNT_NAME", account),
             credential,
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into())
+    }
+}
+
+/// Where tokens for Azure storage come from, over TLS with certificates of its own making.
+pub struct Entra {
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Entra {
+    pub fn start() -> Result<Self> {
+        let folder = tempfile::tempdir().context("create its folder")?;
+        let mut command = Command::new(service::python()?);
+        command
+            .arg(service::script("entra.py"))
+            .arg("--folder")
+            .arg(folder.path());
+        Ok(Self {
+            process: Process::launch("entra", folder.path(), command)?,
+            _folder: folder,
+        })
+    }
+
+    /// `https://host:port`.
+    pub fn authority(&self) -> Result<String> {
+        Ok(format!("https://127.0.0.1:{}", self.process.field("port")?))
+    }
+
+    pub fn tenant(&self) -> Result<String> {
+        self.process.field("tenant")
+    }
+
+    /// The path of the PEM file of `ca`, `cert` or `key`.
+    pub fn file(&self, which: &str) -> Result<String> {
+        self.process.field(which)
     }
 }
 

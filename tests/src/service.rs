@@ -2,7 +2,7 @@
 //! pid when the test is over.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -31,6 +31,16 @@ impl Service {
         probe: &str,
         command: impl FnOnce(u16) -> Command,
     ) -> Result<Self> {
+        Self::launch(name, folder, Some(probe), command).await
+    }
+
+    /// As `start`; without a `probe` until somebody listens, as behind TLS.
+    pub async fn launch(
+        name: &str,
+        folder: &Path,
+        probe: Option<&str>,
+        command: impl FnOnce(u16) -> Command,
+    ) -> Result<Self> {
         // Asked for and given back: the servers cannot be handed a listener.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = folder.join(format!("{name}.log"));
@@ -52,12 +62,15 @@ impl Service {
         Ok(service)
     }
 
-    async fn serves(&mut self, probe: &str) -> Result<()> {
+    async fn serves(&mut self, probe: Option<&str>) -> Result<()> {
         let port = self.port;
         let child = &mut self.child;
         let answered = wait::until_within(START, "the server answers", async || {
             match child.try_wait() {
-                Ok(None) => http::get(port, probe).await.ok().map(|_| None),
+                Ok(None) => match probe {
+                    Some(probe) => http::get(port, probe).await.ok().map(|_| None),
+                    None => TcpStream::connect(("127.0.0.1", port)).ok().map(|_| None),
+                },
                 Ok(Some(status)) => Some(Some(status.to_string())),
                 Err(error) => Some(Some(error.to_string())),
             }

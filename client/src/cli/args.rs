@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Bind models to the names that SQL calls them by
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Name the model registries that `models:/` and `aml://` lead to
+    /// Name the model registries that `models:/` and `aml://` lead to, and how object stores are reached
     #[command(subcommand)]
     Link(LinkCommand),
     /// Name the datasets that SQL reads
@@ -118,6 +118,9 @@ pub(crate) struct DaemonArgs {
     /// The host name or address that others reach this process by
     #[arg(long, value_name = "HOST")]
     pub(crate) advertise: Option<String>,
+    /// A place that may be read, such as s3://lake/ or file:///data/; may be repeated [default: s3:// abfss://]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) allow: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -255,7 +258,7 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TableCommand {
     /// Name a dataset
-    Add(AddTableArgs),
+    Add(Box<AddTableArgs>),
     /// List the tables
     List,
     /// Show one table with its columns
@@ -298,6 +301,21 @@ pub(crate) struct AddTableArgs {
     /// Enclosed CSV values hold line breaks: read each file in one piece
     #[arg(long)]
     pub(crate) multiline: bool,
+    /// A CSV text that stands for NULL, beside the empty one; may be given several times
+    #[arg(long = "null", value_name = "TEXT")]
+    pub(crate) nulls: Vec<String>,
+    /// Take CSV columns by their order, whatever names a file's header has
+    #[arg(long)]
+    pub(crate) any_header: bool,
+    /// How CSV and JSON files are packed: none, gzip, zstd, bzip2 or xz [default: by their endings]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) compression: Option<String>,
+    /// How CSV and JSON files are written: utf-8, latin1, windows-1252 or utf-16 [default: utf-8]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoding: Option<String>,
+    /// Find the types of CSV and JSON columns by this many records [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub(crate) infer_rows: Option<u64>,
     /// Take the place of a table of that name
     #[arg(long)]
     pub(crate) replace: bool,

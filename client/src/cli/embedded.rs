@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::interval;
 use whimbrel::Client;
 use whimbrel::config::{self, Environment, Sources};
-use whimbrel::embedded::{Home, Options, Pool};
+use whimbrel::embedded::{Home, Options, Pool, everything};
 use whimbrel_proto::v1::GetPoolStatusResponse;
 
 use crate::cli::console::Console;
@@ -40,12 +40,17 @@ pub(crate) fn options(environment: &Environment) -> Result<Options, Failure> {
         known_elsewhere: &known,
         ..Sources::default()
     };
-    Ok(Options {
+    let mut options = Options {
         home: Home::Folder(PathBuf::from(folder)),
         executors: 1,
         scheduler: config::load(&sources).map_err(Failure::Usage)?,
         executor: config::load(&sources).map_err(Failure::Usage)?,
-    })
+    };
+    if environment.get("WHIMBREL_ALLOW").is_none() {
+        options.scheduler.allow = everything();
+        options.executor.allow = everything();
+    }
+    Ok(options)
 }
 
 /// Other commands may have connected to this one's pool: their queries end before it does, unless the user insists.

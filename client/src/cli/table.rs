@@ -42,6 +42,11 @@ async fn add(console: Console, client: &Client, args: &AddTableArgs) -> Result<(
             escape: args.escape.clone().unwrap_or_default(),
             comment: args.comment.clone().unwrap_or_default(),
             multiline: args.multiline.then_some(true),
+            nulls: args.nulls.clone(),
+            any_header: args.any_header.then_some(true),
+            compression: args.compression.clone().unwrap_or_default(),
+            encoding: args.encoding.clone().unwrap_or_default(),
+            infer_rows: args.infer_rows.unwrap_or_default(),
             replace: args.replace,
         })
         .await?;

@@ -15,7 +15,7 @@ use crate::connect::{Client, Token};
 use crate::error::Error;
 
 pub use open::{Opened, open};
-pub use options::{Home, Options};
+pub use options::{Home, Options, everything};
 
 use options::Folders;
 use owner::{Claim, Owner};

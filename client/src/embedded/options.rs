@@ -34,10 +34,21 @@ impl Default for Options {
         Self {
             home: Home::default(),
             executors: 1,
-            scheduler: whimbrel_scheduler::Config::default(),
-            executor: whimbrel_executor::Config::default(),
+            scheduler: whimbrel_scheduler::Config {
+                allow: everything(),
+                ..whimbrel_scheduler::Config::default()
+            },
+            executor: whimbrel_executor::Config {
+                allow: everything(),
+                ..whimbrel_executor::Config::default()
+            },
         }
     }
+}
+
+/// What an embedded pool may read where nobody says otherwise: it runs with the rights of the user whose process it is in.
+pub fn everything() -> Vec<String> {
+    whimbrel_scheduler::EVERYTHING.map(str::to_owned).into()
 }
 
 /// The folders of one pool. The ones that must not stay go when it is dropped.

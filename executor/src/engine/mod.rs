@@ -22,7 +22,7 @@ use ballista_executor::execution_engine::{
     DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor,
 };
 use datafusion::common::internal_err;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionStateBuilder, TaskContext};
@@ -31,6 +31,7 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::prelude::SessionConfig;
 use tokio_util::sync::CancellationToken;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
+use whimbrel_predict::input::strict;
 use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 
 pub(crate) use self::client_pool::ClientPool;
@@ -38,13 +39,14 @@ use self::guard::CancelGuardExec;
 pub(crate) use self::guard::panicked;
 use crate::scan::{guard_scans, pinned};
 use whimbrel_proto::units::Bytes;
-use whimbrel_stores::{Environment, Patience, Registry, Stores};
+use whimbrel_stores::{Refusals, Registry, Stores, Travelling};
 
 /// Turns task definitions into running stages. One per executor, shared by all its tasks.
 pub(crate) struct Engine {
     stages: DefaultExecutionEngine,
     functions: Arc<BallistaFunctionRegistry>,
     codec: BallistaCodec,
+    stores: Stores,
     runtime: Arc<RuntimeEnv>,
     session: SessionConfig,
     jobs: String,
@@ -52,11 +54,11 @@ pub(crate) struct Engine {
 
 /// What the engine of an executor is made of.
 pub(crate) struct EngineParts<'a> {
+    pub(crate) stores: Stores,
     pub(crate) jobs: &'a Path,
     pub(crate) spill: &'a Path,
     pub(crate) memory: Bytes,
     pub(crate) max_message: Bytes,
-    pub(crate) patience: Patience,
     pub(crate) host: Arc<dyn ModelHost>,
     pub(crate) clients: ClientPool,
 }
@@ -64,28 +66,30 @@ pub(crate) struct EngineParts<'a> {
 impl Engine {
     pub(crate) fn new(parts: EngineParts<'_>) -> Result<Self> {
         let EngineParts {
+            stores,
             jobs,
             spill,
             memory,
             max_message,
-            patience,
             host,
             clients,
         } = parts;
         // One environment for all tasks: its object-store clients and file footers are worth sharing, and its memory is bounded.
-        let stores = Stores::new(Environment::of_process()).with_patience(patience);
         let runtime = RuntimeEnvBuilder::new()
-            .with_object_store_registry(Arc::new(Registry::new(stores)))
+            .with_object_store_registry(Arc::new(Registry::new(stores.clone())))
             .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))
             .with_temp_file_path(spill)
             .build_arc()?;
         let session = SessionConfig::new_with_ballista()
             .with_ballista_grpc_client_max_message_size(max_message.as_usize())
-            .with_extension(Arc::new(ModelHostRef(host)));
+            .with_extension(Arc::new(ModelHostRef(host)))
+            // A setting that arrives with a task is kept only where it is known.
+            .with_option_extension(Travelling::default());
         Ok(Self {
             stages: DefaultExecutionEngine::with_client_pool(Arc::new(clients)),
             functions: Arc::new(functions()),
             codec: codec(),
+            stores,
             runtime,
             session,
             jobs: jobs.to_string_lossy().into_owned(),
@@ -97,7 +101,7 @@ impl Engine {
         &self,
         tasks: MultiTaskDefinition,
     ) -> Result<Vec<TaskDefinition>, BallistaError> {
-        let runtime = Arc::clone(&self.runtime);
+        let (stores, runtime) = (self.stores.clone(), Arc::clone(&self.runtime));
         let BallistaFunctionRegistry {
             scalar_functions,
             aggregate_functions,
@@ -106,7 +110,8 @@ impl Engine {
         } = self.functions.as_ref();
         get_task_definition_vec(
             tasks,
-            Arc::new(move |_| Ok(Arc::clone(&runtime))),
+            // A scan of Parquet files takes its store while it is decoded.
+            Arc::new(move |session| linked(&stores, &runtime, session, Refusals::default())),
             self.session.clone(),
             scalar_functions.clone(),
             aggregate_functions.clone(),
@@ -121,20 +126,26 @@ impl Engine {
         &self,
         task: &TaskDefinition,
         token: &CancellationToken,
+        runtime: &Arc<RuntimeEnv>,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         self.stages.create_query_stage_exec(
             task.job_id.clone(),
             task.stage_id,
             file_id(task),
             task.global_output_partition_ids.clone(),
-            guarded(&task.plan, token, &self.runtime)?,
+            guarded(&strict(Arc::clone(&task.plan))?, token, runtime)?,
             &self.jobs,
             &task.session_config,
         )
     }
 
     /// What the operators of one task see.
-    pub(crate) fn context(&self, task: &TaskDefinition, name: String) -> Arc<TaskContext> {
+    pub(crate) fn context(
+        &self,
+        task: &TaskDefinition,
+        name: String,
+        runtime: &Arc<RuntimeEnv>,
+    ) -> Arc<TaskContext> {
         let functions = &task.function_registry;
         Arc::new(TaskContext::new(
             Some(name),
@@ -144,9 +155,38 @@ impl Engine {
             functions.higher_order_functions.clone(),
             functions.aggregate_functions.clone(),
             functions.window_functions.clone(),
-            pinned(&self.runtime, &task.plan),
+            pinned(runtime, &task.plan),
         ))
     }
+
+    /// The stores of one task, reached by the links that came with it. Their final errors are noted in `refusals`.
+    pub(crate) fn runtime(
+        &self,
+        task: &TaskDefinition,
+        refusals: Refusals,
+    ) -> Result<Arc<RuntimeEnv>> {
+        linked(&self.stores, &self.runtime, &task.session_config, refusals)
+    }
+}
+
+/// The shared environment, whose stores are reached by the links that came with a task.
+fn linked(
+    stores: &Stores,
+    runtime: &Arc<RuntimeEnv>,
+    session: &SessionConfig,
+    refusals: Refusals,
+) -> Result<Arc<RuntimeEnv>> {
+    let came = session.options().extensions.get::<Travelling>();
+    let links = came
+        .map(Travelling::arrived)
+        .transpose()
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let book = Arc::new(links.unwrap_or_default());
+    let stores = stores.with_links(book).noting(refusals);
+    Ok(Arc::new(RuntimeEnv {
+        object_store_registry: Arc::new(Registry::new(stores)),
+        ..runtime.as_ref().clone()
+    }))
 }
 
 /// The number in the names of a task's files. Ballista names them by the task alone, and counts tasks from 0 again when a

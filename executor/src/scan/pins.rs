@@ -12,6 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, Result};
 use url::Url;
+use whimbrel_predict::input::InputSource;
 use whimbrel_stores::is_version;
 
 use super::borders::Quoting;
@@ -96,8 +97,8 @@ impl Pins {
                 let url: &Url = config.object_store_url.as_ref();
                 let pins = stores.entry(key(url)).or_default();
                 let local = is_local(url);
-                let csv = scan.downcast_to_file_source::<CsvSource>();
-                let quoting = csv.and_then(|(_, source)| quoting(source));
+                let input = scan.downcast_to_file_source::<InputSource>();
+                let quoting = input.and_then(|(_, input)| quoting(input.csv()?));
                 for file in config.file_groups.iter().flat_map(|group| group.iter()) {
                     pin(pins, file, local, quoting);
                 }

@@ -11,7 +11,7 @@ use ballista_core::serde::protobuf::{ExecutionError, FailedTask, IoError, TaskKi
 use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use whimbrel_proto::{Error, ErrorCode, Retry};
-use whimbrel_stores::spent;
+use whimbrel_stores::{Refused, spent};
 
 use crate::scan::DecoderPanic;
 
@@ -52,6 +52,16 @@ impl Failure {
     pub(crate) fn from_error(error: Error, again: Again) -> Self {
         let status = failed_task(&error, again);
         Self { error, status }
+    }
+
+    /// What a store has said for good, where a reader has kept only its text.
+    pub(crate) fn refused(refused: Refused) -> Option<Self> {
+        let error = match refused.error.code() {
+            ErrorCode::NotFound => gone(&refused.place),
+            code if code.retry() == Retry::Never => refused.error,
+            _ => return None,
+        };
+        Some(Self::from_error(error, Again::default()))
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -278,12 +288,27 @@ pub(crate) fn store(error: &object_store::Error) -> Error {
     {
         return own.clone();
     }
+    let told = whimbrel_stores::told(error);
+    let place = |path: &str| told.map_or_else(|| path.to_owned(), |told| told.place.clone());
+    match (error, told) {
+        (Store::NotFound { path, .. }, _) => gone(&place(path)),
+        (_, Some(told)) => told.error.clone(),
+        (error, None) => unexplained(error),
+    }
+}
+
+fn gone(place: &str) -> Error {
+    Error::new(
+        ErrorCode::InputChanged,
+        format!("input file '{place}' is gone"),
+    )
+    .with_hint("run the query again")
+}
+
+/// An error of a store that is none of ours, or that nobody had to explain.
+fn unexplained(error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
     match error {
-        Store::NotFound { path, .. } => Error::new(
-            ErrorCode::InputChanged,
-            format!("input file '{path}' is gone"),
-        )
-        .with_hint("run the query again"),
         Store::Precondition { path, .. } => Error::new(
             ErrorCode::InputChanged,
             format!("input file '{path}' has changed"),

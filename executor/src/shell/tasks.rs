@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use whimbrel_predict::locate::{broken_file, broken_row};
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
+use whimbrel_stores::Refusals;
 
 use super::Shared;
 use super::failure::{Again, Failure, Later, classify, unwrapped};
@@ -219,9 +220,14 @@ async fn execute(
         was_elsewhere: task.task_attempt_num > 0,
         ..Again::default()
     };
+    let refusals = Refusals::default();
     let failed = |error: DataFusionError| {
         if token.is_cancelled() {
             return Failure::cancelled();
+        }
+        let behind = refusals.behind(&error.to_string());
+        if let Some(refused) = behind.and_then(Failure::refused) {
+            return refused;
         }
         let files = input_files(&task.plan);
         let later = classify(&error, &files).retry() == Retry::Later;
@@ -231,8 +237,12 @@ async fn execute(
         };
         Failure::of(error, &files, Again { later, ..once })
     };
-    let stage = shared.engine.stage(task, token).map_err(failed)?;
-    let context = shared.engine.context(task, name(task));
+    let runtime = shared
+        .engine
+        .runtime(task, refusals.clone())
+        .map_err(failed)?;
+    let stage = shared.engine.stage(task, token, &runtime).map_err(failed)?;
+    let context = shared.engine.context(task, name(task), &runtime);
     let work = stage.execute_query_stage(task.task_id, Arc::clone(&context));
     let work = AssertUnwindSafe(work).catch_unwind();
     let let_go = async {
@@ -282,11 +292,13 @@ async fn located(
     token.run_until_cancelled(search).await.flatten()
 }
 
-/// One set per operator, whatever is in it: the scheduler compares the number, and a stage hangs where it differs.
+/// One set per operator, whatever is in it: the scheduler compares the number, and a stage hangs where it differs. Readers count
+/// by file, and a task may have a thousand: what travels is their sum.
 fn metrics(stage: &dyn QueryStageExecutor) -> Vec<OperatorMetricsSet> {
     let sets = stage.collect_plan_metrics().into_iter();
     sets.map(|set| {
-        let converted: Result<OperatorMetricsSet, BallistaError> = set.try_into();
+        let sums = set.aggregate_by_name();
+        let converted: Result<OperatorMetricsSet, BallistaError> = sums.try_into();
         converted.unwrap_or_default()
     })
     .collect()

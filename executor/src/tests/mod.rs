@@ -96,6 +96,7 @@ fn config(scheduler: &str, work_dir: &Path) -> Config {
         slots: 2,
         memory_limit: Bytes::mib(64),
         work_dir: work_dir.to_owned(),
+        allow: vec!["file:///".to_owned()],
         ..Config::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Plans on the wire: our nodes are written by us, everything else by the codec underneath. One message per node, and a first
 //! byte that no protobuf begins with, so that the two can never be taken for each other.
 
+mod input;
 mod predict;
 #[cfg(test)]
 mod tests;
@@ -28,14 +29,16 @@ const MAGIC: [u8; 5] = *b"\xffWHB\x01";
 /// One of our plan nodes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct PlanNode {
-    #[prost(oneof = "NodeKind", tags = "1")]
+    #[prost(oneof = "NodeKind", tags = "1, 2")]
     kind: Option<NodeKind>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum NodeKind {
     #[prost(message, tag = "1")]
-    Predict(predict::PredictNode),
+    Predict(Box<predict::PredictNode>),
+    #[prost(message, tag = "2")]
+    Input(Box<input::InputNode>),
 }
 
 /// Reads and writes our physical nodes, and hands all others to the codec that it wraps.
@@ -74,6 +77,7 @@ impl PhysicalExtensionCodec for WhimbrelPhysicalCodec {
         let ctx = PhysicalPlanDecodeContext::new(ctx, self);
         match node.kind {
             Some(NodeKind::Predict(node)) => Ok(Arc::new(node.decode(inputs, &ctx, converter)?)),
+            Some(NodeKind::Input(node)) => node.decode(&ctx, converter),
             None => Err(malformed("it says of no known kind")),
         }
     }
@@ -84,10 +88,15 @@ impl PhysicalExtensionCodec for WhimbrelPhysicalCodec {
         buf: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        let Some(exec) = node.downcast_ref::<PredictExec>() else {
+        let kind = if let Some(exec) = node.downcast_ref::<PredictExec>() {
+            NodeKind::Predict(Box::new(predict::PredictNode::encode_exec(
+                exec, self, converter,
+            )?))
+        } else if let Some(scan) = input::InputNode::encode_exec(&node, self, converter)? {
+            NodeKind::Input(Box::new(scan))
+        } else {
             return self.inner.try_encode(node, buf, converter);
         };
-        let kind = NodeKind::Predict(predict::PredictNode::encode_exec(exec, self, converter)?);
         buf.extend_from_slice(&MAGIC);
         buf.extend(PlanNode { kind: Some(kind) }.encode_to_vec());
         Ok(())

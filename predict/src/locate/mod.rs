@@ -1,4 +1,4 @@
-//! Names the file and the line of a CSV row that could not be read. The engine's reader knows neither: it counts records
+//! Names the file and the line of a CSV row that could not be read, or the Parquet file that does not fit. The engine's reader knows neither: it counts records
 //! from the start of the byte range it was given. So once a scan has failed, the files of the failed task are read again up
 //! to the record complained of, and only a record that deserves the complaint is reported. Files of other formats are searched
 //! for damage.
@@ -6,25 +6,29 @@
 mod complaint;
 mod damage;
 mod records;
+mod shape;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{CsvSource, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
-use datafusion::object_store::{self, ObjectStore, ObjectStoreExt};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use whimbrel_proto::{Error, ErrorCode};
 
 use self::complaint::Complaint;
 pub use self::damage::broken_file;
-use self::records::{Record, Records};
+pub(crate) use self::records::{Record, Records, field};
+use crate::input::{InputSource, Piece, Reading, open, unfit_column};
 
 const HINT: &str = "repair the row; a text with a delimiter or a line break in it needs quotes";
 const TYPE_HINT: &str = "repair the row, or add the table again so that its types are found anew";
@@ -32,6 +36,7 @@ const TYPE_HINT: &str = "repair the row, or add the table again so that its type
 /// One CSV scan of a plan.
 struct Scan {
     config: FileScanConfig,
+    reading: Arc<Reading>,
     delimiter: u8,
     quote: u8,
 }
@@ -44,6 +49,12 @@ pub async fn broken_row(
     context: &TaskContext,
     error: &(dyn std::error::Error + Send + Sync + 'static),
 ) -> Option<Error> {
+    if let Some(column) = error
+        .downcast_ref::<DataFusionError>()
+        .and_then(unfit_column)
+    {
+        return shape::odd_file(plan, partition, context, column).await;
+    }
     let text = csv_error(error)?;
     let mut scans = Vec::new();
     collect_scans(plan, &mut scans);
@@ -74,10 +85,11 @@ pub async fn broken_row(
 
 /// The error to show for the first record of a file that has not as many fields as its first record; `None` where all have.
 pub async fn uneven_row(
-    store: &dyn ObjectStore,
+    store: &Arc<dyn ObjectStore>,
     location: &Path,
     name: &str,
     delimiter: u8,
+    reading: &Reading,
 ) -> Option<Error> {
     let mut width = None;
     let uneven = |record: &Record| {
@@ -85,9 +97,16 @@ pub async fn uneven_row(
         let told = || format!("expected {width} fields, got {}", record.fields);
         (record.fields != width).then(told).map(Some)
     };
-    let (line, what) = find(store, location, 0, (delimiter, b'"'), uneven)
-        .await
-        .ok()??;
+    let (line, what) = find(
+        store,
+        (location, name),
+        0,
+        reading,
+        (delimiter, b'"'),
+        uneven,
+    )
+    .await
+    .ok()??;
     Some(told(name, line, &what, HINT))
 }
 
@@ -123,10 +142,12 @@ fn csv_error(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<
 
 fn collect_scans(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<Scan>) {
     if let Some(scan) = plan.downcast_ref::<DataSourceExec>()
-        && let Some((config, source)) = scan.downcast_to_file_source::<CsvSource>()
+        && let Some(config) = scan.data_source().downcast_ref::<FileScanConfig>()
+        && let Some((source, reading)) = csv(config)
     {
         scans.push(Scan {
             config: config.clone(),
+            reading,
             delimiter: source.delimiter(),
             quote: source.quote(),
         });
@@ -136,7 +157,15 @@ fn collect_scans(plan: &Arc<dyn ExecutionPlan>, scans: &mut Vec<Scan>) {
     }
 }
 
-fn shown(config: &FileScanConfig, location: &Path) -> String {
+fn csv(config: &FileScanConfig) -> Option<(&CsvSource, Arc<Reading>)> {
+    let source = config.file_source();
+    match source.downcast_ref::<InputSource>() {
+        Some(input) => Some((input.csv()?, Arc::clone(input.reading()))),
+        None => Some((source.downcast_ref::<CsvSource>()?, Arc::default())),
+    }
+}
+
+pub(crate) fn shown(config: &FileScanConfig, location: &Path) -> String {
     let store = config.object_store_url.as_str();
     match store {
         "file:///" => format!("/{location}"),
@@ -171,22 +200,17 @@ async fn search(
             .then(|| complaint.fits(record, delimiter, quote, &columns))
     };
     let location = &file.object_meta.location;
-    match find(
-        store.as_ref(),
-        location,
-        start,
-        (delimiter, quote),
-        deserves,
-    )
-    .await
-    {
+    let name = shown(&scan.config, location);
+    let marks = (delimiter, quote);
+    let file = (location, name.as_str());
+    match find(&store, file, start, &scan.reading, marks, deserves).await {
         Ok(found) => {
             let (line, what) = found?;
             let hint = match complaint {
                 Complaint::Fields { .. } | Complaint::Encoding { .. } => HINT,
                 Complaint::Value { .. } => TYPE_HINT,
             };
-            Some(told(&shown(&scan.config, location), line, &what, hint))
+            Some(told(&name, line, &what, hint))
         }
         Err(error) => {
             tracing::debug!(%error, file = %location, "cannot look for the broken row");
@@ -198,13 +222,19 @@ async fn search(
 /// Reads the records of a file from the first that begins at byte `start` or later, until `look` has an answer: the line and
 /// what is wrong, or that nothing is.
 async fn find(
-    store: &dyn ObjectStore,
-    location: &Path,
+    store: &Arc<dyn ObjectStore>,
+    (location, shown): (&Path, &str),
     start: u64,
+    reading: &Reading,
     (delimiter, quote): (u8, u8),
     mut look: impl FnMut(&Record) -> Option<Option<String>>,
-) -> object_store::Result<Option<(u64, String)>> {
-    let mut bytes = store.get(location).await?.into_stream();
+) -> Result<Option<(u64, String)>> {
+    let whole = Piece {
+        location,
+        shown,
+        range: None,
+    };
+    let mut bytes = open(store, whole, reading).await?;
     let (mut position, mut lines) = (0, 1);
     let mut records = (start == 0).then(|| Records::new(delimiter, quote, 1));
     while let Some(chunk) = bytes.next().await {

@@ -6,14 +6,14 @@ const KEPT: usize = 1 << 20;
 
 /// One record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// How many records came before it.
-    pub(super) index: u64,
+    pub(crate) index: u64,
     /// The line it begins on, the first being 1.
-    pub(super) line: u64,
-    pub(super) fields: usize,
+    pub(crate) line: u64,
+    pub(crate) fields: usize,
     /// Its bytes without the line's end.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum State {
 
 /// Cuts bytes into records as they come.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     delimiter: u8,
     quote: u8,
     state: State,
@@ -39,7 +39,7 @@ pub(super) struct Records {
 
 impl Records {
     /// Records of bytes whose first is on `line`.
-    pub(super) fn new(delimiter: u8, quote: u8, line: u64) -> Self {
+    pub(crate) fn new(delimiter: u8, quote: u8, line: u64) -> Self {
         Self {
             delimiter,
             quote,
@@ -51,7 +51,7 @@ impl Records {
     }
 
     /// Takes one byte; gives the record that it ends.
-    pub(super) fn push(&mut self, byte: u8) -> Option<Record> {
+    pub(crate) fn push(&mut self, byte: u8) -> Option<Record> {
         let on_line = self.line;
         self.line += u64::from(byte == b'\n');
         let ends = matches!(byte, b'\n' | b'\r') && self.state != State::Quoted;
@@ -85,7 +85,7 @@ impl Records {
     }
 
     /// Ends the record under way, if there is one; called at the end of the file.
-    pub(super) fn end(&mut self) -> Option<Record> {
+    pub(crate) fn end(&mut self) -> Option<Record> {
         if self.state == State::Start {
             return None;
         }
@@ -96,7 +96,7 @@ impl Records {
 }
 
 /// The text of a record's n-th field, without its quotes.
-pub(super) fn field(record: &Record, column: usize, delimiter: u8, quote: u8) -> Option<String> {
+pub(crate) fn field(record: &Record, column: usize, delimiter: u8, quote: u8) -> Option<String> {
     let mut fields = vec![Vec::new()];
     let mut walk = Records::new(delimiter, quote, 1);
     for &byte in &record.bytes {

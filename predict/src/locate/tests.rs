@@ -3,6 +3,7 @@
 use datafusion::common::DataFusionError;
 use std::fmt::Write as _;
 
+use datafusion::object_store::ObjectStoreExt;
 use datafusion::object_store::memory::InMemory;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
@@ -75,19 +76,24 @@ async fn a_broken_row_is_told_with_its_file_and_line_however_the_files_are_cut()
 
 #[tokio::test]
 async fn an_uneven_row_is_found_without_the_reader() {
-    let store = InMemory::new();
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let path = Path::from("x.csv");
     store
         .put(&path, "a,b\n\"1\n2\",3\n4\n".into())
         .await
         .unwrap();
-    let error = uneven_row(&store, &path, "/x.csv", b',').await.unwrap();
+    let error = uneven_row(&store, &path, "/x.csv", b',', &Reading::default())
+        .await
+        .unwrap();
     assert_eq!(
         error.message(),
         "csv file '/x.csv' line 4: expected 2 fields, got 1"
     );
     store.put(&path, "a,b\n1,2\n".into()).await.unwrap();
-    assert_eq!(uneven_row(&store, &path, "/x.csv", b',').await, None);
+    assert_eq!(
+        uneven_row(&store, &path, "/x.csv", b',', &Reading::default()).await,
+        None
+    );
 }
 
 #[tokio::test]

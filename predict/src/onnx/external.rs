@@ -5,8 +5,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use prost::encoding::{decode_varint, encode_varint};
 use whimbrel_proto::{Error, ErrorCode};
+
+use super::wire::{Field, Fields, Value, put};
 
 /// Protobuf cannot hold more, so no ONNX file is larger.
 pub const MAX_BYTES: u64 = (1 << 31) - 1;
@@ -45,15 +46,6 @@ impl Kind {
             _ => None,
         }
     }
-}
-
-/// One field on the wire.
-struct Field<'a> {
-    number: u64,
-    /// The field as it stands, key and length included.
-    whole: &'a [u8],
-    /// The content of a length-delimited field.
-    content: Option<&'a [u8]>,
 }
 
 /// Where a tensor's values are.
@@ -115,7 +107,7 @@ fn collect(
     }
     for field in fields(message) {
         let field = field?;
-        if let (Some(child), Some(content)) = (kind.child(field.number), field.content) {
+        if let (Some(child), Value::Bytes(content)) = (kind.child(field.number), field.value) {
             collect(child, content, depth + 1, files)?;
         }
     }
@@ -141,8 +133,10 @@ fn rewrite(
     let mut seen = 0;
     for field in fields(message) {
         let field = field?;
-        let changed = match (kind.child(field.number), field.content) {
-            (Some(child), Some(content)) => rewrite(child, content, depth + 1, files, room)?,
+        let changed = match (kind.child(field.number), field.value) {
+            (Some(child), Value::Bytes(content)) => {
+                rewrite(child, content, depth + 1, files, room)?
+            }
             _ => None,
         };
         match (changed, &mut edited) {
@@ -150,10 +144,10 @@ fn rewrite(
                 let out = edited.get_or_insert_with(|| message[..seen].to_vec());
                 put(out, field.number, &content);
             }
-            (None, Some(out)) => out.extend_from_slice(field.whole),
+            (None, Some(out)) => out.extend_from_slice(&message[field.span.clone()]),
             (None, None) => {}
         }
-        seen += field.whole.len();
+        seen = field.span.end;
     }
     Ok(edited)
 }
@@ -174,9 +168,9 @@ fn place(tensor: &[u8]) -> Result<Option<Place>, Error> {
     let (mut external, mut place) = (false, Place::default());
     for field in fields(tensor) {
         let field = field?;
-        match (field.number, field.content) {
-            (DATA_LOCATION, None) => external = field.whole.last() == Some(&1),
-            (EXTERNAL_DATA, Some(entry)) => note(entry, &mut place)?,
+        match (field.number, field.value) {
+            (DATA_LOCATION, Value::Varint(place)) => external = place == 1,
+            (EXTERNAL_DATA, Value::Bytes(entry)) => note(entry, &mut place)?,
             _ => {}
         }
     }
@@ -188,7 +182,9 @@ fn note(entry: &[u8], place: &mut Place) -> Result<(), Error> {
     let (mut key, mut value) = ("", "");
     for field in fields(entry) {
         let field = field?;
-        let text = std::str::from_utf8(field.content.unwrap_or_default())
+        let text = field
+            .value
+            .text()
             .map_err(|_| broken("where its weights are is no text"))?;
         match field.number {
             1 => key = text,
@@ -246,19 +242,13 @@ fn inline(tensor: &[u8], values: &[u8]) -> Result<Vec<u8>, Error> {
         let field = field?;
         match field.number {
             RAW_DATA | EXTERNAL_DATA | DATA_LOCATION => {}
-            ..=NAME => out.extend_from_slice(field.whole),
-            _ => tail.extend_from_slice(field.whole),
+            ..=NAME => out.extend_from_slice(&tensor[field.span]),
+            _ => tail.extend_from_slice(&tensor[field.span]),
         }
     }
     put(&mut out, RAW_DATA, values);
     out.extend_from_slice(&tail);
     Ok(out)
-}
-
-fn put(out: &mut Vec<u8>, number: u64, content: &[u8]) {
-    encode_varint(number << 3 | 2, out);
-    encode_varint(content.len() as u64, out);
-    out.extend_from_slice(content);
 }
 
 fn too_large() -> Error {
@@ -279,50 +269,7 @@ fn broken(why: &str) -> Error {
 
 /// The fields of a message, one after the other.
 fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Error>> {
-    let mut rest = message;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let field = next_field(rest);
-        // What does not decode ends it.
-        rest = field
-            .as_ref()
-            .map_or(&[], |field| &rest[field.whole.len()..]);
-        Some(field)
-    })
-}
-
-fn next_field(bytes: &[u8]) -> Result<Field<'_>, Error> {
-    let cut = || broken("it is cut off or damaged");
-    let mut rest = bytes;
-    let key = decode_varint(&mut rest).map_err(|_| cut())?;
-    let head = |rest: &[u8]| bytes.len() - rest.len();
-    let fixed = |rest: &[u8], size: usize| {
-        head(rest)
-            .checked_add(size)
-            .filter(|end| *end <= bytes.len())
-    };
-    let (end, content) = match key & 7 {
-        0 => {
-            decode_varint(&mut rest).map_err(|_| cut())?;
-            (head(rest), None)
-        }
-        1 => (fixed(rest, 8).ok_or_else(cut)?, None),
-        5 => (fixed(rest, 4).ok_or_else(cut)?, None),
-        2 => {
-            let length = decode_varint(&mut rest).map_err(|_| cut())?;
-            let length = usize::try_from(length).map_err(|_| cut())?;
-            let end = fixed(rest, length).ok_or_else(cut)?;
-            (end, Some(&rest[..length]))
-        }
-        _ => return Err(cut()),
-    };
-    Ok(Field {
-        number: key >> 3,
-        whole: &bytes[..end],
-        content,
-    })
+    Fields::of(message).map(|field| field.map_err(|_| broken("it is cut off or damaged")))
 }
 
 #[cfg(test)]

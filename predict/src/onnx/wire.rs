@@ -1,104 +1,158 @@
-//! The fields of a protobuf message as they lie in the file, so that a part of it can be read or replaced without decoding the
-//! rest: weights are most of a model.
+//! Protobuf's wire format, read field by field without copying, so that a part of a message can be looked at or replaced
+//! without decoding the rest: weights are most of a model.
 
 use std::ops::Range;
 
 use whimbrel_proto::{Error, ErrorCode};
 
-/// One field: its number, what it holds, and where all of it lies.
+/// It is not the protobuf that it should be: damaged, cut off, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl From<Malformed> for Error {
+    fn from(Malformed: Malformed) -> Self {
+        Self::new(ErrorCode::Invalid, "the model's file is damaged")
+    }
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Fixed64([u8; 8]),
+    Fixed32([u8; 4]),
+    /// A text, bytes, a message, or packed numbers.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => Err(Malformed),
+        }
+    }
+
+    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    pub(super) fn number(self) -> Result<i64, Malformed> {
+        match self {
+            Self::Varint(value) => Ok(value.cast_signed()),
+            Self::Bytes(_) | Self::Fixed64(_) | Self::Fixed32(_) => Err(Malformed),
+        }
+    }
+}
+
+/// One field, and where all of it lies in its message.
+#[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
     pub number: u64,
-    /// The bytes of a string, of bytes or of a message; none for a number.
-    pub body: Option<&'a [u8]>,
-    /// The number, where it is one that varies in length.
-    pub varint: u64,
+    pub value: Value<'a>,
     pub span: Range<usize>,
 }
 
-impl<'a> Field<'a> {
-    pub(super) fn text(&self) -> Result<&'a str, Error> {
-        let body = self.body.ok_or_else(damaged)?;
-        std::str::from_utf8(body).map_err(|_| damaged())
-    }
-
-    pub(super) fn message(&self) -> Result<&'a [u8], Error> {
-        self.body.ok_or_else(damaged)
-    }
-}
-
 /// The fields of one message, in order; the first that cannot be read is the last.
+#[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-/// The fields of `bytes`.
-pub(super) fn fields(bytes: &[u8]) -> Fields<'_> {
-    Fields { bytes, at: 0 }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<Field<'a>, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.at >= self.bytes.len() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.at = self.bytes.len();
-        }
-        Some(field.ok_or_else(damaged))
-    }
+    message: &'a [u8],
+    rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<Field<'a>> {
-        let start = self.at;
-        let tag = self.varint()?;
-        let (mut body, mut varint) = (None, 0);
-        match tag & 7 {
-            0 => varint = self.varint()?,
-            1 => drop(self.take(8)?),
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                body = Some(self.take(length)?);
-            }
-            5 => drop(self.take(4)?),
-            _ => return None,
+    pub(super) fn of(message: &'a [u8]) -> Self {
+        Self {
+            message,
+            rest: message,
         }
-        Some(Field {
-            number: tag >> 3,
-            body,
-            varint,
-            span: start..self.at,
-        })
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(length)?;
-        let taken = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let (value, length) = varint(&self.bytes[self.at..])?;
-        self.at += length;
-        Some(value)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    fn next_field(&mut self) -> Result<Field<'a>, Malformed> {
+        let start = self.message.len() - self.rest.len();
+        let key = varint(&mut self.rest)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut self.rest)?),
+            1 => Value::Fixed64(self.array()?),
+            2 => {
+                let length = varint(&mut self.rest)?;
+                let length = usize::try_from(length).map_err(|_| Malformed)?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Fixed32(self.array()?),
+            // Groups, which ONNX does not use, and what protobuf does not have.
+            _ => return Err(Malformed),
+        };
+        match key >> 3 {
+            0 => Err(Malformed),
+            number => Ok(Field {
+                number,
+                value,
+                span: start..self.message.len() - self.rest.len(),
+            }),
+        }
     }
 }
 
-/// A number of up to ten bytes, and how many it takes.
-pub(super) fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    let mut value = 0;
-    for (place, byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * place);
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.next_field();
+        if field.is_err() {
+            self.rest = &[];
+        }
+        Some(field)
+    }
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first().ok_or(Malformed)?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return Some((value, place + 1));
+            return Ok(value);
         }
     }
-    None
+    Err(Malformed)
+}
+
+/// The whole numbers of a repeated field, packed or one by one; no more than one beyond `most` is kept of packed ones.
+pub(super) fn numbers(value: Value<'_>, into: &mut Vec<i64>, most: usize) -> Result<(), Malformed> {
+    match value {
+        Value::Varint(value) => into.push(value.cast_signed()),
+        Value::Bytes(mut packed) => {
+            while !packed.is_empty() && into.len() <= most {
+                into.push(varint(&mut packed)?.cast_signed());
+            }
+        }
+        Value::Fixed64(_) | Value::Fixed32(_) => return Err(Malformed),
+    }
+    Ok(())
+}
+
+/// How many numbers a repeated field of variable, 4 or 8 byte numbers adds.
+pub(super) fn count(value: Value<'_>, width: Option<usize>) -> u64 {
+    match (value, width) {
+        (Value::Bytes(packed), None) => packed.iter().filter(|byte| **byte < 0x80).count() as u64,
+        (Value::Bytes(packed), Some(width)) => (packed.len() / width) as u64,
+        (Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32(_), _) => 1,
+    }
 }
 
 /// Appends a field of bytes.
@@ -114,8 +168,4 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
-}
-
-fn damaged() -> Error {
-    Error::new(ErrorCode::Invalid, "the model's file is damaged")
 }

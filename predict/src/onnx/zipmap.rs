@@ -4,7 +4,7 @@
 
 use whimbrel_proto::Error;
 
-use super::wire::{Fields, fields, put, put_varint, varint};
+use super::wire::{Fields, Value, numbers, put, put_varint};
 use crate::signature::RowNames;
 
 /// The fields of ONNX's messages that this needs.
@@ -52,13 +52,17 @@ pub fn cut_zipmaps(model: &[u8]) -> Result<Vec<u8>, Error> {
     let names: Vec<String> = find(model)?.into_iter().map(|map| map.output).collect();
     let mut out = Vec::with_capacity(model.len() + 16);
     let mut has_opset = false;
-    for field in fields(model) {
+    for field in Fields::of(model) {
         let field = field?;
         match field.number {
-            number::MODEL_GRAPH => put(&mut out, field.number, &graph(field.message()?, &names)?),
+            number::MODEL_GRAPH => put(
+                &mut out,
+                field.number,
+                &graph(field.value.bytes()?, &names)?,
+            ),
             other => {
                 if other == number::MODEL_OPSET {
-                    has_opset = has_opset || is_default(field.message()?)?;
+                    has_opset = has_opset || is_default(field.value.bytes()?)?;
                 }
                 out.extend_from_slice(&model[field.span]);
             }
@@ -74,10 +78,10 @@ pub fn cut_zipmaps(model: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn is_default(opset: &[u8]) -> Result<bool, Error> {
-    for field in fields(opset) {
+    for field in Fields::of(opset) {
         let field = field?;
         if field.number == number::OPSET_DOMAIN {
-            return Ok(matches!(field.text()?, "" | "ai.onnx"));
+            return Ok(matches!(field.value.text()?, "" | "ai.onnx"));
         }
     }
     Ok(true)
@@ -85,13 +89,13 @@ fn is_default(opset: &[u8]) -> Result<bool, Error> {
 
 fn graph(graph: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
     let mut out = Vec::with_capacity(graph.len());
-    for field in fields(graph) {
+    for field in Fields::of(graph) {
         let field = field?;
         match field.number {
-            number::GRAPH_NODE if zipmap(field.message()?)?.is_some() => {
-                put(&mut out, field.number, &identity(field.message()?)?);
+            number::GRAPH_NODE if zipmap(field.value.bytes()?)?.is_some() => {
+                put(&mut out, field.number, &identity(field.value.bytes()?)?);
             }
-            number::GRAPH_OUTPUT => match output_name(field.message()?)? {
+            number::GRAPH_OUTPUT => match output_name(field.value.bytes()?)? {
                 // Its type is left to ONNX Runtime to find out.
                 Some(name) if names.iter().any(|own| own == name) => {
                     let mut value = Vec::new();
@@ -108,7 +112,7 @@ fn graph(graph: &[u8], names: &[String]) -> Result<Vec<u8>, Error> {
 
 fn identity(node: &[u8]) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    for field in fields(node) {
+    for field in Fields::of(node) {
         let field = field?;
         if let number::NODE_INPUT | number::NODE_OUTPUT | number::NODE_NAME = field.number {
             out.extend_from_slice(&node[field.span]);
@@ -119,10 +123,10 @@ fn identity(node: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn output_name(value: &[u8]) -> Result<Option<&str>, Error> {
-    for field in fields(value) {
+    for field in Fields::of(value) {
         let field = field?;
         if field.number == number::VALUE_NAME {
-            return field.text().map(Some);
+            return Ok(Some(field.value.text()?));
         }
     }
     Ok(None)
@@ -130,22 +134,21 @@ fn output_name(value: &[u8]) -> Result<Option<&str>, Error> {
 
 /// The messages that a field of this number holds.
 fn messages(bytes: &[u8], number: u64) -> impl Iterator<Item = Result<&[u8], Error>> {
-    let fields: Fields<'_> = fields(bytes);
-    fields.filter_map(move |field| match field {
-        Ok(field) if field.number == number => Some(field.message()),
+    Fields::of(bytes).filter_map(move |field| match field {
+        Ok(field) if field.number == number => Some(field.value.bytes().map_err(Error::from)),
         Ok(_) => None,
-        Err(error) => Some(Err(error)),
+        Err(malformed) => Some(Err(malformed.into())),
     })
 }
 
 /// What the node makes, if it is a ZipMap.
 fn zipmap(node: &[u8]) -> Result<Option<ZipMap>, Error> {
     let (mut is_zipmap, mut output, mut classes) = (false, String::new(), RowNames::None);
-    for field in fields(node) {
+    for field in Fields::of(node) {
         let field = field?;
         match field.number {
-            number::NODE_OP_TYPE => is_zipmap = field.text()? == "ZipMap",
-            number::NODE_OUTPUT => output = field.text()?.to_owned(),
+            number::NODE_OP_TYPE => is_zipmap = field.value.text()? == "ZipMap",
+            number::NODE_OUTPUT => output = field.value.text()?.to_owned(),
             _ => {}
         }
     }
@@ -165,18 +168,12 @@ fn zipmap(node: &[u8]) -> Result<Option<ZipMap>, Error> {
 
 fn attribute_lists(attribute: &[u8]) -> Result<(String, Vec<i64>, Vec<String>), Error> {
     let (mut name, mut ints, mut texts) = (String::new(), Vec::new(), Vec::new());
-    for field in fields(attribute) {
+    for field in Fields::of(attribute) {
         let field = field?;
-        match (field.number, field.body) {
-            (number::ATTRIBUTE_NAME, _) => name = field.text()?.to_owned(),
-            (number::ATTRIBUTE_INTS, None) => ints.push(field.varint.cast_signed()),
-            (number::ATTRIBUTE_INTS, Some(mut packed)) => {
-                while let Some((value, length)) = varint(packed) {
-                    ints.push(value.cast_signed());
-                    packed = &packed[length..];
-                }
-            }
-            (number::ATTRIBUTE_STRINGS, Some(text)) => {
+        match (field.number, field.value) {
+            (number::ATTRIBUTE_NAME, value) => name = value.text()?.to_owned(),
+            (number::ATTRIBUTE_INTS, value) => numbers(value, &mut ints, usize::MAX)?,
+            (number::ATTRIBUTE_STRINGS, Value::Bytes(text)) => {
                 texts.push(String::from_utf8_lossy(text).into_owned());
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use whimbrel_predict::input::Compression;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::list::{Found, Listed};
@@ -58,11 +59,12 @@ fn kind_of(file: &Found) -> Option<Kind> {
 }
 
 fn kind_by_name(name: &str) -> Option<Kind> {
-    match ending(name)?.as_str() {
-        "parquet" | "pq" => Some(Kind::Parquet),
-        "csv" | "tsv" => Some(Kind::Csv),
-        "json" | "jsonl" | "ndjson" => Some(Kind::Json),
-        "arrow" | "feather" | "ipc" => Some(Kind::Arrow),
+    let (name, compression) = Compression::split(name);
+    match (ending(name)?.as_str(), compression) {
+        ("parquet" | "pq", Compression::None) => Some(Kind::Parquet),
+        ("csv" | "tsv", _) => Some(Kind::Csv),
+        ("json" | "jsonl" | "ndjson", _) => Some(Kind::Json),
+        ("arrow" | "feather" | "ipc", Compression::None) => Some(Kind::Arrow),
         _ => None,
     }
 }
@@ -72,7 +74,7 @@ pub(super) fn all_tabs(files: &[Found]) -> bool {
     !files.is_empty()
         && files
             .iter()
-            .all(|file| ending(file.name()).as_deref() == Some("tsv"))
+            .all(|file| ending(Compression::split(file.name()).0).as_deref() == Some("tsv"))
 }
 
 /// The files of `listed` that belong to the table, and their format where none is asked for. In a folder, files of other
@@ -86,21 +88,14 @@ pub(super) fn choose(
         Listed::Named(files) => (files, true),
         Listed::Folder(files) => (files, false),
     };
-    refuse_compressed(&files, named)?;
+    refuse_archives(&files, named)?;
     let kinds: BTreeSet<Option<Kind>> = files.iter().map(kind_of).collect();
     let known: Vec<Kind> = kinds.iter().copied().flatten().collect();
     let kind = match (asked, known.as_slice()) {
         (Some(kind), _) => kind,
         (None, [kind]) if !named || kinds.len() == 1 => *kind,
         (None, [] | [_]) => return Err(no_format(uri, &files, named)),
-        (None, several) => {
-            let kinds: Vec<&str> = several.iter().map(|kind| kind.name()).collect();
-            return Err(Error::new(
-                ErrorCode::Invalid,
-                format!("'{uri}' holds {} files", kinds.join(" and ")),
-            )
-            .with_hint("say which with --format, or use a wildcard such as '*.csv'"));
-        }
+        (None, several) => return Err(mixed(uri, several, &files)),
     };
     if named {
         return Ok((kind, files));
@@ -112,22 +107,55 @@ pub(super) fn choose(
     Ok((kind, files))
 }
 
-/// A compressed file is refused where it would otherwise be read as it is, or its rows be missed without a word.
-fn refuse_compressed(files: &[Found], named: bool) -> Result<(), Error> {
-    let packed = |file: &&Found| {
-        let Some((inner, "gz" | "bz2" | "xz" | "zst" | "zip")) = file.name().rsplit_once('.')
-        else {
-            return false;
+/// How many files there are of each format, and one of each of the first two.
+fn mixed(uri: &str, kinds: &[Kind], files: &[Found]) -> Error {
+    let of = |kind: Kind| files.iter().filter(move |file| kind_of(file) == Some(kind));
+    let counts: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("{} {}", of(*kind).count(), kind.name()))
+        .collect();
+    let examples: Vec<String> = kinds
+        .iter()
+        .take(2)
+        .filter_map(|kind| of(*kind).next())
+        .map(|file| format!("'{}'", file.shown))
+        .collect();
+    let text = format!(
+        "'{uri}' holds files of several formats ({}), such as {}",
+        counts.join(", "),
+        examples.join(" and ")
+    );
+    Error::new(ErrorCode::Invalid, text)
+        .with_hint("say which with --format, or use a wildcard such as '*.csv'")
+}
+
+/// An archive, and a packed file of a format that packs by itself, are refused where they would be read as they are, or their
+/// rows be missed without a word.
+fn refuse_archives(files: &[Found], named: bool) -> Result<(), Error> {
+    let archive = |file: &&Found| {
+        let name = file.name().to_ascii_lowercase();
+        let (inner, packed) = match name.strip_suffix(".zip") {
+            Some(inner) => (inner, true),
+            None => {
+                let (inner, compression) = Compression::split(&name);
+                (inner, compression != Compression::None)
+            }
         };
-        named || kind_by_name(inner).is_some()
+        let text = matches!(kind_by_name(inner), Some(Kind::Csv | Kind::Json));
+        packed && (name.ends_with(".zip") || !text) && (named || kind_by_name(inner).is_some())
     };
-    match files.iter().find(packed) {
-        Some(file) => Err(Error::new(
+    match files.iter().find(archive) {
+        Some(file) if file.name().to_ascii_lowercase().ends_with(".zip") => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("'{}' is an archive", file.shown),
+        )
+        .with_hint("unpack it, or pack each file by itself with gzip or zstd")),
+        Some(file) if kind_by_name(Compression::split(file.name()).0).is_some() => Err(Error::new(
             ErrorCode::Invalid,
             format!("'{}' is compressed", file.shown),
         )
-        .with_hint("unpack it, or write Parquet, which compresses by itself")),
-        None => Ok(()),
+        .with_hint("unpack it: the format compresses by itself")),
+        Some(_) | None => Ok(()),
     }
 }
 

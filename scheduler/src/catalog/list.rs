@@ -5,14 +5,18 @@
 use std::collections::HashSet;
 use std::path::Path as FilePath;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Location, explain, is_missing};
 
+use super::lakes::{self, Root};
 use super::place::Place;
 use super::{glob, walk};
+
+/// How many objects of a folder are looked at to see what it is.
+const KEPT: usize = 100;
 
 /// A file of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +75,12 @@ async fn remote(
     }
     let prefix = (!base.is_empty()).then_some(&prefix);
     let metas: Vec<ObjectMeta> = store.list(prefix).try_collect().await.map_err(failed)?;
+    let mut roots = roots(place, &metas);
+    for folder in lakes::above(base) {
+        roots.extend(root_at(place, folder, store).await.map_err(failed)?);
+    }
     let mut files = below(place, base, &pattern, metas);
+    lakes::refuse(&roots, &location.bucket.uri(base), &files)?;
     files.sort_by(|one, other| one.meta.location.cmp(&other.meta.location));
     match (pattern.is_empty(), files.is_empty()) {
         (true, true) => Err(Error::new(
@@ -83,6 +92,36 @@ async fn remote(
         (false, true) => Err(no_match(&place.to_string())),
         (false, false) => Ok(Listed::Named(files)),
     }
+}
+
+/// The tables of Delta Lake and others among these objects.
+fn roots(place: &Place, metas: &[ObjectMeta]) -> Vec<Root> {
+    let mut roots: Vec<Root> = Vec::new();
+    for meta in metas {
+        if let Some(root) = Root::of_path(&place.show(&meta.location))
+            && roots.last() != Some(&root)
+        {
+            roots.push(root);
+        }
+    }
+    roots
+}
+
+/// Whether this folder is one of them: by the first objects of what it would keep.
+async fn root_at(
+    place: &Place,
+    folder: &str,
+    store: &dyn ObjectStore,
+) -> object_store::Result<Option<Root>> {
+    for kept in ["_delta_log", "metadata"] {
+        let prefix = Path::from(format!("{folder}/{kept}"));
+        let objects = store.list(Some(&prefix)).take(KEPT);
+        let metas: Vec<ObjectMeta> = objects.try_collect().await?;
+        if let Some(root) = roots(place, &metas).pop() {
+            return Ok(Some(root));
+        }
+    }
+    Ok(None)
 }
 
 fn parse(place: &Place, path: &str) -> Result<Path, Error> {

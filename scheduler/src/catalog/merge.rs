@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use whimbrel_predict::input::widens;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::kinds::Kind;
@@ -95,37 +96,9 @@ fn wider(format: Format, one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
-/// The type for `small` and `large`, where `large` is the wider one of a kind.
+/// The wider one of the two, where it is `large`.
 fn lossless(small: &DataType, large: &DataType) -> Option<DataType> {
-    use DataType::{
-        Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32,
-        UInt64, Utf8, Utf8View,
-    };
-    let fits = match large {
-        Int16 => matches!(small, Int8 | UInt8),
-        Int32 => matches!(small, Int8 | Int16 | UInt8 | UInt16),
-        Int64 => matches!(small, Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32),
-        UInt16 => matches!(small, UInt8),
-        UInt32 => matches!(small, UInt8 | UInt16),
-        UInt64 => matches!(small, UInt8 | UInt16 | UInt32),
-        Float32 => matches!(small, Int8 | Int16 | UInt8 | UInt16),
-        Float64 => matches!(
-            small,
-            Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32 | Float32
-        ),
-        LargeUtf8 => matches!(small, Utf8 | Utf8View),
-        Utf8View => matches!(small, Utf8),
-        Decimal128(precision, scale) => match small {
-            Decimal128(other, digits) => {
-                digits <= scale
-                    && i16::from(*precision) - i16::from(*scale)
-                        >= i16::from(*other) - i16::from(*digits)
-            }
-            _ => false,
-        },
-        _ => false,
-    };
-    fits.then(|| large.clone())
+    widens(small, large).then(|| large.clone())
 }
 
 /// Whether nothing is known of any column but its name: the table is of a text format and has no rows.

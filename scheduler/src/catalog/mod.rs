@@ -4,6 +4,7 @@
 mod glob;
 mod infer;
 mod kinds;
+mod lakes;
 mod list;
 mod merge;
 mod options;
@@ -14,6 +15,7 @@ mod splits;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 mod walk;
 
 use std::path::PathBuf;
@@ -28,24 +30,27 @@ use whimbrel_proto::ids::TableName;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::Stores;
 
+use self::list::Found;
 use self::place::Place;
 use crate::clock::Clock;
 use crate::nearest;
-use crate::store::{Expect, Mirror, Outcome, Record, StateStore, Transaction, keys};
+use crate::store::{Expect, Mirror, Record, StateStore, Transaction, keys, race};
 
 pub use options::AddTable;
 pub use place::absolute;
-pub use provider::{Dataset, PoolSchema};
+pub use provider::{Dataset, PoolSchema, is_path};
 pub use table::{Csv, Format, Table};
+pub use views::PoolView;
 
-/// How often a write is tried again when others write the same entry.
-const RACES: usize = 8;
+/// What files without a table's name are called inside.
+const UNNAMED: &str = "files";
 
 /// See the module.
 #[derive(Debug)]
 pub struct Catalog {
     store: Arc<dyn StateStore>,
     mirror: Mirror<Table>,
+    views: Mirror<PoolView>,
     session: SessionState,
     stores: Stores,
     base: PathBuf,
@@ -60,10 +65,12 @@ impl Catalog {
         base: PathBuf,
     ) -> Result<Arc<Self>, Error> {
         let mirror = Mirror::open(Arc::clone(&store), keys::TABLES, Table::decode).await?;
+        let views = Mirror::open(Arc::clone(&store), keys::VIEWS, PoolView::decode).await?;
         let session = SessionStateBuilder::new().with_runtime_env(runtime).build();
         Ok(Arc::new(Self {
             store,
             mirror,
+            views,
             session,
             stores,
             base,
@@ -72,7 +79,8 @@ impl Catalog {
 
     /// Takes up what others write to the store, until `stop`; to be run as one task for the catalog's life.
     pub async fn follow(self: Arc<Self>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-        self.mirror.follow(clock, stop).await;
+        let tables = self.mirror.follow(Arc::clone(&clock), stop.clone());
+        futures::join!(tables, self.views.follow(clock, stop));
     }
 
     /// All names, sorted.
@@ -92,6 +100,10 @@ impl Catalog {
 
     fn find(&self, name: &str) -> Result<(String, Record<Table>), Error> {
         self.known(name).ok_or_else(|| {
+            if let Some((view, _)) = self.known_view(name) {
+                let text = format!("'{view}' is a view, not a table");
+                return Error::new(ErrorCode::NotFound, text).with_hint("DROP VIEW removes it");
+            }
             let names = self.mirror.names();
             let none = "the catalog is empty: `whimbrel table add NAME --uri PATH` adds one";
             Error::new(
@@ -117,40 +129,62 @@ impl Catalog {
     /// Finds out what the files are and keeps the entry. Once it returns, the entry survives a restart and queries see it.
     pub async fn add(&self, request: AddTable) -> Result<Arc<Table>, Error> {
         let name: TableName = request.name.parse()?;
+        self.refuse_view(&name)?;
         if !request.replace {
             self.refuse_taken(&name)?;
         }
-        let table = Arc::new(self.inspect(name, &request).await?);
+        let (table, _) = self.inspect(name, &request).await?;
+        let table = Arc::new(table);
         let record = table.encode()?;
-        for _ in 0..RACES {
+        let key = keys::table(&table.name);
+        let propose = || {
+            self.refuse_view(&table.name)?;
             if !request.replace {
                 self.refuse_taken(&table.name)?;
             }
+            let begun = Transaction::new().expect(keys::view(&table.name), Expect::Absent);
             let transaction = match self.known(table.name.as_str()) {
                 // The old entry may be spelled in another case; there is one entry for all spellings.
                 Some((old, known)) => {
-                    let old: TableName = old.parse()?;
-                    let transaction =
-                        Transaction::new().expect(keys::table(&old), Expect::At(known.revision));
-                    if old == table.name {
+                    let old = keys::table(&old.parse()?);
+                    let transaction = begun.expect(old.clone(), Expect::At(known.revision));
+                    if old == key {
                         transaction
                     } else {
-                        transaction.delete(keys::table(&old))
+                        transaction.delete(old)
                     }
                 }
-                None => Transaction::new().expect(keys::table(&table.name), Expect::Absent),
+                None => begun.expect(key.clone(), Expect::Absent),
             };
-            let outcome = self
-                .store
-                .commit(transaction.put(keys::table(&table.name), record.clone()))
-                .await?;
+            Ok(transaction.put(key.clone(), record.clone()))
+        };
+        self.change("table", table.name.as_str(), propose).await?;
+        Ok(table)
+    }
+
+    /// Commits a change of a table or a view: they share their names, so whoever loses a race looks at both.
+    async fn change(
+        &self,
+        what: &str,
+        name: &str,
+        propose: impl FnMut() -> Result<Transaction, Error> + Send,
+    ) -> Result<(), Error> {
+        let refresh = || async {
             self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(table),
-                Outcome::Conflict => {}
-            }
+            self.views.refresh().await
+        };
+        let what = format!("changing {what} '{name}'");
+        race(self.store.as_ref(), &what, refresh, propose).await
+    }
+
+    fn refuse_view(&self, name: &TableName) -> Result<(), Error> {
+        match self.known_view(name.as_str()) {
+            Some((taken, _)) => Err(
+                Error::new(ErrorCode::Exists, format!("'{taken}' is a view"))
+                    .with_hint("give the table another name, or DROP VIEW first"),
+            ),
+            None => Ok(()),
         }
-        Err(busy(table.name.as_str()))
     }
 
     fn refuse_taken(&self, name: &TableName) -> Result<(), Error> {
@@ -166,7 +200,24 @@ impl Catalog {
         }
     }
 
-    async fn inspect(&self, name: TableName, request: &AddTable) -> Result<Table, Error> {
+    /// The files that `uri` names, as a table without a name and of this moment.
+    pub async fn at(&self, uri: &str) -> Result<Dataset, Error> {
+        let request = AddTable {
+            uri: uri.to_owned(),
+            ..AddTable::default()
+        };
+        let (table, files) = self
+            .inspect(UNNAMED.parse()?, &request)
+            .await
+            .map_err(as_from)?;
+        Ok(Dataset::of_files(table, files, self.stores.clone()))
+    }
+
+    async fn inspect(
+        &self,
+        name: TableName,
+        request: &AddTable,
+    ) -> Result<(Table, Vec<Found>), Error> {
         let asked = request.kind()?;
         let place = Place::parse(&request.uri, &self.base, &self.stores)?;
         let store = store_of(&place, self.session.runtime_env())?;
@@ -176,39 +227,51 @@ impl Catalog {
             return Err(kinds::no_files(&place.to_string()));
         }
         let format = request.format(kind, kinds::all_tabs(&files))?;
+        let reading = Arc::new(request.reading(kind)?);
         let columns = match &request.columns {
             Some(columns) => Arc::clone(columns),
-            None => infer::schema_of(&self.session, &store, format, &files).await?,
+            None => {
+                let sample = infer::Sample::of(format, &reading, request.infer_rows);
+                infer::schema_of(&self.session, &store, &sample, &files).await?
+            }
         };
         let folders = partitions::columns(&files)?;
         partitions::check(&place.to_string(), &folders, &request.folders)?;
         let uri = place.to_string();
         let schema = merge::with_folders(&uri, format, &columns, &folders)?;
-        Ok(Table {
+        let table = Table {
             name,
             uri,
             format,
+            reading,
             partitions: folders.len(),
             schema,
-        })
+        };
+        Ok((table, files))
     }
 
     /// Forgets a table; its files stay.
     pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
-        for _ in 0..RACES {
+        let propose = || {
             let (known, record) = self.find(name)?;
             let key = keys::table(&known.parse()?);
-            let transaction = Transaction::new()
+            Ok(Transaction::new()
                 .expect(key.clone(), Expect::At(record.revision))
-                .delete(key);
-            let outcome = self.store.commit(transaction).await?;
-            self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(()),
-                Outcome::Conflict => {}
-            }
+                .delete(key))
+        };
+        self.change("table", name, propose).await
+    }
+}
+
+/// Says what helps a statement that has no options for the files that it names.
+fn as_from(error: Error) -> Error {
+    match error.hint() {
+        Some(hint) if hint.contains("--") => {
+            Error::new(error.code(), error.message()).with_hint(
+                "say how it is read with CREATE EXTERNAL TABLE ... STORED AS ... LOCATION '...', or `whimbrel table add`",
+            )
         }
-        Err(busy(name))
+        Some(_) | None => error,
     }
 }
 
@@ -221,12 +284,4 @@ fn store_of(place: &Place, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>,
         let text = format!("'{place}' cannot be reached: {}", error.strip_backtrace());
         Error::new(ErrorCode::Invalid, text)
     })
-}
-
-fn busy(name: &str) -> Error {
-    Error::new(
-        ErrorCode::Unavailable,
-        format!("others keep changing table '{name}'"),
-    )
-    .with_hint("try again")
 }

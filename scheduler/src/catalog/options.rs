@@ -1,6 +1,7 @@
 //! What a user says about a new table, and the format that it means.
 
 use arrow::datatypes::SchemaRef;
+use whimbrel_predict::input::{Compression, Encoding, Reading};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::kinds::Kind;
@@ -26,6 +27,16 @@ pub struct AddTable {
     pub comment: String,
     /// Whether quoted values hold line breaks; false unless said.
     pub multiline: Option<bool>,
+    /// CSV: texts that stand for NULL, beside the empty one.
+    pub nulls: Vec<String>,
+    /// CSV: whether a header may have other names than the table's columns; false unless said.
+    pub any_header: Option<bool>,
+    /// CSV and JSON: one of [`Compression::NAMES`]; else by the endings of the files' names.
+    pub compression: String,
+    /// CSV and JSON: one of [`Encoding::NAMES`]; else utf-8.
+    pub encoding: String,
+    /// How many records are looked at to find the columns' types; 0: as many as usual.
+    pub infer_rows: u64,
     /// Whether an entry of that name is replaced.
     pub replace: bool,
 }
@@ -57,6 +68,8 @@ impl AddTable {
             ("escape", !self.escape.is_empty()),
             ("comment", !self.comment.is_empty()),
             ("multiline", self.multiline == Some(true)),
+            ("null", !self.nulls.is_empty()),
+            ("header check", self.any_header == Some(true)),
         ];
         match said.into_iter().find(|(_, said)| *said) {
             Some((what, _)) => Err(Error::new(
@@ -66,6 +79,49 @@ impl AddTable {
             .with_hint(format!("leave {what} out; it is for csv only"))),
             None => Ok(format),
         }
+    }
+
+    /// What the user says about the files' text.
+    pub(super) fn reading(&self, kind: Kind) -> Result<Reading, Error> {
+        let text = matches!(kind, Kind::Csv | Kind::Json);
+        for (what, said) in [
+            ("compression", &self.compression),
+            ("encoding", &self.encoding),
+        ] {
+            if !text && !said.is_empty() {
+                let text = format!("a {} table has no {what}", kind.name());
+                return Err(Error::new(ErrorCode::Invalid, text)
+                    .with_hint(format!("leave {what} out; it is for csv and json only")));
+            }
+        }
+        let compression = match self.compression.as_str() {
+            "" => None,
+            name => Some(Compression::from_name(name).ok_or_else(|| {
+                Error::new(ErrorCode::Invalid, format!("'{name}' is not a compression"))
+                    .with_hint(format!("say {}", Compression::NAMES))
+            })?),
+        };
+        let encoding = match self.encoding.as_str() {
+            "" => Encoding::default(),
+            name => Encoding::from_name(name).ok_or_else(|| {
+                let text = format!("the encoding '{name}' is not supported");
+                Error::new(ErrorCode::Invalid, text).with_hint(format!(
+                    "there are {}; convert others: `iconv -f {name} -t UTF-8`",
+                    Encoding::NAMES
+                ))
+            })?,
+        };
+        Ok(Reading {
+            compression,
+            encoding,
+            nulls: self
+                .nulls
+                .iter()
+                .filter(|text| !text.is_empty())
+                .cloned()
+                .collect(),
+            any_header: self.any_header.unwrap_or_default(),
+        })
     }
 
     fn csv(&self, tabs: bool) -> Result<Csv, Error> {

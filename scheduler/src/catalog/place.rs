@@ -19,11 +19,18 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The place that `uri` means; what is relative starts at `base`.
+    /// The place that `uri` means, which the pool may read; what is relative starts at `base`.
     pub(super) fn parse(uri: &str, base: &FilePath, stores: &Stores) -> Result<Self, Error> {
         match stores.locate(uri)? {
-            Some(location) => Ok(Self::Remote(location)),
-            None => absolute(uri, base).map(Self::Local),
+            Some(location) => {
+                stores.check(&location)?;
+                Ok(Self::Remote(location))
+            }
+            None => {
+                let path = absolute(uri, base)?;
+                stores.check_path(&path)?;
+                Ok(Self::Local(path))
+            }
         }
     }
 

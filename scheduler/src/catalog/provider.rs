@@ -14,13 +14,17 @@ use datafusion::common::{
     Column, DFSchema, DataFusionError, Result as EngineResult, ScalarValue, project_schema,
 };
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource,
+};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchemaBuilder;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
+use whimbrel_predict::input::{InputSource, StrictColumns};
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Stores, stamped};
 
@@ -29,7 +33,7 @@ use super::kinds::{self, Kind};
 use super::list::{self, Found};
 use super::place::Place;
 use super::splits::{self, Piece};
-use super::table::Table;
+use super::table::{Format, Table};
 use super::{infer, merge, partitions};
 
 /// Our own error inside the engine's: found again by a downcast, never by its text.
@@ -57,9 +61,13 @@ impl SchemaProvider for PoolSchema {
     }
 
     async fn table(&self, name: &str) -> EngineResult<Option<Arc<dyn TableProvider>>> {
+        if is_path(name) && !self.table_exist(name) {
+            let files = self.catalog.at(name).await.map_err(engine_error)?;
+            return Ok(Some(Arc::new(files)));
+        }
         let table = self.catalog.get(name).map_err(engine_error)?;
         let stores = self.catalog.stores.clone();
-        Ok(Some(Arc::new(Dataset { table, stores })))
+        Ok(Some(Arc::new(Dataset::new(table, stores))))
     }
 
     async fn table_type(&self, name: &str) -> EngineResult<Option<TableType>> {
@@ -71,6 +79,11 @@ impl SchemaProvider for PoolSchema {
     }
 }
 
+/// Whether a name in FROM can only be that of files: no table is called so.
+pub fn is_path(name: &str) -> bool {
+    name.contains(['/', '.', '*', '?'])
+}
+
 /// A table's files of one moment.
 struct Files {
     place: Place,
@@ -78,10 +91,12 @@ struct Files {
     files: Vec<Found>,
 }
 
-/// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan.
+/// One table of the catalog. It keeps the schema it was added with, and lists its files anew for every scan; files that a
+/// statement names by their place are those that their schema was found in.
 pub struct Dataset {
     table: Arc<Table>,
     stores: Stores,
+    listed: Option<Vec<Found>>,
 }
 
 impl fmt::Debug for Dataset {
@@ -94,6 +109,24 @@ impl fmt::Debug for Dataset {
 }
 
 impl Dataset {
+    /// A table, to be listed when it is scanned.
+    pub(super) fn new(table: Arc<Table>, stores: Stores) -> Self {
+        Self {
+            table,
+            stores,
+            listed: None,
+        }
+    }
+
+    /// Files without a table.
+    pub(super) fn of_files(table: Table, files: Vec<Found>, stores: Stores) -> Self {
+        Self {
+            table: Arc::new(table),
+            stores,
+            listed: Some(files),
+        }
+    }
+
     /// The table's entry.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
@@ -104,6 +137,13 @@ impl Dataset {
         let found = async {
             let place = Place::parse(&self.table.uri, Path::new("/"), &self.stores)?;
             let store = super::store_of(&place, state.runtime_env())?;
+            if let Some(files) = self.listed.clone() {
+                return Ok(Files {
+                    place,
+                    store,
+                    files,
+                });
+            }
             let listed = list::list(&place, store.as_ref()).await?;
             let kind = Kind::of(self.table.format);
             let (_, files) = kinds::choose(&self.table.uri, listed, Some(kind))?;
@@ -118,6 +158,9 @@ impl Dataset {
 
     /// Says which table the error is about, and what to do where its files are gone.
     fn explain(&self, error: &Error) -> Error {
+        if self.listed.is_some() {
+            return error.clone();
+        }
         let name = &self.table.name;
         let text = format!("table '{name}' cannot be read: {}", error.message());
         let told = Error::new(error.code(), text);
@@ -136,10 +179,9 @@ impl Dataset {
         if !merge::is_untyped(&columns) {
             return Ok(());
         }
-        let Table {
-            name, uri, format, ..
-        } = self.table.as_ref();
-        if infer::schema_of(state, &files.store, *format, &files.files).await? == columns {
+        let Table { name, uri, .. } = self.table.as_ref();
+        let sample = infer::Sample::new(&self.table, 0);
+        if infer::schema_of(state, &files.store, &sample, &files.files).await? == columns {
             return Ok(());
         }
         let text = format!("table '{name}' had no rows when it was added, and has some now");
@@ -178,8 +220,15 @@ impl Dataset {
         wanted: usize,
         args: &ScanArgs<'_>,
     ) -> EngineResult<FileScanConfig> {
-        let sizes: Vec<u64> = files.iter().map(|file| file.object_meta.size).collect();
-        let splits = splits::cut(&sizes, self.table.format.is_divisible(), wanted);
+        let Table {
+            format, reading, ..
+        } = self.table.as_ref();
+        let fact = |file: &PartitionedFile| {
+            let divisible = format.is_divisible(reading, file.object_meta.location.as_ref());
+            (file.object_meta.size, divisible)
+        };
+        let facts: Vec<(u64, bool)> = files.iter().map(fact).collect();
+        let splits = splits::cut(&facts, wanted);
         let piece = |piece: &Piece| {
             let file = files[piece.file].clone();
             match piece
@@ -194,10 +243,17 @@ impl Dataset {
         let schema = TableSchemaBuilder::from(&self.table.file_schema())
             .with_table_partition_cols(self.table.folder_columns())
             .build();
-        let source = infer::reader(self.table.format, 0).file_source(schema);
+        let source = infer::reader(*format).file_source(schema);
+        let source: Arc<dyn FileSource> = match format {
+            Format::Parquet => source,
+            Format::Csv(_) | Format::Json | Format::Arrow => {
+                Arc::new(InputSource::new(source, Arc::clone(reading)))
+            }
+        };
         let config = FileScanConfigBuilder::new(store, source)
             .with_file_groups(splits.iter().map(group).collect())
             .with_projection_indices(args.projection().map(<[usize]>::to_vec))?
+            .with_expr_adapter(Some(Arc::new(StrictColumns)))
             .with_limit(args.limit());
         Ok(config.build())
     }
@@ -281,7 +337,7 @@ impl TableProvider for Dataset {
         args: ScanArgs<'a>,
     ) -> EngineResult<ScanResult> {
         let found = self.files(state).await.map_err(engine_error)?;
-        if !found.files.is_empty() {
+        if !found.files.is_empty() && self.listed.is_none() {
             let late = self.refuse_late_rows(state, &found).await;
             late.map_err(engine_error)?;
         }
@@ -295,10 +351,17 @@ impl TableProvider for Dataset {
         let store = place.store().map_err(engine_error)?;
         let wanted = state.config().target_partitions();
         let config = self.config(store, &files, wanted, &args)?;
-        let reader = infer::reader(self.table.format, 0);
-        Ok(ScanResult::new(
-            reader.create_physical_plan(state, config).await?,
-        ))
+        // The engine's formats would put their own readers in the place of ours.
+        let plan: Arc<dyn ExecutionPlan> = match self.table.format {
+            Format::Parquet => {
+                let reader = infer::reader(self.table.format);
+                reader.create_physical_plan(state, config).await?
+            }
+            Format::Csv(_) | Format::Json | Format::Arrow => {
+                DataSourceExec::from_data_source(config)
+            }
+        };
+        Ok(ScanResult::new(plan))
     }
 
     fn supports_filters_pushdown(

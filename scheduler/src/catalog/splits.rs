@@ -18,9 +18,9 @@ pub(super) struct Piece {
 }
 
 /// The splits of files of these sizes: at least `wanted` where the bytes suffice, so that every slot has work. A file that is
-/// not `divisible` stays whole.
-pub(super) fn cut(sizes: &[u64], divisible: bool, wanted: usize) -> Vec<Vec<Piece>> {
-    let weight: u64 = sizes.iter().map(|size| size + OPEN).sum();
+/// not divisible stays whole.
+pub(super) fn cut(files: &[(u64, bool)], wanted: usize) -> Vec<Vec<Piece>> {
+    let weight: u64 = files.iter().map(|(size, _)| size + OPEN).sum();
     let wanted = u64::try_from(wanted).unwrap_or(MOST).clamp(1, MOST);
     let target = weight
         .div_ceil(wanted)
@@ -29,7 +29,7 @@ pub(super) fn cut(sizes: &[u64], divisible: bool, wanted: usize) -> Vec<Vec<Piec
     let mut splits = Vec::new();
     let mut split = Vec::new();
     let mut room = target;
-    for (file, &size) in sizes.iter().enumerate() {
+    for (file, &(size, divisible)) in files.iter().enumerate() {
         let mut start = 0;
         // What is left over by a little goes with its neighbour, rather than into a split of its own.
         while size - start + OPEN > room + target / 4 {
@@ -67,7 +67,8 @@ mod tests {
 
     /// Every byte of every file is in exactly one piece, in order.
     fn check(sizes: &[u64], divisible: bool, wanted: usize) -> Vec<Vec<Piece>> {
-        let splits = cut(sizes, divisible, wanted);
+        let files: Vec<(u64, bool)> = sizes.iter().map(|&size| (size, divisible)).collect();
+        let splits = cut(&files, wanted);
         let pieces: Vec<Piece> = splits.iter().flatten().copied().collect();
         let (mut file, mut at) = (0, 0);
         for piece in pieces {
@@ -118,6 +119,6 @@ mod tests {
         assert!((20..60).contains(&small.len()), "{}", small.len());
         let huge = check(&[10 << 40], true, 16);
         assert!(huge.len() <= 5_001, "{}", huge.len());
-        assert_eq!(cut(&[], true, 16), Vec::<Vec<Piece>>::new());
+        assert_eq!(cut(&[], 16), Vec::<Vec<Piece>>::new());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion_proto::protobuf;
 use prost::Message;
+use whimbrel_predict::input::{Reading, ReadingNode};
 use whimbrel_proto::ids::TableName;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
@@ -56,11 +57,12 @@ impl Format {
         }
     }
 
-    /// Whether a file can be read in pieces.
-    pub(super) fn is_divisible(self) -> bool {
+    /// Whether a file of this name can be read in pieces.
+    pub(super) fn is_divisible(self, reading: &Reading, name: &str) -> bool {
         match self {
-            Self::Csv(csv) => !csv.multiline,
-            Self::Parquet | Self::Json | Self::Arrow => true,
+            Self::Csv(csv) => !csv.multiline && reading.is_divisible(name),
+            Self::Json => reading.is_divisible(name),
+            Self::Parquet | Self::Arrow => true,
         }
     }
 }
@@ -72,6 +74,8 @@ pub struct Table {
     /// An absolute path or a URI: of a file, of a folder, or with wildcards.
     pub uri: String,
     pub format: Format,
+    /// What else there is to say about its files.
+    pub reading: Arc<Reading>,
     /// The columns of the files, then those of the folders.
     pub schema: SchemaRef,
     /// How many columns come from the folders' names.
@@ -97,7 +101,9 @@ impl Table {
 }
 
 /// The layout of [`Record`], as the record's first byte.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
+/// The layout before there was anything to say about the files' text; else the same.
+const LAYOUT_BEFORE: u8 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct Record {
@@ -123,6 +129,8 @@ struct Record {
     comment: Option<u32>,
     #[prost(bool, tag = "11")]
     multiline: bool,
+    #[prost(message, optional, tag = "12")]
+    reading: Option<ReadingNode>,
 }
 
 impl Table {
@@ -154,6 +162,7 @@ impl Table {
             escape: csv.escape.map(u32::from),
             comment: csv.comment.map(u32::from),
             multiline: csv.multiline,
+            reading: Some(self.reading.as_ref().into()),
         };
         let mut bytes = vec![LAYOUT];
         bytes.extend(record.encode_to_vec());
@@ -162,7 +171,7 @@ impl Table {
 
     /// Reads a record back.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let Some((&LAYOUT, message)) = bytes.split_first() else {
+        let Some((&(LAYOUT | LAYOUT_BEFORE), message)) = bytes.split_first() else {
             return Err(broken("its layout is not known".to_owned()));
         };
         let record = Record::decode(message).map_err(|error| broken(error.to_string()))?;
@@ -172,14 +181,17 @@ impl Table {
             uri,
             schema,
             partitions,
+            reading,
             ..
         } = record;
+        let reading = reading.map(Reading::try_from).transpose()?;
         let schema = schema.ok_or_else(|| broken("it has no schema".to_owned()))?;
         let schema = Schema::try_from(&schema).map_err(|error| broken(error.to_string()))?;
         Ok(Self {
             name: name.parse()?,
             uri,
             format,
+            reading: Arc::new(reading.unwrap_or_default()),
             schema: schema.into(),
             partitions: usize::try_from(partitions).map_err(|error| broken(error.to_string()))?,
         })
@@ -237,6 +249,7 @@ impl From<&Table> for v1::Table {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, TimeUnit};
+    use whimbrel_predict::input::{Compression, Encoding};
 
     use super::*;
 
@@ -271,6 +284,12 @@ mod tests {
                 name: "trips".parse().unwrap(),
                 uri: "/data/*.x".to_owned(),
                 format,
+                reading: Arc::new(Reading {
+                    compression: Some(Compression::Zstd),
+                    encoding: Encoding::Utf16,
+                    nulls: vec!["NA".to_owned(), "|".to_owned()],
+                    any_header: true,
+                }),
                 schema: schema.clone().into(),
                 partitions: 1,
             };

@@ -8,6 +8,7 @@ use object_store::ObjectMeta;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::glob;
+use super::lakes::{self, Root};
 use super::list::{Found, Listed, is_hidden, local_location, no_match};
 
 /// Folders within folders; more are a link that leads to its own folder.
@@ -33,6 +34,7 @@ pub(super) fn list(path: &str) -> Result<Listed, Error> {
 /// The files below `base` that fit the pattern; an empty one fits all.
 fn walk(base: &str, pattern: &[&str]) -> Result<Vec<Found>, Error> {
     let mut files = Vec::new();
+    let mut roots = above(Path::new(base));
     let mut open = vec![(PathBuf::from(base), Vec::<String>::new())];
     while let Some((folder, above)) = open.pop() {
         if above.len() > MAX_DEPTH {
@@ -43,6 +45,9 @@ fn walk(base: &str, pattern: &[&str]) -> Result<Vec<Found>, Error> {
         for item in fs::read_dir(&folder).map_err(|error| unreadable(&folder, &error))? {
             let path = item.map_err(|error| unreadable(&folder, &error))?.path();
             let name = name_of(&path)?;
+            if matches!(name, "_delta_log" | "metadata" | ".hoodie") {
+                roots.extend(root_of(&path));
+            }
             if is_hidden(name) {
                 continue;
             }
@@ -60,8 +65,27 @@ fn walk(base: &str, pattern: &[&str]) -> Result<Vec<Found>, Error> {
             }
         }
     }
+    lakes::refuse(&roots, base, &files)?;
     files.sort_by(|one, other| one.shown.cmp(&other.shown));
     Ok(files)
+}
+
+/// The table that keeps this folder beside its files, where it is one of Delta Lake's and others'.
+fn root_of(kept: &Path) -> Option<Root> {
+    let mut names = fs::read_dir(kept).ok()?.filter_map(Result::ok);
+    let shown = |name: &str| format!("{}/{name}", kept.display());
+    match kept.file_name()?.to_str()? {
+        "metadata" => names.find_map(|item| Root::of_path(&shown(item.file_name().to_str()?))),
+        _ => Root::of_path(&shown("")),
+    }
+}
+
+/// Such tables that the folder lies in.
+fn above(folder: &Path) -> Vec<Root> {
+    let kept = |folder: &Path| {
+        ["_delta_log", "metadata", ".hoodie"].map(|kept| root_of(&folder.join(kept)))
+    };
+    folder.ancestors().flat_map(kept).flatten().collect()
 }
 
 fn name_of(path: &Path) -> Result<&str, Error> {

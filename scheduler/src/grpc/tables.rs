@@ -37,6 +37,11 @@ impl From<AddTableRequest> for AddTable {
             escape,
             comment,
             multiline,
+            nulls,
+            any_header,
+            compression,
+            encoding,
+            infer_rows,
         } = request;
         Self {
             name,
@@ -48,6 +53,11 @@ impl From<AddTableRequest> for AddTable {
             escape,
             comment,
             multiline,
+            nulls,
+            any_header,
+            compression,
+            encoding,
+            infer_rows,
             replace,
             columns: None,
             folders: Vec::new(),

@@ -2,6 +2,7 @@
 //! A step after one that failed is not tried.
 
 use whimbrel_proto::{Error, v1};
+use whimbrel_stores::{Process, Stores};
 
 use super::Links;
 use super::link::{Access, Identity, LinkKind};
@@ -36,11 +37,11 @@ impl From<Check> for v1::LinkCheck {
 
 /// The steps that were made.
 #[derive(Debug, Default)]
-struct Steps(Vec<Check>);
+pub(super) struct Steps(pub(super) Vec<Check>);
 
 impl Steps {
     /// Notes how a step went; nothing where it failed.
-    fn note<T>(
+    pub(super) fn note<T>(
         &mut self,
         step: &'static str,
         outcome: Result<T, Error>,
@@ -67,11 +68,19 @@ impl Steps {
 
 impl Links {
     /// Tries every step up to the list of models; the registry where all of them work.
-    pub(crate) async fn test(&self, name: &str) -> Result<(Vec<Check>, Option<Mlflow>), Error> {
+    pub(crate) async fn test(
+        &self,
+        name: &str,
+        stores: &Stores,
+    ) -> Result<(Vec<Check>, Option<Mlflow>), Error> {
         let record = self.find(name)?;
         let link = record.value?;
         let mut steps = Steps::default();
         let service = match &link.kind {
+            LinkKind::Store(store) => {
+                super::stores::steps(stores, store, &self.environment, &mut steps).await;
+                return Ok((steps.0, None));
+            }
             LinkKind::Mlflow { uri, access } => {
                 self.mlflow_steps(uri, access, &mut steps)
                     .map(|credentials| Service {
@@ -127,9 +136,11 @@ impl Links {
     ) -> Option<Service> {
         match &workspace.identity {
             Identity::ServicePrincipal { secret, .. } => {
-                steps.note("secret", secret.read(&self.environment), |_| {
-                    format!("it is in {secret}")
-                })?;
+                steps.note(
+                    "secret",
+                    secret.read(&self.environment, &Process::Scheduler),
+                    |_| format!("it is in {secret}"),
+                )?;
             }
             Identity::Managed { client_id } => {
                 let whose = client_id.as_deref().unwrap_or("the machine's own");

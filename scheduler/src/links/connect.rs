@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use whimbrel_proto::ids::LinkName;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::{Process, Secret, StoreLink};
 
 use super::link::{Access, Link, LinkKind, Workspace, endpoint};
-use super::secret::Secret;
 use super::tokens::Key;
 use super::{Links, Wanted};
 use crate::http::MAX_ANSWER;
@@ -40,6 +40,7 @@ impl Links {
         if let Some(name) = named {
             let link = self.get(name)?;
             return match (wanted, &link.kind) {
+                (_, LinkKind::Store(store)) => Err(no_registry(store)),
                 (Wanted::AzureMl, LinkKind::Mlflow { .. }) => Err(Error::new(
                     ErrorCode::Invalid,
                     format!("link '{name}' is one of kind mlflow, and aml:// means an Azure ML workspace"),
@@ -48,13 +49,14 @@ impl Links {
                 (Wanted::AzureMl | Wanted::Mlflow, _) => self.connect(name).await,
             };
         }
-        let fits =
-            |link: &Arc<Link>| match (&link.kind, wanted) {
-                (LinkKind::Mlflow { .. }, Wanted::Mlflow)
-                | (LinkKind::AzureMl(_), Wanted::AzureMl) => true,
-                (LinkKind::AzureMl(_), Wanted::Mlflow)
-                | (LinkKind::Mlflow { .. }, Wanted::AzureMl) => false,
-            };
+        let fits = |link: &Arc<Link>| match (&link.kind, wanted) {
+            (LinkKind::Mlflow { .. }, Wanted::Mlflow) | (LinkKind::AzureMl(_), Wanted::AzureMl) => {
+                true
+            }
+            (LinkKind::AzureMl(_), Wanted::Mlflow)
+            | (LinkKind::Mlflow { .. }, Wanted::AzureMl)
+            | (LinkKind::Store(_), _) => false,
+        };
         let links: Vec<Arc<Link>> = self.list().into_iter().filter(fits).collect();
         match (links.as_slice(), wanted) {
             ([only], _) => self.connect(only.name.as_str()).await,
@@ -118,6 +120,7 @@ impl Links {
         let link = record.value?;
         let explain = |error: Error| about(&link.name, &error);
         let service = match &link.kind {
+            LinkKind::Store(store) => return Err(no_registry(store)),
             LinkKind::Mlflow { uri, access } => Service {
                 place: Place::Link(link.name.clone()),
                 base: uri.clone(),
@@ -146,9 +149,11 @@ impl Links {
             Access::Nobody => Credentials::Nobody,
             Access::Basic { user, password } => Credentials::Basic {
                 user: user.clone(),
-                password: password.read(&self.environment)?,
+                password: password.read(&self.environment, &Process::Scheduler)?,
             },
-            Access::Token(token) => Credentials::Bearer(token.read(&self.environment)?),
+            Access::Token(token) => {
+                Credentials::Bearer(token.read(&self.environment, &Process::Scheduler)?)
+            }
         })
     }
 
@@ -245,4 +250,18 @@ fn about(name: &LinkName, error: &Error) -> Error {
         Some(hint) => told.with_hint(hint),
         None => told,
     }
+}
+
+fn no_registry(link: &StoreLink) -> Error {
+    Error::new(
+        ErrorCode::Invalid,
+        format!(
+            "link '{}' is one of kind {}: it leads to object stores, not to a registry",
+            link.name,
+            link.kind()
+        ),
+    )
+    .with_hint(
+        "name the model by its place, such as s3://BUCKET/PATH, and the link is used by itself",
+    )
 }

@@ -1,15 +1,16 @@
-//! A link and its record: which registry, and as whom. It holds places of secrets, never secrets.
+//! A link and its record: which registry or store, and as whom. It holds places of secrets, never secrets.
+
+use std::sync::Arc;
 
 use prost::Message;
 use whimbrel_proto::ids::LinkName;
 use whimbrel_proto::{Error, ErrorCode, v1};
-
-use super::secret::SecretRef;
+use whimbrel_stores::{SecretRef, StoreLink};
 
 /// The layout of a link's record, as its first byte; a protobuf `v1::Link` follows.
 const LAYOUT: u8 = 1;
 
-/// A named model registry.
+/// A named model registry, or a way to object stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub name: LinkName,
@@ -17,11 +18,16 @@ pub struct Link {
     pub added_at_ms: i64,
 }
 
-/// What the registry is.
+/// What it leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkKind {
-    Mlflow { uri: String, access: Access },
+    Mlflow {
+        uri: String,
+        access: Access,
+    },
     AzureMl(Workspace),
+    /// Object stores; shared with those that read from them.
+    Store(Arc<StoreLink>),
 }
 
 /// As whom an MLflow server is asked.
@@ -116,6 +122,7 @@ impl From<&Link> for v1::Link {
                 Kind::Mlflow(wire)
             }
             LinkKind::AzureMl(workspace) => Kind::Azureml(workspace.into()),
+            LinkKind::Store(store) => Kind::Store(store.as_ref().into()),
         };
         Self {
             name: link.name.to_string(),
@@ -180,7 +187,10 @@ impl TryFrom<v1::Link> for Link {
         let kind = match kind {
             Some(Kind::Mlflow(link)) => mlflow(link)?,
             Some(Kind::Azureml(link)) => LinkKind::AzureMl(workspace(link)?),
-            None => return Err(missing("kind", "say --kind mlflow or --kind azureml")),
+            Some(Kind::Store(store)) => LinkKind::Store(Arc::new(StoreLink::read(&name, store)?)),
+            None => {
+                return Err(missing("kind", "say --kind mlflow, azureml, s3 or azure"));
+            }
         };
         Ok(Self {
             name: name.parse()?,

@@ -11,10 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use whimbrel_proto::ids::LinkName;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::{Environment, entra_refusal};
+use whimbrel_stores::{Environment, Process, Secret, SecretRef, entra_refusal};
 
 use super::link::{Identity, Workspace};
-use super::secret::{Secret, SecretRef};
 use crate::clock::Clock;
 use crate::http::{Answer, Http, MAX_ANSWER, Trouble};
 use crate::store::Revision;
@@ -146,7 +145,7 @@ impl Tokens {
         client_id: &str,
         secret: &SecretRef,
     ) -> Result<(RequestBuilder, String), Error> {
-        let secret = secret.read(&self.environment)?;
+        let secret = secret.read(&self.environment, &Process::Scheduler)?;
         let url = format!("{}/{tenant}/oauth2/v2.0/token", workspace.authority);
         let scope = format!("{}/.default", workspace.management);
         let call = self.http.post(&url).form(&[

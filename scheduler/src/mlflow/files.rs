@@ -2,7 +2,7 @@
 //! service (`azureml:`), or in a place of their own that is not read here.
 
 use bytes::Bytes;
-use reqwest::Url;
+use reqwest::{RequestBuilder, Url};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::{Mlflow, below, wire};
@@ -141,6 +141,17 @@ impl Mlflow {
         segments.extend(path.split('/').filter(|part| !part.is_empty()));
         let url = below(&base, &segments).ok_or_else(|| self.no_url(&base))?;
         let call = self.http.get(url.as_str());
+        self.ask_for_file(path, call, own, most).await
+    }
+
+    /// The body that a server of files answers; `own` ones know the link's credentials.
+    async fn ask_for_file(
+        &self,
+        path: &str,
+        call: RequestBuilder,
+        own: bool,
+        most: u64,
+    ) -> Result<Option<Bytes>, Error> {
         let call = if own { self.authorized(call) } else { call };
         let answer = self
             .http
@@ -161,13 +172,7 @@ impl Mlflow {
             .http
             .get(&format!("{base}/api/2.0/mlflow-artifacts/artifacts"))
             .query(&[("path", path)]);
-        let call = if own { self.authorized(call) } else { call };
-        let answer = self
-            .http
-            .send(call, MAX_ANSWER)
-            .await
-            .map_err(|trouble| self.file_trouble(path, &trouble))?;
-        let listing: wire::Listing = match self.file_answer(path, answer)? {
+        let listing: wire::Listing = match self.ask_for_file(path, call, own, MAX_ANSWER).await? {
             None => return Ok(Vec::new()),
             Some(body) => serde_json::from_slice(&body).unwrap_or_default(),
         };

@@ -11,9 +11,9 @@ use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use whimbrel_proto::ids::LinkName;
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Secret;
 
 use crate::http::{Answer, Http, MAX_ANSWER, Trouble};
-use crate::links::Secret;
 
 pub(crate) use files::{Area, Artifacts};
 pub(crate) use wire::Version;

@@ -25,7 +25,7 @@ use self::content::blocking;
 use self::source::Fetched;
 use crate::clock::Clock;
 use crate::nearest;
-use crate::store::{Expect, Mirror, Outcome, Record, Revision, StateStore, Transaction, keys};
+use crate::store::{Expect, Mirror, Record, Revision, StateStore, Transaction, keys};
 
 pub use content::{ContentStore, digest_of};
 pub(crate) use listing::{as_table, returns};
@@ -33,15 +33,12 @@ pub use request::BindModel;
 pub use source::Sources;
 pub(crate) use source::{Cells, many_rows};
 
-/// How often a write is tried again when others write the same binding.
-const RACES: usize = 8;
 /// The layout of a binding's record, as its first byte; a protobuf `v1::Binding` follows.
 const LAYOUT: u8 = 1;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Registry {
-    store: Arc<dyn StateStore>,
     mirror: Mirror<Binding>,
     content: ContentStore,
     clock: Arc<dyn Clock>,
@@ -56,9 +53,8 @@ impl Registry {
         clock: Arc<dyn Clock>,
         sources: Arc<Sources>,
     ) -> Result<Arc<Self>, Error> {
-        let mirror = Mirror::open(Arc::clone(&store), keys::MODELS, decode).await?;
+        let mirror = Mirror::open(store, keys::MODELS, decode).await?;
         Ok(Arc::new(Self {
-            store,
             mirror,
             content,
             clock,
@@ -162,7 +158,8 @@ impl Registry {
     /// Writes the binding as the generation after the one that is there.
     async fn commit(&self, mut binding: Binding, if_absent: bool) -> Result<Arc<Binding>, Error> {
         let key = keys::model(&binding.alias);
-        for _ in 0..RACES {
+        let what = rebinding(binding.alias.as_str());
+        let propose = || {
             let expect = match self.mirror.get(binding.alias.as_str()) {
                 None => {
                     binding.generation = Generation(1);
@@ -174,39 +171,26 @@ impl Registry {
                     Expect::At(revision)
                 }
             };
-            let transaction = Transaction::new()
+            Ok(Transaction::new()
                 .expect(key.clone(), expect)
-                .put(key.clone(), encode(&binding)?);
-            let outcome = self.store.commit(transaction).await?;
-            self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => {
-                    let (digest, generation) = (binding.digest.short(), binding.generation.0);
-                    tracing::info!(model = %binding.alias, digest, generation, "bound a model");
-                    return Ok(Arc::new(binding));
-                }
-                Outcome::Conflict => {}
-            }
-        }
-        Err(busy(binding.alias.as_str()))
+                .put(key.clone(), encode(&binding)?))
+        };
+        self.mirror.change(&what, propose).await?;
+        let (digest, generation) = (binding.digest.short(), binding.generation.0);
+        tracing::info!(model = %binding.alias, digest, generation, "bound a model");
+        Ok(Arc::new(binding))
     }
 
     /// Forgets a binding. Its content stays, for queries that run.
     pub async fn unbind(&self, alias: &str) -> Result<(), Error> {
-        for _ in 0..RACES {
+        let propose = || {
             let record = self.find(alias)?;
             let key = keys::model(&alias.parse()?);
-            let transaction = Transaction::new()
+            Ok(Transaction::new()
                 .expect(key.clone(), Expect::At(record.revision))
-                .delete(key);
-            let outcome = self.store.commit(transaction).await?;
-            self.mirror.refresh().await?;
-            match outcome {
-                Outcome::Committed(_) => return Ok(()),
-                Outcome::Conflict => {}
-            }
-        }
-        Err(busy(alias))
+                .delete(key))
+        };
+        self.mirror.change(&rebinding(alias), propose).await
     }
 }
 
@@ -237,12 +221,8 @@ fn bound_already(alias: &str) -> Error {
     .with_hint("write CREATE OR REPLACE MODEL to bind it anew")
 }
 
-fn busy(alias: &str) -> Error {
-    Error::new(
-        ErrorCode::Unavailable,
-        format!("others keep binding '{alias}'"),
-    )
-    .with_hint("try again")
+fn rebinding(alias: &str) -> String {
+    format!("binding '{alias}'")
 }
 
 fn encode(binding: &Binding) -> Result<Vec<u8>, Error> {

@@ -9,14 +9,25 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::catalog::{AddTable, Catalog};
+use crate::catalog::{AddTable, Catalog, PoolView};
 use crate::engine::{CATALOG, SCHEMA, may_set};
 use crate::models::Registry;
-use crate::session::{Session, View};
+use crate::nearest;
+use crate::session::{Session, View, ViewKind, view_kind};
 
 use super::models::{CreateModel, drop_model};
+
+/// A view to be kept.
+#[derive(Debug)]
+pub(crate) enum NewView {
+    /// Until the session ends.
+    Temporary(View),
+    /// For all, by its text.
+    Pool(String),
+}
 
 /// A change, understood but not made.
 #[derive(Debug)]
@@ -30,15 +41,16 @@ pub(crate) enum Effect {
     },
     CreateView {
         name: String,
-        view: View,
+        view: NewView,
         replace: bool,
+        if_not_exists: bool,
     },
     DropView {
         name: String,
         if_exists: bool,
     },
     AddTable {
-        table: AddTable,
+        table: Box<AddTable>,
         if_not_exists: bool,
     },
     DropTable {
@@ -52,8 +64,8 @@ pub(crate) enum Effect {
     },
 }
 
-/// What the planned statement changes; `written` is the statement as it came.
-pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
+/// What the planned statement changes; `written` is the statement as it came, and `sql` its text.
+pub(super) fn effect(sql: &str, written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
     match plan {
         LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
             settable(&set.variable)?;
@@ -80,7 +92,7 @@ pub(super) fn effect(written: Statement, plan: LogicalPlan) -> Result<Effect, Er
                 key: reset.variable.to_ascii_lowercase(),
             })
         }
-        LogicalPlan::Ddl(ddl) => change(written, ddl),
+        LogicalPlan::Ddl(ddl) => change(sql, written, ddl),
         _ => Err(Error::new(
             ErrorCode::Bug,
             "a statement without effect was taken for one with effect",
@@ -96,12 +108,16 @@ fn settable(key: &str) -> Result<(), Error> {
         .with_hint("SET takes datafusion.execution.*, datafusion.optimizer.* and datafusion.sql_parser.*, but for what the pool fixes"))
 }
 
-fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
+fn change(sql: &str, written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
     match ddl {
         DdlStatement::CreateView(create) => Ok(Effect::CreateView {
             name: own(&create.name)?,
-            view: View { statement: written },
             replace: create.or_replace,
+            if_not_exists: if_not_exists(&written),
+            view: match view_kind(&written) {
+                Some(ViewKind::Temporary) => NewView::Temporary(View { statement: written }),
+                Some(ViewKind::Pool) | None => NewView::Pool(sql.to_owned()),
+            },
         }),
         DdlStatement::DropView(drop) => Ok(Effect::DropView {
             name: own(&drop.name)?,
@@ -126,6 +142,11 @@ fn change(written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
             refuse("CREATE FUNCTION", "bind a model with CREATE MODEL")
         }
     }
+}
+
+fn if_not_exists(written: &Statement) -> bool {
+    matches!(written, Statement::Statement(ast)
+        if matches!(ast.as_ref(), Ast::CreateView(view) if view.if_not_exists))
 }
 
 fn refuse(what: &str, hint: &str) -> Result<Effect, Error> {
@@ -176,26 +197,43 @@ fn add_table(create: CreateExternalTable) -> Result<Effect, Error> {
         ..AddTable::default()
     };
     for (key, value) in &create.options {
-        let key = key.to_ascii_lowercase();
-        match key.strip_prefix("format.").unwrap_or(&key) {
-            "has_header" => table.header = Some(parse_bool(&key, value)?),
-            "newlines_in_values" => table.multiline = Some(parse_bool(&key, value)?),
-            "delimiter" => table.delimiter.clone_from(value),
-            "quote" => table.quote.clone_from(value),
-            "escape" => table.escape.clone_from(value),
-            "comment" => table.comment.clone_from(value),
-            other => {
-                return refuse(
-                    &format!("option '{other}'"),
-                    "there are has_header, delimiter, quote, escape, comment and newlines_in_values",
-                );
-            }
-        }
+        set_option(&mut table, key, value)?;
     }
     Ok(Effect::AddTable {
-        table,
+        table: Box::new(table),
         if_not_exists: create.if_not_exists,
     })
+}
+
+fn set_option(table: &mut AddTable, key: &str, value: &str) -> Result<(), Error> {
+    let key = key.to_ascii_lowercase();
+    match key.strip_prefix("format.").unwrap_or(&key) {
+        "has_header" => table.header = Some(parse_bool(&key, value)?),
+        "newlines_in_values" => table.multiline = Some(parse_bool(&key, value)?),
+        "check_header" => table.any_header = Some(!parse_bool(&key, value)?),
+        "delimiter" => value.clone_into(&mut table.delimiter),
+        "quote" => value.clone_into(&mut table.quote),
+        "escape" => value.clone_into(&mut table.escape),
+        "comment" => value.clone_into(&mut table.comment),
+        "compression" => value.clone_into(&mut table.compression),
+        "encoding" => value.clone_into(&mut table.encoding),
+        "null_value" => table.nulls.push(value.to_owned()),
+        "null_values" => table.nulls = value.split(',').map(str::to_owned).collect(),
+        "schema_infer_max_rec" => {
+            table.infer_rows = value.parse().map_err(|_| {
+                Error::new(ErrorCode::Invalid, format!("{key} is '{value}'"))
+                    .with_hint("write a whole number")
+            })?;
+        }
+        other => {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("option '{other}' is not supported"),
+            )
+            .with_hint("there are has_header, check_header, delimiter, quote, escape, comment, newlines_in_values, null_values, compression, encoding and schema_infer_max_rec"));
+        }
+    }
+    Ok(())
 }
 
 /// The columns that the statement lists, but for those that folders make; `None` where it lists none.
@@ -230,28 +268,20 @@ impl Effect {
                 name,
                 view,
                 replace,
-            } => {
-                if !replace && session.has_view(&name) {
-                    return Err(Error::new(
-                        ErrorCode::Exists,
-                        format!("view '{name}' exists already"),
-                    )
-                    .with_hint("write CREATE OR REPLACE VIEW"));
-                }
-                session.add_view(name, view)?;
-            }
+                if_not_exists,
+            } => match create_view(session, catalog, name, view, replace).await {
+                Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
+                made => made?,
+            },
             Self::DropView { name, if_exists } => {
-                if !session.drop_view(&name) && !if_exists {
-                    return Err(Error::new(
-                        ErrorCode::NotFound,
-                        format!("view '{name}' does not exist in this session"),
-                    ));
+                if !session.drop_view(&name) && !catalog.drop_view(&name).await? && !if_exists {
+                    return Err(no_view(catalog, &name));
                 }
             }
             Self::AddTable {
                 table,
                 if_not_exists,
-            } => match catalog.add(table).await {
+            } => match catalog.add(*table).await {
                 Err(error) if if_not_exists && error.code() == ErrorCode::Exists => {}
                 added => drop(added?),
             },
@@ -266,4 +296,43 @@ impl Effect {
         }
         Ok(())
     }
+}
+
+async fn create_view(
+    session: &Session,
+    catalog: &Catalog,
+    name: String,
+    view: NewView,
+    replace: bool,
+) -> Result<(), Error> {
+    match view {
+        NewView::Temporary(_) if !replace && session.has_view(&name) => Err(Error::new(
+            ErrorCode::Exists,
+            format!("view '{name}' exists already"),
+        )
+        .with_hint("write CREATE OR REPLACE TEMPORARY VIEW")),
+        NewView::Temporary(view) => session.add_view(name, view),
+        NewView::Pool(sql) => {
+            let name = name.parse()?;
+            catalog.put_view(PoolView { name, sql }, replace).await
+        }
+    }
+}
+
+fn no_view(catalog: &Catalog, name: &str) -> Error {
+    if catalog.get(name).is_ok() {
+        return Error::new(
+            ErrorCode::NotFound,
+            format!("'{name}' is a table, not a view"),
+        )
+        .with_hint("DROP TABLE removes it; its files stay");
+    }
+    let known = catalog.view_names();
+    Error::new(ErrorCode::NotFound, format!("view '{name}' does not exist")).with_hint(
+        nearest::hint(
+            name,
+            known.iter().map(String::as_str),
+            "the pool has no views",
+        ),
+    )
 }

@@ -3,6 +3,7 @@
 mod bounds;
 mod classify;
 mod ddl;
+mod links;
 mod local;
 mod models;
 mod planning;

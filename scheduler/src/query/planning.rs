@@ -11,10 +11,11 @@ use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::{Semaphore, oneshot};
 use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_stores::Stores;
 
 use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
-use super::{Plan, Planned, bounds, models};
+use super::{Plan, Planned, bounds, links, models};
 use crate::engine::Engine;
 use crate::error::plan_error;
 use crate::models::Registry;
@@ -30,6 +31,7 @@ const AT_ONCE: usize = 8;
 pub(crate) struct Planning {
     planner: SessionPlanner,
     models: Arc<Registry>,
+    stores: Stores,
     codec: Arc<dyn PhysicalExtensionCodec>,
     permits: Arc<Semaphore>,
     max_sql_bytes: usize,
@@ -39,12 +41,14 @@ impl Planning {
     pub(crate) fn new(
         planner: SessionPlanner,
         models: Arc<Registry>,
+        stores: Stores,
         codec: Arc<dyn PhysicalExtensionCodec>,
         max_sql_bytes: usize,
     ) -> Self {
         Self {
             planner,
             models,
+            stores,
             codec,
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             max_sql_bytes,
@@ -124,7 +128,7 @@ impl Planning {
         let written = statement.clone();
         let (state, logical) = self.planner.plan(session, statement, partitions).await?;
         match kind(&logical)? {
-            Kind::Effect => effect(written, logical).map(Planned::Effect),
+            Kind::Effect => effect(sql, written, logical).map(Planned::Effect),
             Kind::Rows => self
                 .lower(state, &logical)
                 .await
@@ -147,6 +151,8 @@ impl Planning {
             .create_physical_plan(&optimized, &state)
             .await?;
         let here = stays_here(&optimized)?;
+        let mut state = state;
+        links::pack(&self.stores, &physical, state.config_mut());
         let ctx = Arc::new(SessionContext::new_with_state(state));
         if here {
             return Ok(Planned::Here(Plan { ctx, physical }));

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::{Environment, Patience, Registry as StoreRegistry, Stores};
+use whimbrel_stores::{Allow, Environment, Patience, Process, Registry as StoreRegistry, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
-use crate::catalog::{Catalog, PoolSchema};
+use crate::catalog::Catalog;
 use crate::clock::{Clock, Ids, SystemClock, SystemIds};
 use crate::config::{Config, StateHome};
 use crate::engine::{Engine, Options};
@@ -71,6 +71,7 @@ struct Facts {
     ids: Arc<dyn Ids>,
     store: Arc<dyn StateStore>,
     runtime: Arc<RuntimeEnv>,
+    stores: Stores,
     catalog: Arc<Catalog>,
     models: Arc<Registry>,
     temporary: Option<PathBuf>,
@@ -81,9 +82,8 @@ impl Facts {
         let clock = SystemClock::shared();
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let environment = Environment::of_process();
+        let allow = Allow::parse(&config.allow, Process::Scheduler)?;
         let patience = Patience::new(config.store_budget.get()).with_strangers(STRANGERS);
-        let stores = Stores::new(environment.clone()).with_patience(patience);
-        let runtime = runtime(stores.clone())?;
         let base = std::env::current_dir().map_err(|error| {
             Error::new(
                 ErrorCode::Unavailable,
@@ -104,25 +104,21 @@ impl Facts {
                 Arc::new(RedbStore::open(&folder, Arc::clone(&clock)).await?)
             }
         };
-        let catalog = Catalog::open(
-            Arc::clone(&store),
-            Arc::clone(&runtime),
-            stores.clone(),
-            base.clone(),
-        );
         let content = ContentStore::new(folder, Arc::clone(&ids));
-        let places = Places {
+        let kept = Kept {
             environment,
-            stores,
+            allow,
+            patience,
             base,
+            content,
         };
-        let models = models(&store, content, &clock, &ids, places);
-        match futures::future::try_join(catalog, models).await {
-            Ok((catalog, models)) => Ok(Self {
+        match kept.open(&store, &clock, &ids).await {
+            Ok((runtime, stores, catalog, models)) => Ok(Self {
                 clock,
                 ids,
                 store,
                 runtime,
+                stores,
                 catalog,
                 models,
                 temporary,
@@ -135,30 +131,56 @@ impl Facts {
     }
 }
 
-/// Where models and data come from.
-struct Places {
+/// What models and tables are opened with.
+struct Kept {
     environment: Environment,
-    stores: Stores,
+    allow: Allow,
+    patience: Patience,
     base: PathBuf,
+    content: ContentStore,
 }
 
-/// The bindings, with the places that models come from.
-async fn models(
-    store: &Arc<dyn StateStore>,
-    content: ContentStore,
-    clock: &Arc<dyn Clock>,
-    ids: &Arc<dyn Ids>,
-    places: Places,
-) -> Result<Arc<Registry>, Error> {
-    let Places {
-        environment,
-        stores,
-        base,
-    } = places;
-    let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
-    let links = Links::open(Arc::clone(store), Arc::clone(clock), http, environment).await?;
-    let sources = Arc::new(Sources::new(stores, links, base));
-    Registry::open(Arc::clone(store), content, Arc::clone(clock), sources).await
+type Opened = (Arc<RuntimeEnv>, Stores, Arc<Catalog>, Arc<Registry>);
+
+impl Kept {
+    /// The links first: whoever reads from a store goes by them.
+    async fn open(
+        self,
+        store: &Arc<dyn StateStore>,
+        clock: &Arc<dyn Clock>,
+        ids: &Arc<dyn Ids>,
+    ) -> Result<Opened, Error> {
+        let Self {
+            environment,
+            allow,
+            patience,
+            base,
+            content,
+        } = self;
+        let http = Http::new(Arc::clone(clock), Arc::clone(ids))?;
+        let opened = Links::open(
+            Arc::clone(store),
+            Arc::clone(clock),
+            http,
+            environment.clone(),
+        );
+        let links = opened.await?;
+        let book = Arc::clone(&links);
+        let stores = Stores::within(environment, Process::Scheduler, allow)
+            .with_patience(patience)
+            .with_links(book);
+        let runtime = runtime(stores.clone())?;
+        let catalog = Catalog::open(
+            Arc::clone(store),
+            Arc::clone(&runtime),
+            stores.clone(),
+            base.clone(),
+        );
+        let sources = Arc::new(Sources::new(stores.clone(), links, base));
+        let models = Registry::open(Arc::clone(store), content, Arc::clone(clock), sources);
+        let (catalog, models) = futures::future::try_join(catalog, models).await?;
+        Ok((runtime, stores, catalog, models))
+    }
 }
 
 /// Object stores and caches that all statements share. Listings are not kept: a file that is new, or gone, is seen by the
@@ -187,6 +209,7 @@ async fn assemble(
         clock,
         ids,
         runtime,
+        stores,
         catalog,
         models,
         ..
@@ -208,16 +231,16 @@ async fn assemble(
         ids: Arc::clone(ids),
     };
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
-    let schema = Arc::new(PoolSchema::new(Arc::clone(catalog)));
     let planner = SessionPlanner::new(
         config.max_message_bytes.as_usize(),
         Arc::clone(runtime),
         Arc::clone(models),
-        schema,
+        Arc::clone(catalog),
     )?;
     let planning = Arc::new(Planning::new(
         planner,
         Arc::clone(models),
+        stores.clone(),
         codec,
         config.max_sql_bytes.as_usize(),
     ));

@@ -1,18 +1,20 @@
 //! Client sessions: settings, views and prepared statements of one client, over the pool's one catalog. They are memory, and
 //! forgotten when they have not been used for a while.
 //!
-//! A view is kept as its statement and planned again each time it is used, so it never carries the schema of a model that has
-//! been bound anew since.
+//! A temporary view is kept as its statement and planned again each time it is used, so it never carries the schema of a model
+//! that has been bound anew since.
 
 mod models;
 mod planner;
 mod schema;
+mod views;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::clock::Clock;
@@ -26,6 +28,25 @@ const LIMIT: usize = 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) statement: Statement,
+}
+
+/// Whose a view is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ViewKind {
+    Pool,
+    Temporary,
+}
+
+/// Whose view the statement makes; `None` where it makes none.
+pub(crate) fn view_kind(statement: &Statement) -> Option<ViewKind> {
+    let Statement::Statement(ast) = statement else {
+        return None;
+    };
+    match ast.as_ref() {
+        Ast::CreateView(view) if view.temporary => Some(ViewKind::Temporary),
+        Ast::CreateView(_) => Some(ViewKind::Pool),
+        _ => None,
+    }
 }
 
 /// One client's session.

@@ -1,4 +1,5 @@
-//! What one statement sees as tables: the session's views that it names, planned for it, over the pool's catalog.
+//! What one statement sees as tables: the views that it names, planned for it, over the pool's catalog, and files by their
+//! place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use datafusion::catalog::{
 use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 
+use crate::catalog::is_path;
 use crate::engine::{CATALOG, MODELS_SCHEMA, SCHEMA};
 
 /// Views over the pool's tables; a view hides a table of its name.
@@ -50,7 +52,7 @@ impl SchemaProvider for StatementSchema {
         match self.views.get(name) {
             Some(view) => Ok(Some(Arc::clone(view))),
             // A name that is none may still be a function, or about to be created; the planner says what is missing.
-            None if !self.pool.table_exist(name) => Ok(None),
+            None if !self.pool.table_exist(name) && !is_path(name) => Ok(None),
             None => self.pool.table(name).await,
         }
     }

@@ -3,6 +3,7 @@
 //! | key | holds | durable | written by | how |
 //! |---|---|---|---|---|
 //! | `table/<name>` | one catalog entry ([`crate::catalog`]'s record) | yes | `Catalog::add`, `drop` | create if absent; replace and drop only at the revision that was read |
+//! | `view/<name>` | one view of the pool by its SQL text ([`crate::catalog`]'s record) | yes | `Catalog::put_view`, `drop_view` | create where neither table nor view has the name; replace and drop only at the revision that was read |
 //! | `model/<alias>` | one binding ([`crate::models`]'s record) | yes | `Registry::bind`, `unbind` | same; a re-bind writes generation + 1 of the record it read |
 //! | `link/<name>` | one link to a model registry ([`crate::links`]'s record), with the places of its secrets and never a secret | yes | `Links::add`, `remove` | create if absent; replace and remove only at the revision that was read |
 //!
@@ -18,6 +19,8 @@ use whimbrel_proto::ids::{Alias, LinkName, TableName};
 
 /// All catalog entries.
 pub const TABLES: &str = "table/";
+/// All views of the pool.
+pub const VIEWS: &str = "view/";
 /// All bindings.
 pub const MODELS: &str = "model/";
 
@@ -27,6 +30,11 @@ pub const LINKS: &str = "link/";
 /// The key of one catalog entry.
 pub fn table(name: &TableName) -> String {
     format!("{TABLES}{name}")
+}
+
+/// The key of one view.
+pub fn view(name: &TableName) -> String {
+    format!("{VIEWS}{name}")
 }
 
 /// The key of one binding.

@@ -10,11 +10,14 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::{Change, Changes, Entry, Listing, Revision, StateStore};
+use super::{Change, Changes, Entry, Listing, Outcome, Revision, StateStore, Transaction};
 use crate::clock::Clock;
 
 /// How long a broken watch rests before it begins anew.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How often a change is proposed again when others write the same record.
+const RACES: usize = 8;
 
 type Decode<T> = fn(&[u8]) -> Result<T, Error>;
 
@@ -105,6 +108,15 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         let listing = self.store.list(self.prefix).await?;
         self.replace(listing);
         Ok(())
+    }
+
+    /// Commits a change of one record, see [`race`].
+    pub async fn change(
+        &self,
+        what: &str,
+        propose: impl FnMut() -> Result<Transaction, Error> + Send,
+    ) -> Result<(), Error> {
+        race(self.store.as_ref(), what, || self.refresh(), propose).await
     }
 
     /// Applies what others commit, until `stop` or until the store closes.
@@ -210,6 +222,28 @@ impl<T: Send + Sync + 'static> Mirror<T> {
             value,
         }
     }
+}
+
+/// Commits what `propose` makes of the records as they are, and proposes again where others were faster: `what` they keep
+/// doing, should they never stop. Once it returns, the change is durable, and seen by whatever `refresh` refreshes.
+pub(crate) async fn race<F>(
+    store: &dyn StateStore,
+    what: &str,
+    refresh: impl Fn() -> F + Send,
+    mut propose: impl FnMut() -> Result<Transaction, Error> + Send,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    for _ in 0..RACES {
+        let outcome = store.commit(propose()?).await?;
+        refresh().await?;
+        match outcome {
+            Outcome::Committed(_) => return Ok(()),
+            Outcome::Conflict => {}
+        }
+    }
+    Err(Error::new(ErrorCode::Unavailable, format!("others keep {what}")).with_hint("try again"))
 }
 
 enum Followed {

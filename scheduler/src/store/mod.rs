@@ -25,6 +25,7 @@ use futures::stream::BoxStream;
 use whimbrel_proto::{Error, ErrorCode};
 
 pub use memory::MemoryStore;
+pub(crate) use mirror::race;
 pub use mirror::{Mirror, Record};
 pub use redb::RedbStore;
 

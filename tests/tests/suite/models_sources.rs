@@ -137,6 +137,18 @@ async fn attempt(cluster: &Cluster, args: &[&str]) -> Result<Outcome> {
     .await?
 }
 
+/// The access of a service principal whose secret is in `FARE_SECRET`.
+fn principal(tenant: &str) -> [&str; 6] {
+    [
+        "--tenant",
+        tenant,
+        "--client-id",
+        "client-1",
+        "--secret-env",
+        "FARE_SECRET",
+    ]
+}
+
 /// `link add NAME --kind azureml` to the workspace of `azure`, as this client.
 async fn link_azure(cluster: &Cluster, azure: &AzureMl, name: &str, access: &[&str]) -> Result<()> {
     let address = azure.address();
@@ -227,15 +239,7 @@ async fn one_model_from_registries_with_and_without_authentication() -> Result<(
     let access = ["--user", registry::ADMIN, "--password-env", "FARE_PASSWORD"];
     whimbrel(&cluster, &[&add[..], &access[..]].concat()).await?;
     let tenant = azure.tenant()?;
-    let principal = [
-        "--tenant",
-        &tenant,
-        "--client-id",
-        "client-1",
-        "--secret-env",
-        "FARE_SECRET",
-    ];
-    link_azure(&cluster, &azure, "principal", &principal).await?;
+    link_azure(&cluster, &azure, "principal", &principal(&tenant)).await?;
     link_azure(&cluster, &azure, "machine", &["--managed-identity"]).await?;
     let mut uris = Vec::new();
     for entry in entries {
@@ -351,15 +355,7 @@ async fn tokens_are_renewed_before_they_end(registry: &Registry) -> Result<()> {
     let azure = AzureMl::start(&registry.uri(), 4)?;
     let (cluster, client) = pool(&owned(&[("FARE_SECRET", azureml::SECRET)])).await?;
     let tenant = azure.tenant()?;
-    let principal = [
-        "--tenant",
-        &tenant,
-        "--client-id",
-        "client-1",
-        "--secret-env",
-        "FARE_SECRET",
-    ];
-    link_azure(&cluster, &azure, "principal", &principal).await?;
+    link_azure(&cluster, &azure, "principal", &principal(&tenant)).await?;
     let mut binds = 0_u64;
     let tokens = wait::until_within(wait::DEADLINE, "a fourth token is fetched", async || {
         if let Err(error) = client.bind("fare", "aml://fare:2").await {

@@ -56,7 +56,7 @@ async fn furnish(client: &Asker, datasets: &Datasets) -> Result<()> {
     furnish_models(client).await
 }
 
-async fn furnish_models(client: &Asker) -> Result<()> {
+pub(crate) async fn furnish_models(client: &Asker) -> Result<()> {
     for (alias, model) in Reference::MODELS {
         client.bind_model(alias, model).await?;
     }
@@ -67,7 +67,7 @@ async fn furnish_models(client: &Asker) -> Result<()> {
 }
 
 /// Every question, its answer compared with the plain engine's and with the golden rows; all failures in one report.
-async fn compare(client: &Asker, reference: &Reference, home: &str) -> Result<()> {
+pub(crate) async fn compare(client: &Asker, reference: &Reference, home: &str) -> Result<()> {
     let mut failures = Vec::new();
     for question in questions()? {
         let outcome = async {

@@ -43,6 +43,8 @@ where
     set(&mut flags, "port", args.port.map(i64::from));
     set(&mut flags, "cluster_port", args.cluster_port.map(i64::from));
     set(&mut flags, "advertise", args.advertise.as_deref());
+    let allow = (!args.allow.is_empty()).then(|| args.allow.clone());
+    set(&mut flags, "allow", allow);
     let file = args
         .config
         .clone()

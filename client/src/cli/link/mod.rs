@@ -1,17 +1,19 @@
 //! `whimbrel link`: add, list, show, test, remove.
 
 pub(crate) mod args;
-
-use std::path::Path;
+mod wire;
 
 use serde_json::{Value, json};
 use whimbrel::Client;
 use whimbrel_proto::v1::link::Kind;
 use whimbrel_proto::v1::secret_ref::Place;
-use whimbrel_proto::v1::{AzureMlLink, Link, LinkCheck, MlflowLink, SecretRef};
+use whimbrel_proto::v1::store_link::Service;
+use whimbrel_proto::v1::{
+    AzureAccess, AzureMlLink, Link, LinkCheck, MlflowLink, S3Access, SecretRef, StoreLink,
+};
 use whimbrel_proto::{Error, ErrorCode};
 
-use self::args::{AddLinkArgs, AzureMlArgs, LinkCommand, LinkKind, MlflowArgs};
+use self::args::{AddLinkArgs, LinkCommand};
 use crate::cli::console::{Console, aligned};
 use crate::cli::context::{Context, End};
 use crate::cli::failure::Failure;
@@ -37,16 +39,7 @@ pub(crate) async fn run(context: &Context, command: LinkCommand) -> Result<(), F
 }
 
 async fn add(console: Console, client: &Client, args: &AddLinkArgs) -> Result<(), Failure> {
-    let kind = match args.kind {
-        LinkKind::Mlflow => {
-            refuse_foreign("azureml", &azureml_given(&args.azureml))?;
-            Kind::Mlflow(mlflow(&args.mlflow)?)
-        }
-        LinkKind::Azureml => {
-            refuse_foreign("mlflow", &mlflow_given(&args.mlflow))?;
-            Kind::Azureml(azureml(&args.azureml)?)
-        }
-    };
+    let kind = wire::kind(args)?;
     let link = Link {
         name: args.name.clone(),
         kind: Some(kind),
@@ -65,96 +58,6 @@ async fn add(console: Console, client: &Client, args: &AddLinkArgs) -> Result<()
     Ok(())
 }
 
-/// A flag of the other kind is a mistake that would otherwise be lost.
-fn refuse_foreign(kind: &str, given: &[(&str, bool)]) -> Result<(), Failure> {
-    match given.iter().find(|(_, given)| *given) {
-        None => Ok(()),
-        Some((flag, _)) => Err(Failure::usage(
-            format!("--{flag} is for links of kind {kind}"),
-            format!("leave it out, or say --kind {kind}"),
-        )),
-    }
-}
-
-fn mlflow_given(args: &MlflowArgs) -> [(&'static str, bool); 6] {
-    [
-        ("uri", args.uri.is_some()),
-        ("user", args.user.is_some()),
-        ("password-env", args.password_env.is_some()),
-        ("password-file", args.password_file.is_some()),
-        ("token-env", args.token_env.is_some()),
-        ("registry-token-file", args.registry_token_file.is_some()),
-    ]
-}
-
-fn azureml_given(args: &AzureMlArgs) -> [(&'static str, bool); 11] {
-    [
-        ("workspace", args.workspace.is_some()),
-        ("resource-group", args.resource_group.is_some()),
-        ("subscription", args.subscription.is_some()),
-        ("tenant", args.tenant.is_some()),
-        ("client-id", args.client_id.is_some()),
-        ("secret-env", args.secret_env.is_some()),
-        ("secret-file", args.secret_file.is_some()),
-        ("managed-identity", args.managed_identity),
-        ("authority", args.authority.is_some()),
-        ("management", args.management.is_some()),
-        ("ml-endpoint", args.ml_endpoint.is_some()),
-    ]
-}
-
-fn mlflow(args: &MlflowArgs) -> Result<MlflowLink, Failure> {
-    let Some(uri) = args.uri.clone() else {
-        return Err(Failure::usage(
-            "a link of kind mlflow needs --uri",
-            "say --uri http://HOST:PORT of the server",
-        ));
-    };
-    Ok(MlflowLink {
-        uri,
-        user: args.user.clone().unwrap_or_default(),
-        password: place(args.password_env.as_deref(), args.password_file.as_deref())?,
-        token: place(
-            args.token_env.as_deref(),
-            args.registry_token_file.as_deref(),
-        )?,
-    })
-}
-
-fn azureml(args: &AzureMlArgs) -> Result<AzureMlLink, Failure> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    Ok(AzureMlLink {
-        workspace: text(&args.workspace),
-        resource_group: text(&args.resource_group),
-        subscription: text(&args.subscription),
-        tenant: text(&args.tenant),
-        client_id: text(&args.client_id),
-        secret: place(args.secret_env.as_deref(), args.secret_file.as_deref())?,
-        managed_identity: args.managed_identity,
-        authority: text(&args.authority),
-        management: text(&args.management),
-        endpoint: text(&args.ml_endpoint),
-    })
-}
-
-/// The scheduler may run in another folder, so a path becomes absolute here.
-fn place(env: Option<&str>, file: Option<&Path>) -> Result<Option<SecretRef>, Failure> {
-    let place = match (env, file) {
-        (Some(name), _) => Place::Env(name.to_owned()),
-        (None, Some(path)) => {
-            let absolute = std::path::absolute(path).map_err(|error| {
-                Failure::usage(
-                    format!("'{}' is no path: {error}", path.display()),
-                    "give the path of a file",
-                )
-            })?;
-            Place::File(absolute.to_string_lossy().into_owned())
-        }
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(SecretRef { place: Some(place) }))
-}
-
 async fn list(console: Console, client: &Client) -> Result<(), Failure> {
     let links = client.list_links().await?;
     if console.json {
@@ -169,6 +72,7 @@ async fn list(console: Console, client: &Client) -> Result<(), Failure> {
                 format!("{}/{}", azure.resource_group, azure.workspace),
                 whose_azureml(azure),
             ),
+            Some(Kind::Store(store)) => (store.at.join(" "), whose_store(store).to_owned()),
             None => (String::new(), String::new()),
         };
         vec![
@@ -186,7 +90,36 @@ fn kind_of(link: &Link) -> &'static str {
     match link.kind {
         Some(Kind::Mlflow(_)) => "mlflow",
         Some(Kind::Azureml(_)) => "azureml",
-        None => "unknown",
+        Some(Kind::Store(StoreLink {
+            service: Some(Service::S3(_)),
+            ..
+        })) => "s3",
+        Some(Kind::Store(StoreLink {
+            service: Some(Service::Azure(_)),
+            ..
+        })) => "azure",
+        Some(Kind::Store(StoreLink { service: None, .. })) | None => "unknown",
+    }
+}
+
+fn whose_store(link: &StoreLink) -> &str {
+    if link.anonymous {
+        return "nobody";
+    }
+    match &link.service {
+        Some(Service::S3(S3Access {
+            access_key: Some(_),
+            ..
+        })) => "an access key",
+        Some(Service::Azure(azure)) if azure.account_key.is_some() => "the account",
+        Some(Service::Azure(azure)) if azure.sas.is_some() => "a signature",
+        Some(Service::Azure(azure)) if azure.managed_identity => "the managed identity",
+        Some(Service::Azure(AzureAccess {
+            client_id,
+            secret: Some(_),
+            ..
+        })) => client_id,
+        Some(Service::S3(_) | Service::Azure(_)) | None => "the environment",
     }
 }
 
@@ -292,6 +225,35 @@ fn as_json(link: &Link) -> Value {
             "secret": secret_text(azure.secret.as_ref()), "managed_identity": azure.managed_identity,
             "authority": azure.authority, "management": azure.management, "ml_endpoint": azure.endpoint, "added_at_ms": added_at_ms,
         }),
+        Some(Kind::Store(store)) => {
+            let mut shown = store_json(store);
+            shown["name"] = json!(name);
+            shown["kind"] = json!(kind_of(link));
+            shown["added_at_ms"] = json!(added_at_ms);
+            shown
+        }
         None => json!({"name": name, "added_at_ms": added_at_ms}),
     }
+}
+
+fn store_json(link: &StoreLink) -> Value {
+    let mut shown = json!({
+        "at": link.at, "endpoint": link.endpoint, "allow_http": link.allow_http, "ca_file": link.ca_file,
+        "accept_invalid_certificates": link.accept_invalid_certificates, "as": whose_store(link),
+    });
+    let more = match &link.service {
+        Some(Service::S3(s3)) => json!({
+            "region": s3.region, "virtual_hosted": s3.virtual_hosted, "access_key": secret_text(s3.access_key.as_ref()),
+            "secret": secret_text(s3.secret_key.as_ref()), "session_token": secret_text(s3.session_token.as_ref()),
+        }),
+        Some(Service::Azure(azure)) => json!({
+            "account_key": secret_text(azure.account_key.as_ref()), "sas": secret_text(azure.sas.as_ref()), "tenant": azure.tenant,
+            "client_id": azure.client_id, "secret": secret_text(azure.secret.as_ref()), "authority": azure.authority,
+        }),
+        None => Value::Null,
+    };
+    if let (Some(shown), Value::Object(more)) = (shown.as_object_mut(), more) {
+        shown.extend(more);
+    }
+    shown
 }

@@ -11,7 +11,8 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 mod walk;
-mod wire;
+
+use super::wire::{Fields, Malformed, Value};
 
 pub use paths::contained;
 
@@ -43,6 +44,17 @@ pub(super) enum Refusal {
     Malformed,
     /// What is wrong with it.
     Because(String),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// The fields of one message: their numbers and what they hold.
+fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>), Malformed>> {
+    Fields::of(message).map(|field| field.map(|field| (field.number, field.value)))
 }
 
 /// Checks the file; `Ok` says that it may be decoded.

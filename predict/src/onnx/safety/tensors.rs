@@ -1,7 +1,7 @@
 //! One tensor's declared size against the values that it holds.
 
-use super::wire::{Fields, count, numbers};
-use super::{MAX_FILE_BYTES, MAX_RANK, Refusal, because, paths};
+use super::{MAX_FILE_BYTES, MAX_RANK, Refusal, because, fields, paths};
+use crate::onnx::wire::{count, numbers};
 
 /// Values kept of a small tensor of numbers.
 const KEPT: usize = 64;
@@ -77,7 +77,7 @@ fn held(parts: &Parts<'_>, bits: Option<u64>) -> u64 {
 
 fn read(message: &[u8]) -> Result<Parts<'_>, Refusal> {
     let mut parts = Parts::default();
-    for field in Fields::of(message) {
+    for field in fields(message) {
         let (number, value) = field?;
         match number {
             1 => numbers(value, &mut parts.dims, MAX_RANK)?,
@@ -109,7 +109,7 @@ fn read(message: &[u8]) -> Result<Parts<'_>, Refusal> {
 /// Key and value of an entry.
 pub(super) fn entry(message: &[u8]) -> Result<(&str, &str), Refusal> {
     let (mut key, mut text) = ("", "");
-    for field in Fields::of(message) {
+    for field in fields(message) {
         match field? {
             (1, value) => key = value.text()?,
             (2, value) => text = value.text()?,

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use super::functions::{Functions, Operator};
 use super::sizes::{Call, Known, Sizes};
 use super::tensors::{self, entry, product, shorten};
-use super::wire::{Fields, Value, numbers};
 use super::{
     MAX_COLUMNS, MAX_MESSAGES, MAX_NAME_BYTES, MAX_NESTED_GRAPHS, MAX_NESTED_TYPES, MAX_NODES,
-    MAX_RANK, MAX_ROW_VALUES, REFUSED_OPS, Refusal, because,
+    MAX_RANK, MAX_ROW_VALUES, REFUSED_OPS, Refusal, because, fields,
 };
+use crate::onnx::wire::{Value, numbers};
 
 /// Metadata is small but for lists of column names.
 const MAX_METADATA_BYTES: usize = 8 << 20;
@@ -29,7 +29,7 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) fn model(mut self, bytes: &'a [u8]) -> Result<(), Refusal> {
         let mut graphs = 0;
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (7, value) => {
                     graphs += 1;
@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
         let mut own = ("", "");
         let outer = std::mem::take(&mut self.called);
         self.sizes.enter();
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (1, value) => own.1 = name(value)?,
                 (7, value) => self.node(value.bytes()?)?,
@@ -103,7 +103,7 @@ impl<'a> Walk<'a> {
         }
         self.sizes.enter();
         // The file's order is not that of use: nodes use the values of tensors that may come after them.
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (5, value) => self.initializer(value.bytes()?)?,
                 (15, value) => self.sparse(value.bytes()?)?,
@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.ends(bytes)?;
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             if let (1, value) = field? {
                 self.node(value.bytes()?)?;
             }
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
     fn sparse(&mut self, bytes: &'a [u8]) -> Result<(), Refusal> {
         self.message()?;
         let mut dims = Vec::new();
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (1 | 2, value) => {
                     self.message()?;
@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
     /// Inputs, outputs and the values between.
     fn ends(&mut self, bytes: &'a [u8]) -> Result<(), Refusal> {
         let (mut inputs, mut outputs) = (HashSet::new(), HashSet::new());
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             let (number, value) = field?;
             let (seen, what) = match number {
                 11 => (&mut inputs, "inputs"),
@@ -189,7 +189,7 @@ impl<'a> Walk<'a> {
     fn value(&mut self, bytes: &'a [u8]) -> Result<(&'a str, Vec<i64>), Refusal> {
         self.message()?;
         let (mut own, mut dims) = ("", Vec::new());
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (1, value) => own = name(value)?,
                 (2, value) => self.value_type(value.bytes()?, 0, &mut dims)?,
@@ -211,10 +211,10 @@ impl<'a> Walk<'a> {
                 "its types are nested deeper than {MAX_NESTED_TYPES} levels"
             )));
         }
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (1 | 8, tensor) => {
-                    for field in Fields::of(tensor.bytes()?) {
+                    for field in fields(tensor.bytes()?) {
                         if let (2, shape) = field? {
                             self.shape(shape.bytes()?, dims)?;
                         }
@@ -223,7 +223,7 @@ impl<'a> Walk<'a> {
                 // A sequence or an optional has its element's type as field 1, a map its value's as field 2.
                 (kind @ (4 | 5 | 9), inner) => {
                     let place = if kind == 5 { 2 } else { 1 };
-                    for field in Fields::of(inner.bytes()?) {
+                    for field in fields(inner.bytes()?) {
                         let (number, value) = field?;
                         if number == place {
                             self.value_type(value.bytes()?, depth + 1, &mut Vec::new())?;
@@ -237,7 +237,7 @@ impl<'a> Walk<'a> {
     }
 
     fn shape(&mut self, bytes: &'a [u8], dims: &mut Vec<i64>) -> Result<(), Refusal> {
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             let (1, dim) = field? else {
                 continue;
             };
@@ -248,7 +248,7 @@ impl<'a> Walk<'a> {
                 )));
             }
             let mut extent = -1;
-            for field in Fields::of(dim.bytes()?) {
+            for field in fields(dim.bytes()?) {
                 match field? {
                     (1, size) => extent = size.number()?,
                     (2, symbol) => drop(name(symbol)?),
@@ -268,7 +268,7 @@ impl<'a> Walk<'a> {
         }
         let mut call = Call::default();
         let mut own_domain = "";
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             match field? {
                 (1, value) => call.inputs.push(name(value)?),
                 (2, value) => call.outputs.push(name(value)?),
@@ -297,7 +297,7 @@ impl<'a> Walk<'a> {
         let mut own = "";
         let (mut ints, mut int) = (Vec::new(), None);
         let mut tensor = None;
-        for field in Fields::of(bytes) {
+        for field in fields(bytes) {
             let (number, value) = field?;
             match number {
                 1 => own = name(value)?,

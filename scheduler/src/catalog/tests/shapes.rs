@@ -120,3 +120,54 @@ async fn big_files_are_cut_and_every_row_is_read_once() {
         "{plan}"
     );
 }
+
+#[tokio::test]
+async fn files_that_are_not_what_they_seem_are_refused() {
+    let subject = subject().await;
+    for (name, text) in [
+        ("packed.parquet.gz", "x"),
+        ("packed.csv.zip", "x"),
+        ("delta/_delta_log/00000000000000000000.json", "{}"),
+        ("delta/y=1/a.csv", "a\n1\n"),
+        ("berg/metadata/v1.metadata.json", "{}"),
+        ("berg/data/a.csv", "a\n1\n"),
+        ("plain/a.csv", "a\n1\n"),
+    ] {
+        subject.write(name, text);
+    }
+    let delta = format!(
+        "'{}' is a Delta Lake table, which cannot be read yet",
+        subject.path("delta")
+    );
+    let iceberg = format!(
+        "'{}' is an Iceberg table, which cannot be read yet",
+        subject.path("berg")
+    );
+    for (uri, want) in [
+        (
+            "packed.parquet.gz",
+            format!("'{}' is compressed", subject.path("packed.parquet.gz")),
+        ),
+        (
+            "packed.csv.zip",
+            format!("'{}' is an archive", subject.path("packed.csv.zip")),
+        ),
+        ("delta", delta.clone()),
+        ("delta/y=1", delta.clone()),
+        ("delta/*/*.csv", delta.clone()),
+        ("*/*/*.csv", iceberg.clone()),
+        ("berg", iceberg.clone()),
+        ("berg/data/", iceberg),
+    ] {
+        let error = subject.add("t", uri).await.unwrap_err();
+        let own = error.message() == want || (uri == "*/*/*.csv" && error.message() == delta);
+        assert!(own, "{uri}: {error}");
+    }
+    // A file that is named in full, and a folder beside such tables, are what they are.
+    for (name, uri) in [("one", "delta/y=1/a.csv"), ("beside", "plain")] {
+        assert_eq!(
+            subject.add(name, uri).await.unwrap().split(',').next(),
+            Some("a Int64")
+        );
+    }
+}

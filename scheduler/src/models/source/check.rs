@@ -16,8 +16,10 @@ impl Sources {
         let kind = match link.kind {
             LinkKind::Mlflow { .. } => Wanted::Mlflow,
             LinkKind::AzureMl(_) => Wanted::AzureMl,
+            // It leads to no registry, so none comes back.
+            LinkKind::Store(_) => Wanted::Mlflow,
         };
-        let (mut checks, registry) = self.links().test(name).await?;
+        let (mut checks, registry) = self.links().test(name, &self.stores).await?;
         if let Some(registry) = registry {
             let outcome = self.read_any(&registry, kind).await;
             checks.push(Check {

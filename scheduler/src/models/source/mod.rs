@@ -105,10 +105,13 @@ impl Sources {
             return Ok(Source::Entry(entry));
         }
         if let Some(location) = self.stores.locate(uri)? {
+            self.stores.check(&location)?;
             return Ok(Source::Object(location));
         }
         refuse_unknown(uri)?;
-        absolute(uri, &self.base).map(Source::Path)
+        let path = absolute(uri, &self.base)?;
+        self.stores.check_path(&path)?;
+        Ok(Source::Path(path))
     }
 
     /// Reads the model that `uri` means.
@@ -168,7 +171,9 @@ impl Sources {
                 Some(location) => object::open(&self.stores, &location).await,
                 None => {
                     refuse_unknown(uri)?;
-                    local::open(&absolute(uri, Path::new("/"))?).await
+                    let path = absolute(uri, Path::new("/"))?;
+                    self.stores.check_path(&path)?;
+                    local::open(&path).await
                 }
             }
         })

@@ -29,7 +29,7 @@ impl std::fmt::Debug for ObjectFolder {
 
 /// What is at a place. Object stores have no folders, so a name can be one, or a file, or nothing.
 pub(super) async fn open(stores: &Stores, location: &Location) -> Result<Found, Error> {
-    let store = stores.open(&location.bucket)?;
+    let store = stores.open(&location.bucket);
     let folder = ObjectFolder {
         place: location.to_string(),
         store,

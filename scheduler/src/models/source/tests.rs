@@ -178,7 +178,7 @@ async fn a_source_that_gives_no_model_says_why_and_what_to_do() {
         ("models:/fare", "version 10 of model 'fare' cannot be used: the registry says PENDING_REGISTRATION; name another version".to_owned()),
         ("models:/fare/Production", "model 'fare' has no version 'Production' and none in a stage of that name; versions are 10, 2, 1; an alias is written models:/fare@ALIAS".to_owned()),
         ("models:/", "'models:/' is not an entry of a registry: it names no model; write models:/NAME/VERSION, models:/NAME@ALIAS, or models:/NAME for the highest version".to_owned()),
-        ("models:/fare/2?link=no", "link 'no' does not exist; there is no link: `whimbrel link add NAME --kind mlflow --uri URL` adds one".to_owned()),
+        ("models:/fare/2?link=no", "link 'no' does not exist; there is no link: `whimbrel link add NAME --kind KIND ...` adds one".to_owned()),
         ("models:/fare/2?x=y", "'models:/fare/2?x=y' is not an entry of a registry: what follows the ? is not link=NAME; write ?link=NAME, or leave it out".to_owned()),
         ("aml://fare:2", "there is no link to an Azure ML workspace; add one: `whimbrel link add NAME --kind azureml --workspace W --resource-group R --subscription S ...`".to_owned()),
         ("runs:/r1", "'runs:/r1' is not an entry of a registry: it names no run or no path; write runs:/RUN_ID/PATH".to_owned()),

@@ -6,7 +6,9 @@ use std::io::Read;
 use std::path::Path;
 
 use whimbrel_proto::{Error, ErrorCode, v1};
-use whimbrel_stores::Environment;
+
+use crate::environment::Environment;
+use crate::process::Process;
 
 /// No secret is longer; a larger file is a wrong one.
 const MAX_BYTES: u64 = 64 << 10;
@@ -22,12 +24,13 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    pub(crate) fn new(text: String) -> Self {
+    /// Keeps a text from being shown.
+    pub fn new(text: String) -> Self {
         Self(text)
     }
 
     /// The secret itself, for the one call that needs it.
-    pub(crate) fn expose(&self) -> &str {
+    pub fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -35,9 +38,9 @@ impl Secret {
 /// Where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRef {
-    /// An environment variable of the scheduler.
+    /// An environment variable of the process that needs the secret.
     Env(String),
-    /// A file on the scheduler's machine, read each time, so that it can be renewed.
+    /// A file on that process's machine, read each time, so that it can be renewed.
     File(String),
 }
 
@@ -51,22 +54,28 @@ impl fmt::Display for SecretRef {
 }
 
 impl SecretRef {
-    /// The secret as it is there now.
-    pub(super) fn read(&self, environment: &Environment) -> Result<Secret, Error> {
+    /// The secret as it is there now, in the environment or on the disk of `process`.
+    pub fn read(&self, environment: &Environment, process: &Process) -> Result<Secret, Error> {
         let denied = |what: String, hint: &str| Error::new(ErrorCode::Denied, what).with_hint(hint);
+        let whose = match process {
+            Process::Scheduler => String::new(),
+            Process::Executor(_) => format!(" of {process}"),
+        };
         match self {
             Self::Env(name) => match environment.get(name) {
                 Some(text) => Ok(Secret(text.trim().to_owned())),
                 None => Err(denied(
-                    format!("the secret is not there: {self} is not set"),
-                    "set it where the scheduler starts, and start it again",
+                    format!("the secret is not there: {self}{whose} is not set"),
+                    &format!("set it where {process} starts, and start it again"),
                 )),
             },
             Self::File(path) => {
                 let text = read_text(Path::new(path)).map_err(|why| {
                     denied(
                         format!("the secret is not there: {self} cannot be read: {why}"),
-                        "check the path and its rights; it is read on the scheduler's machine",
+                        &format!(
+                            "check the path and its rights; it is read on the machine of {process}"
+                        ),
                     )
                 })?;
                 match text.trim() {
@@ -103,7 +112,7 @@ impl From<&SecretRef> for v1::SecretRef {
 
 impl SecretRef {
     /// What the wire says; nothing where it names no place.
-    pub(super) fn from_wire(wire: Option<v1::SecretRef>) -> Result<Option<Self>, Error> {
+    pub fn from_wire(wire: Option<v1::SecretRef>) -> Result<Option<Self>, Error> {
         use v1::secret_ref::Place;
         match wire.and_then(|wire| wire.place) {
             None => Ok(None),
@@ -116,14 +125,14 @@ impl SecretRef {
                 ),
             )
             .with_hint(
-                "give the variable's name, not the secret: it is read where the scheduler runs",
+                "give the variable's name, not the secret: it is read where the secret is needed",
             )),
             Some(Place::File(path)) if path.starts_with('/') => Ok(Some(Self::File(path))),
             Some(Place::File(path)) => Err(Error::new(
                 ErrorCode::Invalid,
                 format!("'{}' is not an absolute path", shortened(&path)),
             )
-            .with_hint("give the absolute path of a file on the scheduler's machine")),
+            .with_hint("give the absolute path of a file")),
         }
     }
 }

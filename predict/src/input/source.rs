@@ -1,0 +1,311 @@
+//! The engine's readers of CSV, JSON and Arrow files, with what they lack. They keep their part in planning; the files are
+//! opened here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::file_format::csv::CsvDecoder;
+use datafusion::datasource::file_format::json::JsonDecoder;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{
+    CsvSource, FileOpenFuture, FileOpener, FileScanConfig, FileSource, JsonSource,
+};
+use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result;
+use datafusion::object_store::ObjectStore;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
+use datafusion_datasource::decoder::{DecoderDeserializer, deserialize_stream};
+use futures::{FutureExt, StreamExt};
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::arrow_files::ArrowOpener;
+use super::header::{self, Marks};
+use super::reading::Reading;
+use super::text::{Piece, open, sniffed};
+use crate::error::external;
+
+const BATCH_ROWS: usize = 8192;
+
+/// See the module.
+#[derive(Clone)]
+pub struct InputSource {
+    inner: Arc<dyn FileSource>,
+    reading: Arc<Reading>,
+    batch_rows: usize,
+}
+
+impl InputSource {
+    /// `inner` is the engine's reader of CSV, JSON or Arrow files.
+    pub fn new(inner: Arc<dyn FileSource>, reading: Arc<Reading>) -> Self {
+        Self {
+            inner,
+            reading,
+            batch_rows: BATCH_ROWS,
+        }
+    }
+
+    /// The engine's reader.
+    pub fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
+    }
+
+    /// How the files are written.
+    pub fn reading(&self) -> &Arc<Reading> {
+        &self.reading
+    }
+
+    /// How CSV files are written, where they are CSV.
+    pub fn csv(&self) -> Option<&CsvSource> {
+        self.inner.downcast_ref::<CsvSource>()
+    }
+
+    fn with_inner(&self, inner: Arc<dyn FileSource>) -> Self {
+        Self {
+            inner,
+            ..self.clone()
+        }
+    }
+}
+
+impl FileSource for InputSource {
+    fn create_file_opener(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        let columns = self.inner.table_schema().file_schema();
+        let split = match self.inner.projection() {
+            Some(projection) => SplitProjection::new(columns, projection),
+            None => SplitProjection::unprojected(self.inner.table_schema()),
+        };
+        let wanted = Arc::new(columns.project(&split.file_indices)?);
+        let opener: Arc<dyn FileOpener> = if let Some(csv) = self.csv() {
+            Arc::new(TextOpener {
+                store,
+                config: config.clone(),
+                reading: Arc::clone(&self.reading),
+                text: Text::Csv(Box::new(CsvReader::new(self, csv, &split.file_indices)?)),
+            })
+        } else if self.inner.downcast_ref::<JsonSource>().is_some() {
+            Arc::new(TextOpener {
+                store,
+                config: config.clone(),
+                reading: Arc::clone(&self.reading),
+                text: Text::Json {
+                    wanted,
+                    batch_rows: self.batch_rows,
+                },
+            })
+        } else {
+            Arc::new(ArrowOpener {
+                store,
+                config: config.clone(),
+                partition,
+                wanted,
+            })
+        };
+        ProjectionOpener::try_new(split, opener, columns)
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.inner.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_rows: usize) -> Arc<dyn FileSource> {
+        Arc::new(Self {
+            inner: self.inner.with_batch_size(batch_rows),
+            batch_rows,
+            ..self.clone()
+        })
+    }
+
+    fn try_pushdown_projection(
+        &self,
+        projection: &ProjectionExprs,
+    ) -> Result<Option<Arc<dyn FileSource>>> {
+        let pushed = self.inner.try_pushdown_projection(projection)?;
+        Ok(pushed.map(|inner| Arc::new(self.with_inner(inner)) as Arc<dyn FileSource>))
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.inner.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.inner.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.inner.file_type()
+    }
+
+    fn fmt_extra(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_extra(kind, f)
+    }
+
+    /// The pool cuts files itself.
+    fn supports_repartitioning(&self) -> bool {
+        false
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.inner.apply_expressions(f)
+    }
+}
+
+/// How a CSV file becomes rows.
+struct CsvReader {
+    source: CsvSource,
+    columns: SchemaRef,
+    projection: Vec<usize>,
+    nulls: Option<regex::Regex>,
+    batch_rows: usize,
+}
+
+impl CsvReader {
+    fn new(input: &InputSource, source: &CsvSource, projection: &[usize]) -> Result<Self> {
+        let nulls = input
+            .reading
+            .null_pattern()
+            .map(|text| regex::Regex::new(&text));
+        let nulls = nulls.transpose().map_err(|error| {
+            let text = format!("the texts that stand for NULL are too many: {error}");
+            external(Error::new(ErrorCode::Invalid, text))
+        })?;
+        Ok(Self {
+            source: source.clone(),
+            columns: Arc::clone(input.inner.table_schema().file_schema()),
+            projection: projection.to_vec(),
+            nulls,
+            batch_rows: input.batch_rows,
+        })
+    }
+
+    fn marks(&self) -> Marks {
+        Marks {
+            delimiter: self.source.delimiter(),
+            quote: self.source.quote(),
+            comment: self.source.comment(),
+        }
+    }
+
+    fn decoder(&self, has_header: bool) -> arrow::csv::reader::Decoder {
+        let mut builder = arrow::csv::ReaderBuilder::new(Arc::clone(&self.columns))
+            .with_header(has_header)
+            .with_delimiter(self.source.delimiter())
+            .with_quote(self.source.quote())
+            .with_batch_size(self.batch_rows)
+            .with_truncated_rows(self.source.truncate_rows())
+            .with_projection(self.projection.clone());
+        if let Some(escape) = self.source.escape() {
+            builder = builder.with_escape(escape);
+        }
+        if let Some(comment) = self.source.comment() {
+            builder = builder.with_comment(comment);
+        }
+        if let Some(nulls) = &self.nulls {
+            builder = builder.with_null_regex(nulls.clone());
+        }
+        builder.build_decoder()
+    }
+}
+
+enum Text {
+    Csv(Box<CsvReader>),
+    Json {
+        wanted: SchemaRef,
+        batch_rows: usize,
+    },
+}
+
+/// Opens text files.
+struct TextOpener {
+    store: Arc<dyn ObjectStore>,
+    config: FileScanConfig,
+    reading: Arc<Reading>,
+    text: Text,
+}
+
+impl FileOpener for TextOpener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        let (store, reading) = (Arc::clone(&self.store), Arc::clone(&self.reading));
+        let location = file.object_meta.location.clone();
+        let shown = crate::locate::shown(&self.config, &location);
+        let range = file.range.as_ref().map(|range| {
+            let at = |value: i64| u64::try_from(value).unwrap_or_default();
+            (file.object_meta.size, at(range.start), at(range.end))
+        });
+        let from_start = range.is_none_or(|(_, start, _)| start == 0);
+        let text = {
+            let shown = shown.clone();
+            async move {
+                let piece = Piece {
+                    location: &location,
+                    shown: &shown,
+                    range,
+                };
+                let text = open(&store, piece, &reading).await?;
+                if from_start {
+                    sniffed(text, &shown).await
+                } else {
+                    Ok(text)
+                }
+            }
+        };
+        match &self.text {
+            Text::Csv(csv) => {
+                let has_header = csv.source.has_header() && from_start;
+                let check = has_header && !self.reading.any_header;
+                let (columns, marks) = (Arc::clone(&csv.columns), csv.marks());
+                let decoder = csv.decoder(has_header);
+                Ok(async move {
+                    let mut text = text.await?;
+                    if check {
+                        text = header::checked(text, marks, &columns, &shown).await?;
+                    }
+                    let decoder = DecoderDeserializer::new(CsvDecoder::new(decoder));
+                    let rows = deserialize_stream(text.fuse(), decoder);
+                    Ok(rows.map(|rows| rows.map_err(Into::into)).boxed())
+                }
+                .boxed())
+            }
+            Text::Json { wanted, batch_rows } => {
+                let decoder = arrow::json::ReaderBuilder::new(Arc::clone(wanted))
+                    .with_batch_size(*batch_rows)
+                    .with_coerce_primitive(true)
+                    .build_decoder()?;
+                Ok(async move {
+                    let decoder = DecoderDeserializer::new(JsonDecoder::new(decoder));
+                    let rows = deserialize_stream(text.await?.fuse(), decoder);
+                    let named = move |error| json_error(error, &shown);
+                    Ok(rows.map(move |rows| rows.map_err(&named)).boxed())
+                }
+                .boxed())
+            }
+        }
+    }
+}
+
+/// The reader's error with the file that it is about.
+fn json_error(error: ArrowError, shown: &str) -> DataFusionError {
+    match error {
+        ArrowError::JsonError(what) => {
+            let text = format!("json file '{shown}' cannot be read: {what}");
+            external(Error::new(ErrorCode::Data, text).with_hint(
+                "every line is one object, and a name has values of one kind in all files of a table",
+            ))
+        }
+        other => other.into(),
+    }
+}

@@ -1,0 +1,40 @@
+//! The links to object stores that a plan's scans need go with the plan: an executor that runs a task of it knows them then,
+//! however lately they were made.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use whimbrel_stores::{Bucket, Stores, Travelling};
+
+/// Puts the links into the settings that travel with the plan's tasks.
+pub(super) fn pack(stores: &Stores, plan: &Arc<dyn ExecutionPlan>, config: &mut SessionConfig) {
+    let links = stores.links_for(&buckets(stores, plan));
+    if !links.is_empty() {
+        let extensions = &mut config.options_mut().extensions;
+        extensions.insert(Travelling::with(&links));
+    }
+}
+
+/// The buckets that the plan reads from.
+fn buckets(stores: &Stores, plan: &Arc<dyn ExecutionPlan>) -> Vec<Bucket> {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    let walked = plan.apply(|node| {
+        let scan = node
+            .downcast_ref::<DataSourceExec>()
+            .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+        // What is no object store's needs no link.
+        if let Some(scan) = scan
+            && let Ok(Some(place)) = stores.locate(scan.object_store_url.as_str())
+            && !buckets.contains(&place.bucket)
+        {
+            buckets.push(place.bucket);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the walk raises nothing");
+    buckets
+}
