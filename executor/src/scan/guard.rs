@@ -31,6 +31,7 @@ use object_store::path::Path;
 
 use super::pinned_with;
 use super::refusal::Refusal;
+use super::small::SMALL;
 
 /// Batches of an object store that are read before anybody asks for them.
 const AHEAD: usize = 2;
@@ -76,7 +77,7 @@ pub(crate) fn guard_scans(
         let local = url.as_str().starts_with("file:");
         let files = config.file_groups.iter().flat_map(|group| group.iter());
         let files = files
-            .filter(|_| local)
+            .filter(|file| local && file.object_meta.size > SMALL)
             .map(|file| file.object_meta.location.clone())
             .collect();
         Ok(Transformed::yes(Arc::new(ScanGuardExec {
@@ -115,7 +116,8 @@ struct ScanGuardExec {
     input: Arc<dyn ExecutionPlan>,
     url: ObjectStoreUrl,
     local: bool,
-    /// Of the machine only: an object store holds its answers to what was planned, each by itself.
+    /// Of the machine only, and not small: an object store holds its answers to what was planned, each by itself, and a small file
+    /// is read at once.
     files: Vec<Path>,
     refusal: Refusal,
 }

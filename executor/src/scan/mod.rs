@@ -7,6 +7,7 @@ mod guard;
 mod pins;
 mod read;
 mod refusal;
+mod small;
 mod watch;
 
 use std::fmt;

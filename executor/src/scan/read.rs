@@ -12,15 +12,16 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    Attributes, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
 };
 
 use super::borders::Border;
 use super::file;
 use super::pins::{Pin, StorePins};
 use super::refusal::Refusal;
+use super::small::{Recent, SMALL, Whole};
 use super::watch::{self, Rest};
 
 /// One request's bytes.
@@ -34,6 +35,7 @@ pub(super) struct PinnedStore {
     /// Files of the machine are opened and not fetched.
     local: bool,
     pins: Arc<StorePins>,
+    recent: Recent,
     refusal: Refusal,
 }
 
@@ -48,6 +50,7 @@ impl PinnedStore {
             inner,
             local,
             pins,
+            recent: Recent::default(),
             refusal,
         }
     }
@@ -98,6 +101,42 @@ impl PinnedStore {
             range,
             attributes,
         })
+    }
+
+    /// All of a small file.
+    async fn whole(&self, pin: &Pin, location: &Path) -> Result<Whole> {
+        if let Some(whole) = self.recent.get(location) {
+            return Ok(whole);
+        }
+        let answer = if self.local {
+            let answer = self.inner.get_opts(location, GetOptions::default()).await?;
+            pin.check(&answer.meta)?;
+            answer
+        } else {
+            self.fetch(pin, location, GetOptions::default()).await?
+        };
+        let GetResult {
+            payload,
+            meta,
+            range,
+            attributes,
+        } = answer;
+        let payload = match payload {
+            GetResultPayload::File(file, _) => {
+                GetResultPayload::Stream(file::read(file, range.clone(), pin))
+            }
+            stream @ GetResultPayload::Stream(_) => stream,
+        };
+        let answer = GetResult {
+            payload,
+            meta: meta.clone(),
+            range,
+            attributes,
+        };
+        let bytes = answer.bytes().await?;
+        let whole = Whole { meta, bytes };
+        self.recent.keep(location.clone(), whole.clone());
+        Ok(whole)
     }
 
     /// The answer with an eye on the border where the reader of this range stops.
@@ -158,6 +197,37 @@ fn bounds(asked: Option<&GetRange>, size: u64) -> Range<u64> {
     }
 }
 
+/// Whether these bytes are some of a small file, and no piece of it whose end is watched.
+fn is_part_of_small(pin: &Pin, asked: &GetOptions) -> bool {
+    let watched = match &asked.range {
+        Some(GetRange::Bounded(range)) => pin.piece(range).is_some(),
+        Some(GetRange::Offset(_) | GetRange::Suffix(_)) => false,
+        None => return false,
+    };
+    pin.size <= SMALL && !asked.head && !watched
+}
+
+fn slice(whole: &Whole, range: Range<u64>) -> Result<Bytes> {
+    let inside = usize::try_from(range.start)
+        .ok()
+        .zip(usize::try_from(range.end).ok())
+        .filter(|(start, end)| start <= end && *end <= whole.bytes.len());
+    let Some((start, end)) = inside else {
+        let text = format!(
+            "bytes {} to {} of '{}', which has {}",
+            range.start,
+            range.end,
+            whole.meta.location,
+            whole.bytes.len()
+        );
+        return Err(object_store::Error::Generic {
+            store: "small file",
+            source: text.into(),
+        });
+    };
+    Ok(whole.bytes.slice(start..end))
+}
+
 fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send {
     let mut start = range.start;
     std::iter::from_fn(move || {
@@ -184,6 +254,17 @@ impl ObjectStore for PinnedStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         match self.pins.get(location) {
             None => self.inner.get_opts(location, options).await,
+            Some(pin) if is_part_of_small(pin, &options) => {
+                let whole = self.noted(self.whole(pin, location).await)?;
+                let range = bounds(options.range.as_ref(), pin.size);
+                let bytes = self.noted(slice(&whole, range.clone()))?;
+                Ok(GetResult {
+                    payload: GetResultPayload::Stream(stream::once(async { Ok(bytes) }).boxed()),
+                    meta: whole.meta,
+                    range,
+                    attributes: Attributes::default(),
+                })
+            }
             Some(pin) if self.local || options.head => {
                 let result = self.noted(self.inner.get_opts(location, options.clone()).await)?;
                 self.noted(pin.check(&result.meta))?;
@@ -198,6 +279,11 @@ impl ObjectStore for PinnedStore {
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         match self.pins.get(location) {
+            Some(pin) if pin.size <= SMALL => {
+                let whole = self.noted(self.whole(pin, location).await)?;
+                let slices = ranges.iter().map(|range| slice(&whole, range.clone()));
+                self.noted(slices.collect())
+            }
             Some(pin) if self.local => {
                 self.noted(pin.check(&self.inner.head(location).await?))?;
                 let bytes = self.inner.get_ranges(location, ranges).await?;
@@ -304,6 +390,41 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(tail, bytes[bytes.len() - 10..]);
+    }
+
+    #[tokio::test]
+    async fn a_small_file_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        let stores: [(Arc<dyn ObjectStore>, bool); 2] =
+            [(Arc::new(InMemory::new()), false), (Arc::new(disk), true)];
+        for (inner, local) in stores {
+            let path = Path::from("a");
+            inner.put(&path, "0123456789".into()).await.unwrap();
+            let store = pinned(Arc::clone(&inner), local, &path).await;
+            let suffix = GetOptions {
+                range: Some(GetRange::Suffix(3)),
+                ..GetOptions::default()
+            };
+            let end = store.get_opts(&path, suffix).await.unwrap();
+            assert_eq!(
+                (end.range.clone(), end.bytes().await.unwrap().as_ref()),
+                (7..10, "789".as_bytes())
+            );
+            // What comes now comes from memory.
+            inner.delete(&path).await.unwrap();
+            assert_eq!(
+                store.get_ranges(&path, &[0..2, 4..5]).await.unwrap(),
+                ["01", "4"]
+            );
+            assert_eq!(store.get_range(&path, 8..10).await.unwrap(), "89");
+            assert!(
+                store
+                    .get_ranges(&path, std::slice::from_ref(&(8..11)))
+                    .await
+                    .is_err()
+            );
+        }
     }
 
     #[tokio::test]

@@ -61,6 +61,12 @@ pub(super) fn cut(files: &[(u64, bool)], wanted: usize) -> Vec<Vec<Piece>> {
     splits
 }
 
+/// The same pieces in the same order, in no more than `most` splits.
+pub(super) fn pack(splits: Vec<Vec<Piece>>, most: usize) -> Vec<Vec<Piece>> {
+    let each = splits.len().div_ceil(most.max(1)).max(1);
+    splits.chunks(each).map(<[_]>::concat).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +126,17 @@ mod tests {
         let huge = check(&[10 << 40], true, 16);
         assert!(huge.len() <= 5_001, "{}", huge.len());
         assert_eq!(cut(&[], 16), Vec::<Vec<Piece>>::new());
+    }
+
+    #[test]
+    fn splits_are_packed_in_order_and_none_is_lost() {
+        let splits = check(&[1 << 30; 100], true, 16);
+        let pieces = splits.concat();
+        for most in [1, 2, 16, 1000, 100_000] {
+            let packed = pack(splits.clone(), most);
+            assert!(packed.len() <= most && packed.iter().all(|split| !split.is_empty()));
+            assert_eq!(packed.concat(), pieces);
+        }
+        assert_eq!(pack(Vec::new(), 4), Vec::<Vec<Piece>>::new());
     }
 }
