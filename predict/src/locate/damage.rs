@@ -11,7 +11,6 @@ use arrow::ipc::reader::{FileReader, StreamReader};
 use arrow::json::ReaderBuilder;
 use bytes::Bytes;
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{
     ArrowSource, FileScanConfig, JsonSource, ParquetSource,
@@ -25,6 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::shown;
+use crate::input::InputSource;
 
 /// Larger files are not read a second time.
 const MOST: u64 = 256 << 20;
@@ -41,17 +41,16 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(scan: &DataSourceExec, config: &FileScanConfig) -> Option<Self> {
-        if config.file_compression_type != FileCompressionType::UNCOMPRESSED {
-            return None;
-        }
-        if scan.downcast_to_file_source::<ParquetSource>().is_some() {
+    fn of(config: &FileScanConfig) -> Option<Self> {
+        let source = config.file_source();
+        if source.downcast_ref::<ParquetSource>().is_some() {
             return Some(Self::Parquet);
         }
-        if scan.downcast_to_file_source::<ArrowSource>().is_some() {
+        let reader = source.downcast_ref::<InputSource>()?.inner();
+        if reader.downcast_ref::<ArrowSource>().is_some() {
             return Some(Self::Arrow);
         }
-        let json = scan.downcast_to_file_source::<JsonSource>();
+        let json = reader.downcast_ref::<JsonSource>();
         json.map(|_| Self::Json(Arc::clone(config.file_schema())))
     }
 
@@ -85,7 +84,7 @@ pub async fn broken_file(plan: &Arc<dyn ExecutionPlan>, context: &TaskContext) -
         let Some(config) = scan.data_source().downcast_ref::<FileScanConfig>() else {
             continue;
         };
-        let Some(kind) = Kind::of(scan, config) else {
+        let Some(kind) = Kind::of(config) else {
             continue;
         };
         for file in config.file_groups.iter().flat_map(|group| group.iter()) {
@@ -105,7 +104,10 @@ async fn search(
     file: &PartitionedFile,
     context: &TaskContext,
 ) -> Option<String> {
-    if file.object_meta.size > MOST {
+    let name = file.object_meta.location.as_ref();
+    let input = config.file_source().downcast_ref::<InputSource>();
+    let is_plain = input.is_none_or(|input| input.reading().is_divisible(name));
+    if file.object_meta.size > MOST || !is_plain {
         return None;
     }
     let store = context
