@@ -109,14 +109,14 @@ class Cluster:
         self.folder, self.whimbrel = folder, whimbrel
         self.daemons: list[Daemon] = []
         folder.mkdir(parents=True, exist_ok=True)
-        free = ["--port", "0", "--cluster-port", "0"]
+        own = ["--port", "0", "--cluster-port", "0", "--allow", "file:///"]
         try:
-            scheduler = self.start("scheduler", ["scheduler", "--json", *free, "--state", "memory", "--storage", "models", "--allow", "file:///"])
+            scheduler = self.start("scheduler", ["scheduler", "--json", *own, "--state", "memory", "--storage", "models"])
             self.pool = ["--pool", "http://" + scheduler.ready["client_address"]]
             slots = str(max(1, (os.cpu_count() or 1) // 2))
             for number in (1, 2):
                 joined = ["--scheduler", scheduler.ready["cluster_address"], "--work-dir", f"work-{number}", "--slots", slots]
-                self.start(f"executor {number}", ["executor", "--json", *free, *joined])
+                self.start(f"executor {number}", ["executor", "--json", *own, *joined])
             self.wait_for_executors()
         except BaseException:
             self.close()
