@@ -92,6 +92,26 @@ impl Cluster {
         .await
     }
 
+    /// As `start`, with settings for the environment of every process.
+    pub async fn start_in(
+        executors: usize,
+        slots: usize,
+        settings: &[(impl AsRef<str>, String)],
+    ) -> Result<Self> {
+        let settings: Vec<(&str, &str)> = settings
+            .iter()
+            .map(|(key, value)| (key.as_ref(), value.as_str()))
+            .collect();
+        Self::with(Options {
+            executors,
+            slots,
+            scheduler: &settings,
+            executor: &settings,
+            ..Options::default()
+        })
+        .await
+    }
+
     /// As `start`, with all that can be set.
     pub async fn with(options: Options<'_>) -> Result<Self> {
         let folder = tempfile::tempdir().context("create the pool's folder")?;

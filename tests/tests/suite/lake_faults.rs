@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use whimbrel_tests::cluster::{Cluster, Options};
+use whimbrel_tests::cluster::Cluster;
 use whimbrel_tests::data;
 use whimbrel_tests::lake::{Lake, Lakes};
 use whimbrel_tests::objects::Object;
@@ -47,18 +47,7 @@ impl World {
         let lakes = Lakes::start(&objects, SEED).await?;
         let mut variables = lakes.variables.clone();
         variables.push(("WHIMBREL_STORE_BUDGET".to_owned(), budget.to_owned()));
-        let variables: Vec<(&str, &str)> = variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let cluster = Cluster::with(Options {
-            executors: 2,
-            slots: 2,
-            scheduler: &variables,
-            executor: &variables,
-            ..Options::default()
-        })
-        .await?;
+        let cluster = Cluster::start_in(2, 2, &variables).await?;
         let client = cluster.client().await?;
         client.bind_model("tree", "lightgbm").await?;
         let mut right = Vec::new();
@@ -250,6 +239,46 @@ async fn a_store_that_stays_away_fails_the_query_once_its_budget_is_spent() -> R
         }
         lake.proxy.set(Weather::default());
         world.client.rows(&sql, false).await.context("it is back")?;
+    }
+    Ok(())
+}
+
+/// Planning asks for one listing, however many files there are, and nothing of the files themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_many_files_is_listed_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (name, files) in [("few", 4), ("many", 400)] {
+        std::fs::create_dir(folder.path().join(name))?;
+        for file in 0..files {
+            let path = folder.path().join(format!("{name}/{file:03}.csv"));
+            data::write_csv(&path, &data::trips(file * 2, file * 2 + 2)?)?;
+        }
+    }
+    let (few, many) = (folder.path().join("few"), folder.path().join("many"));
+    let lakes = Lakes::start(&[("few", &few), ("many", &many)], SEED).await?;
+    let cluster = Cluster::start_in(1, 1, &lakes.variables).await?;
+    let client = cluster.client().await?;
+    for lake in &lakes.lakes {
+        let mut asked = Vec::new();
+        for name in ["few", "many"] {
+            let table = format!("{}_{name}", lake.name);
+            let uri = format!("{}/{name}/", lake.base);
+            client.add_table_at(&table, &uri).await?;
+            lake.proxy.set(Weather::default());
+            let sql = format!("EXPLAIN SELECT sum(trip_id) FROM {table}");
+            client.rows(&sql, false).await?;
+            asked.push(lake.proxy.struck().requests);
+        }
+        let sql = format!("SELECT count(*), sum(trip_id) FROM {}_many", lake.name);
+        client.rows(&sql, false).await?.must_equal(
+            &client.rows("SELECT 800, 319600", false).await?,
+            "all files",
+        )?;
+        ensure!(
+            asked[0] == asked[1] && (1..10).contains(&asked[0]),
+            "{}: {asked:?} requests to plan",
+            lake.name
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The golden queries: the same rows from real processes, from the embedded pool, and from plain DataFusion.
 
 use anyhow::{Context, Result, bail};
-use whimbrel_tests::cluster::{Cluster, Options};
+use whimbrel_tests::cluster::Cluster;
 use whimbrel_tests::data::{self, Datasets};
 use whimbrel_tests::golden;
 use whimbrel_tests::objects::{Azure, LAKE, Object, S3};
@@ -136,18 +136,7 @@ async fn object_stores_answer_as_local_files_do() -> Result<()> {
     let azure = Azure::start(&objects).await?;
     let mut variables = s3.environment("reader")?;
     variables.extend(azure.environment(None)?);
-    let variables: Vec<(&str, &str)> = variables
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let cluster = Cluster::with(Options {
-        executors: 2,
-        slots: 2,
-        scheduler: &variables,
-        executor: &variables,
-        ..Options::default()
-    })
-    .await?;
+    let cluster = Cluster::start_in(2, 2, &variables).await?;
     let client = cluster.client().await?;
     let account = azure.account()?;
     for store in [

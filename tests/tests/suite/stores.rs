@@ -64,15 +64,7 @@ async fn links_alone_answer_as_local_files_do() -> Result<()> {
     let (s3, azure) = (S3::start(&objects)?, Azure::start(&objects).await?);
     let (key, secret) = s3.keys("reader")?;
     let settings: Settings = vec![("LAKE_KEY", key), ("LAKE_SECRET", secret)];
-    let variables = borrowed(&settings);
-    let cluster = Cluster::with(Options {
-        executors: 2,
-        slots: 2,
-        scheduler: &variables,
-        executor: &variables,
-        ..Options::default()
-    })
-    .await?;
+    let cluster = Cluster::start_in(2, 2, &settings).await?;
     let secret = folder.path().join("account-key");
     std::fs::write(&secret, azure.secret("key")?)?;
     let account = format!("abfss://{}.dfs.core.windows.net/", azure.account()?);
