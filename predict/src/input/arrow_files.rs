@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::read_footer_length;
 use arrow::ipc::root_as_footer;
@@ -83,10 +84,27 @@ impl FileOpener for ArrowOpener {
                 partition_values: Vec::new(),
                 ..file
             };
-            let batches = opener.open(file)?.await?;
-            Ok(batches.map(move |batch| adapted(&batch?, &wanted)).boxed())
+            let batches = opener.open(file)?.await.map_err(blamed)?;
+            let adapt = move |batch: Result<RecordBatch>| adapted(&batch.map_err(blamed)?, &wanted);
+            Ok(batches.map(adapt).boxed())
         }
         .boxed())
+    }
+}
+
+/// Nobody gives the reader an argument but the file.
+fn blamed(error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::ArrowError(inner, at) => {
+            let inner = match *inner {
+                ArrowError::InvalidArgumentError(text) | ArrowError::SchemaError(text) => {
+                    ArrowError::IpcError(text)
+                }
+                other => other,
+            };
+            DataFusionError::ArrowError(Box::new(inner), at)
+        }
+        other => other,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Files with flipped bits: no query over them ends in a panic, each error names the file, and the pool is well afterwards.
+//! Files with flipped bits: no query over them ends in a panic, each error names the file, and the pool is well afterwards. Pages of
+//! Parquet files that carry their sums never give wrong rows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -54,11 +55,11 @@ struct Ends {
     wrong: Vec<usize>,
 }
 
-/// Flips one bit at a time among the first `guarded` bytes.
+/// Flips one bit at a time among the first `bytes`.
 async fn flip(
     client: &Asker,
     path: &Path,
-    guarded: usize,
+    bytes: usize,
     flips: u64,
     dice: &mut Dice,
 ) -> Result<Ends> {
@@ -75,7 +76,7 @@ async fn flip(
         .context("a name")?;
     let mut ends = Ends::default();
     for _ in 0..flips {
-        let place = dice.below(guarded);
+        let place = dice.below(bytes);
         let mut damaged = whole.clone();
         damaged[place] ^= 1 << dice.below(8);
         std::fs::write(path, &damaged)?;
@@ -126,13 +127,21 @@ async fn flipped_bits_end_no_process_and_errors_name_the_file() -> Result<()> {
         let flips = FLIPS.div_ceil(3);
         let ends = flip(&client, &path, footer(&path)?, flips, &mut dice).await?;
         say(&path, &ends);
+        ensure!(
+            ends.wrong.is_empty(),
+            "wrong rows, in silence: {ends:?} of {}",
+            path.display()
+        );
         refused += ends.refused;
     }
-    ensure!(refused as u64 > FLIPS / 4, "{refused} flips were noticed");
-    let path = folder.path().join("plain.json");
-    let size = std::fs::metadata(&path)?.len();
-    let ends = flip(&client, &path, usize::try_from(size)?, 20, &mut dice).await?;
-    say(&path, &ends);
+    ensure!(refused as u64 > FLIPS / 2, "{refused} flips were noticed");
+    // Neither format has sums: what can be asked of them is that they end no process.
+    for name in ["plain.json", "plain.arrow"] {
+        let path = folder.path().join(name);
+        let size = std::fs::metadata(&path)?.len();
+        let ends = flip(&client, &path, usize::try_from(size)?, 20, &mut dice).await?;
+        say(&path, &ends);
+    }
     for executor in &mut cluster.executors {
         ensure!(executor.exited().is_none(), "an executor ended");
     }
