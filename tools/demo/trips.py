@@ -114,7 +114,7 @@ def write(out: Path, rows: int, files: int, formats: list[str]) -> None:
 def open_writer(path: Path, format_name: str):
     if format_name == "csv":
         return pa.csv.CSVWriter(path, SCHEMA)
-    return pa.parquet.ParquetWriter(path, SCHEMA, compression="snappy")
+    return pa.parquet.ParquetWriter(path, SCHEMA, compression="snappy", write_page_checksum=True)
 
 
 def folder_bytes(folder: Path) -> int:
