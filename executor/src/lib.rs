@@ -16,6 +16,7 @@ mod flight;
 mod health;
 mod listeners;
 mod memory;
+mod pass;
 mod scan;
 mod serve;
 mod shell;

@@ -19,7 +19,7 @@ mod tests;
 mod version;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,37 +66,51 @@ pub struct Stores {
     refusals: Refusals,
 }
 
-/// What the stores of one task have said last that was final. Some readers keep only the text of an error.
+/// What the stores of one task have refused last. Some readers keep only the text of an error.
 #[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<Mutex<Option<Refused>>>);
+pub struct Refusals(Arc<Mutex<VecDeque<Refused>>>);
+
+/// A reader gives up at the first; what others read at the same time may have failed since.
+const REFUSALS: usize = 8;
 
 /// An error of a store.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// The error for people.
     pub error: Error,
-    /// The object, as a person calls it.
-    pub place: String,
-    text: String,
+    /// The object, as a person calls it, where the error does not say that it was there once.
+    pub place: Option<String>,
+    /// The store has been waited for already, for as long as it may fail.
+    pub spent: bool,
+    /// What a reader makes of it.
+    pub text: String,
 }
 
 impl Refusals {
     /// The store's error that a reader's text repeats.
     pub fn behind(&self, text: &str) -> Option<Refused> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()
-            .filter(|last| text.contains(&last.text))
-            .cloned()
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = kept.iter().rev();
+        latest.find(|refused| text.contains(&refused.text)).cloned()
+    }
+
+    /// Notes an error.
+    pub fn keep(&self, refused: Refused) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == REFUSALS {
+            kept.pop_front();
+        }
+        kept.push_back(refused);
     }
 
     fn note(&self, error: &object_store::Error) {
         if let Some(told) = told(error) {
-            let refused = Refused {
+            self.keep(Refused {
                 error: told.error.clone(),
-                place: told.place.clone(),
+                place: Some(told.place.clone()),
+                spent: false,
                 text: error.to_string(),
-            };
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+            });
         }
     }
 }

@@ -3,7 +3,6 @@
 //! A panic below is caught here too, while it still is one: further up it is only text.
 
 use std::any::Any;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,119 +11,34 @@ use std::task::{Context, Poll, ready};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use ballista_core::error::BallistaError;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Statistics, internal_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::execution_plan::{
-    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions,
-};
-use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
-    StatisticsArgs,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use whimbrel_predict::error::external;
 use whimbrel_proto::{Error, ErrorCode};
 
-/// Passes its input through until the token fires.
+use crate::pass::{Pass, panic_text};
+
+/// Passes rows on until the token fires.
 #[derive(Clone, Debug)]
-pub(crate) struct CancelGuardExec {
-    input: Arc<dyn ExecutionPlan>,
-    token: CancellationToken,
-}
+pub(super) struct CancelGuard(pub(super) CancellationToken);
 
-impl CancelGuardExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, token: CancellationToken) -> Self {
-        Self { input, token }
-    }
-}
+impl Pass for CancelGuard {
+    const NAME: &'static str = "CancelGuardExec";
 
-impl DisplayAs for CancelGuardExec {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CancelGuardExec")
-    }
-}
-
-/// `metrics` stays `None`: the scheduler's copy of the plan has no such node, and it compares the number of metric sets.
-impl ExecutionPlan for CancelGuardExec {
-    fn name(&self) -> &'static str {
-        "CancelGuardExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn rows(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[_; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Self {
-                input,
-                token: self.token.clone(),
-            })),
-            Err(children) => internal_err!("CancelGuardExec has one input, not {}", children.len()),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
-    }
-
-    fn execute(
-        &self,
+        input: &Arc<dyn ExecutionPlan>,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         Ok(Box::pin(Guarded {
-            schema: self.input.schema(),
-            cancelled: Box::pin(self.token.clone().cancelled_owned()),
-            input: Some(self.input.execute(partition, context)?),
+            schema: input.schema(),
+            cancelled: Box::pin(self.0.clone().cancelled_owned()),
+            input: Some(input.execute(partition, context)?),
         }))
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        inputs: &[Arc<Statistics>],
-        _args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        match inputs {
-            [input] => Ok(Arc::clone(input)),
-            _ => internal_err!("CancelGuardExec has one input, not {}", inputs.len()),
-        }
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
     }
 }
 
@@ -169,11 +83,7 @@ impl RecordBatchStream for Guarded {
 
 /// A panic as the defect that it is.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
+    let text = panic_text(panic);
     Error::new(ErrorCode::Bug, format!("a task panicked: {text}")).with_hint(
         "this is a defect of Whimbrel or of a library in it; the executor's log has the place",
     )

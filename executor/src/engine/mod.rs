@@ -35,8 +35,9 @@ use whimbrel_predict::input::strict;
 use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
 
 pub(crate) use self::client_pool::ClientPool;
-use self::guard::CancelGuardExec;
+use self::guard::CancelGuard;
 pub(crate) use self::guard::panicked;
+use crate::pass::PassExec;
 use crate::scan::{guard_scans, pinned};
 use whimbrel_proto::units::Bytes;
 use whimbrel_stores::{Refusals, Registry, Stores, Travelling};
@@ -101,7 +102,7 @@ impl Engine {
         &self,
         tasks: MultiTaskDefinition,
     ) -> Result<Vec<TaskDefinition>, BallistaError> {
-        let (stores, runtime) = (self.stores.clone(), Arc::clone(&self.runtime));
+        let runtime = Arc::clone(&self.runtime);
         let BallistaFunctionRegistry {
             scalar_functions,
             aggregate_functions,
@@ -110,8 +111,8 @@ impl Engine {
         } = self.functions.as_ref();
         get_task_definition_vec(
             tasks,
-            // A scan of Parquet files takes its store while it is decoded.
-            Arc::new(move |session| linked(&stores, &runtime, session, Refusals::default())),
+            // What takes its store while it is decoded gets that of its task with the guards.
+            Arc::new(move |_| Ok(Arc::clone(&runtime))),
             self.session.clone(),
             scalar_functions.clone(),
             aggregate_functions.clone(),
@@ -126,7 +127,7 @@ impl Engine {
         &self,
         task: &TaskDefinition,
         token: &CancellationToken,
-        runtime: &Arc<RuntimeEnv>,
+        runtime: &RuntimeEnv,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         self.stages.create_query_stage_exec(
             task.job_id.clone(),
@@ -144,7 +145,7 @@ impl Engine {
         &self,
         task: &TaskDefinition,
         name: String,
-        runtime: &Arc<RuntimeEnv>,
+        runtime: Arc<RuntimeEnv>,
     ) -> Arc<TaskContext> {
         let functions = &task.function_registry;
         Arc::new(TaskContext::new(
@@ -155,17 +156,19 @@ impl Engine {
             functions.higher_order_functions.clone(),
             functions.aggregate_functions.clone(),
             functions.window_functions.clone(),
-            pinned(runtime, &task.plan),
+            runtime,
         ))
     }
 
-    /// The stores of one task, reached by the links that came with it. Their final errors are noted in `refusals`.
+    /// The stores of one task, reached by the links that came with it, which give its input files as they were planned. Their errors
+    /// are noted in `refusals`.
     pub(crate) fn runtime(
         &self,
         task: &TaskDefinition,
-        refusals: Refusals,
+        refusals: &Refusals,
     ) -> Result<Arc<RuntimeEnv>> {
-        linked(&self.stores, &self.runtime, &task.session_config, refusals)
+        let linked = linked(&self.stores, &self.runtime, &task.session_config, refusals)?;
+        Ok(pinned(&linked, &task.plan, refusals))
     }
 }
 
@@ -174,7 +177,7 @@ fn linked(
     stores: &Stores,
     runtime: &Arc<RuntimeEnv>,
     session: &SessionConfig,
-    refusals: Refusals,
+    refusals: &Refusals,
 ) -> Result<Arc<RuntimeEnv>> {
     let came = session.options().extensions.get::<Travelling>();
     let links = came
@@ -182,7 +185,7 @@ fn linked(
         .transpose()
         .map_err(|error| DataFusionError::External(Box::new(error)))?;
     let book = Arc::new(links.unwrap_or_default());
-    let stores = stores.with_links(book).noting(refusals);
+    let stores = stores.with_links(book).noting(refusals.clone());
     Ok(Arc::new(RuntimeEnv {
         object_store_registry: Arc::new(Registry::new(stores)),
         ..runtime.as_ref().clone()
@@ -200,14 +203,14 @@ fn file_id(task: &TaskDefinition) -> usize {
 fn guarded(
     plan: &Arc<dyn ExecutionPlan>,
     token: &CancellationToken,
-    runtime: &Arc<RuntimeEnv>,
+    runtime: &RuntimeEnv,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     match plan.children().as_slice() {
         [input] => {
             let input = guard_scans(Arc::clone(input), runtime)?;
-            let guard = CancelGuardExec::new(input, token.clone());
+            let guard = PassExec::over(input, CancelGuard(token.clone()));
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            Arc::clone(plan).replace_children(vec![Arc::new(guard)], options)
+            Arc::clone(plan).replace_children(vec![guard], options)
         }
         inputs => internal_err!("a stage's root has one input, not {}", inputs.len()),
     }

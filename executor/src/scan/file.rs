@@ -1,4 +1,4 @@
-//! A range of a local file as a stream of large pieces, read off the async threads.
+//! A local file, read off the async threads: a range of it as a stream of large pieces, or several at once.
 
 use std::fs::File;
 use std::ops::Range;
@@ -38,18 +38,47 @@ pub(super) fn read(file: File, range: Range<u64>, pin: &Pin) -> BoxStream<'stati
     stream::iter(pieces.map(read)).buffered(AHEAD).boxed()
 }
 
-fn piece_of(file: &File, piece: Range<u64>, pin: &Pin) -> Result<Bytes> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
-        store: "local file",
-        source,
+/// The bytes of each of these ranges.
+pub(super) async fn ranges(file: File, ranges: Vec<Range<u64>>, pin: &Pin) -> Result<Vec<Bytes>> {
+    let pin = pin.clone();
+    let read = move || {
+        let bytes = ranges.into_iter().map(|range| bytes_of(&file, range));
+        let bytes = bytes.collect::<Result<_>>()?;
+        unchanged(&file, &pin)?;
+        Ok(bytes)
     };
-    let length = usize::try_from(piece.end - piece.start).map_err(|error| failed(error.into()))?;
+    match SpawnedTask::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(source) => Err(Error::JoinError { source }),
+    }
+}
+
+/// A piece of the file, read here and now.
+pub(super) fn piece_of(file: &File, piece: Range<u64>, pin: &Pin) -> Result<Bytes> {
+    let bytes = bytes_of(file, piece)?;
+    unchanged(file, pin)?;
+    Ok(bytes)
+}
+
+fn bytes_of(file: &File, range: Range<u64>) -> Result<Bytes> {
+    let length = range.end.saturating_sub(range.start);
+    let length = usize::try_from(length).map_err(failed)?;
     let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, piece.start)
-        .map_err(|error| failed(error.into()))?;
-    // Whoever writes into the file, and does not put another in its place, may have changed what has just been read.
-    pin.check_open(&file.metadata().map_err(|error| failed(error.into()))?)?;
+    file.read_exact_at(&mut bytes, range.start)
+        .map_err(failed)?;
     Ok(bytes.into())
+}
+
+/// Whoever writes into the file, and does not put another in its place, may have changed what has just been read.
+fn unchanged(file: &File, pin: &Pin) -> Result<()> {
+    pin.check_open(&file.metadata().map_err(failed)?)
+}
+
+fn failed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Generic {
+        store: "local file",
+        source: Box::new(source),
+    }
 }
 
 #[cfg(test)]

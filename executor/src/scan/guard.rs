@@ -2,36 +2,30 @@
 //! nearly always means: damaged input. Files of the machine are looked at once more when they have been read. Rows from
 //! object stores are read ahead, so that the next request is on its way while the model scores.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::internal_err;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, DefaultParquetFileReaderFactory, ParquetFileReaderFactory,
+};
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::execution_plan::{
-    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
-use datafusion::physical_plan::{
-    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
-    Statistics, StatisticsArgs,
-};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::pinned_with;
-use super::refusal::Refusal;
+use super::footers::Footers;
 use super::small::SMALL;
+use crate::pass::{Pass, PassExec, panic_text};
 
 /// Batches of an object store that are read before anybody asks for them.
 const AHEAD: usize = 2;
@@ -39,17 +33,6 @@ const AHEAD: usize = 2;
 /// A decoder that panicked.
 #[derive(Debug)]
 pub(crate) struct DecoderPanic(String);
-
-impl DecoderPanic {
-    fn of(panic: &(dyn Any + Send)) -> Self {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no text");
-        Self(text.to_owned())
-    }
-}
 
 impl fmt::Display for DecoderPanic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,13 +42,11 @@ impl fmt::Display for DecoderPanic {
 
 impl std::error::Error for DecoderPanic {}
 
-/// The plan with a guard above each scan, and each scan with stores that give its files only as they were planned.
+/// The plan with a guard above each scan; its stores are those of `runtime`.
 pub(crate) fn guard_scans(
     plan: Arc<dyn ExecutionPlan>,
-    runtime: &Arc<RuntimeEnv>,
+    runtime: &RuntimeEnv,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let refusal = Refusal::default();
-    let runtime = pinned_with(runtime, &plan, refusal.clone());
     plan.transform_up(|node| {
         let scan = node
             .downcast_ref::<DataSourceExec>()
@@ -80,13 +61,9 @@ pub(crate) fn guard_scans(
             .filter(|file| local && file.object_meta.size > SMALL)
             .map(|file| file.object_meta.location.clone())
             .collect();
-        Ok(Transformed::yes(Arc::new(ScanGuardExec {
-            input: with_stores_of(&runtime, config)?.unwrap_or_else(|| Arc::clone(&node)),
-            url,
-            local,
-            files,
-            refusal: refusal.clone(),
-        })))
+        let guard = ScanGuard { url, local, files };
+        let scan = with_stores_of(runtime, config)?.unwrap_or_else(|| Arc::clone(&node));
+        Ok(Transformed::yes(PassExec::over(scan, guard)))
     })
     .map(|done| done.data)
 }
@@ -100,9 +77,18 @@ fn with_stores_of(
     let Some(source) = config.file_source().downcast_ref::<ParquetSource>() else {
         return Ok(None);
     };
-    let store = runtime.object_store(&config.object_store_url)?;
-    let footers = runtime.cache_manager.get_file_metadata_cache();
-    let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
+    let url = &config.object_store_url;
+    let store = runtime.object_store(url)?;
+    let mut files = config.file_groups.iter().flat_map(|group| group.iter());
+    // The footer of a small file is read as soon as it is found in a cache, and would drive out those of large ones.
+    let readers: Arc<dyn ParquetFileReaderFactory> =
+        if files.all(|file| file.object_meta.size <= SMALL) {
+            Arc::new(DefaultParquetFileReaderFactory::new(store))
+        } else {
+            let all = runtime.cache_manager.get_file_metadata_cache();
+            let footers = Arc::new(Footers::of(url, all));
+            Arc::new(CachedParquetFileReaderFactory::new(store, footers))
+        };
     let source = source.clone().with_parquet_file_reader_factory(readers);
     let config = FileScanConfigBuilder::from(config.clone())
         .with_source(Arc::new(source))
@@ -112,80 +98,25 @@ fn with_stores_of(
 
 /// See the module.
 #[derive(Clone, Debug)]
-struct ScanGuardExec {
-    input: Arc<dyn ExecutionPlan>,
+struct ScanGuard {
     url: ObjectStoreUrl,
     local: bool,
     /// Of the machine only, and not small: an object store holds its answers to what was planned, each by itself, and a small file
     /// is read at once.
     files: Vec<Path>,
-    refusal: Refusal,
 }
 
-impl DisplayAs for ScanGuardExec {
-    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ScanGuardExec")
-    }
-}
+impl Pass for ScanGuard {
+    const NAME: &'static str = "ScanGuardExec";
 
-/// `metrics` stays `None`: the scheduler's copy of the plan has no such node, and it compares the number of metric sets.
-impl ExecutionPlan for ScanGuardExec {
-    fn name(&self) -> &'static str {
-        "ScanGuardExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn rows(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[_; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Self {
-                input,
-                ..self.as_ref().clone()
-            })),
-            Err(children) => internal_err!("ScanGuardExec has one input, not {}", children.len()),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
-    }
-
-    fn execute(
-        &self,
+        input: &Arc<dyn ExecutionPlan>,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let schema = self.input.schema();
-        let refusal = self.refusal.clone();
-        let rows = caught(self.input.execute(partition, Arc::clone(&context))?)
-            .map_err(move |error| refusal.or(error));
+        let schema = input.schema();
+        let rows = caught(input.execute(partition, Arc::clone(&context))?);
         if self.local {
             let (url, files) = (self.url.clone(), self.files.clone());
             let look = async move { look_again(&url, &files, &context).await };
@@ -206,25 +137,6 @@ impl ExecutionPlan for ScanGuardExec {
         });
         Ok(ahead.build())
     }
-
-    fn statistics_from_inputs(
-        &self,
-        inputs: &[Arc<Statistics>],
-        _args: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        match inputs {
-            [input] => Ok(Arc::clone(input)),
-            _ => internal_err!("ScanGuardExec has one input, not {}", inputs.len()),
-        }
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
 }
 
 /// The same rows; a panic is an error, and the last item.
@@ -235,8 +147,8 @@ fn caught(
         .catch_unwind()
         .map(|polled| match polled {
             Ok(batch) => batch,
-            Err(panic) => Err(DataFusionError::External(Box::new(DecoderPanic::of(
-                panic.as_ref(),
+            Err(panic) => Err(DataFusionError::External(Box::new(DecoderPanic(
+                panic_text(panic.as_ref()).to_owned(),
             )))),
         })
 }
@@ -253,6 +165,7 @@ async fn look_again(url: &ObjectStoreUrl, files: &[Path], context: &TaskContext)
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
+    use futures::TryStreamExt;
 
     use super::*;
 

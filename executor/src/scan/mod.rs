@@ -3,10 +3,10 @@
 
 mod borders;
 mod file;
+mod footers;
 mod guard;
 mod pins;
 mod read;
-mod refusal;
 mod small;
 mod watch;
 
@@ -19,22 +19,18 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
 use url::Url;
+use whimbrel_stores::Refusals;
 
 pub(crate) use self::guard::{DecoderPanic, guard_scans};
 use self::pins::Pins;
 use self::read::PinnedStore;
-use self::refusal::Refusal;
 
-/// The environment for a task of this plan: stores that give its input files only as they were planned.
-pub(crate) fn pinned(runtime: &Arc<RuntimeEnv>, plan: &Arc<dyn ExecutionPlan>) -> Arc<RuntimeEnv> {
-    pinned_with(runtime, plan, Refusal::default())
-}
-
-/// As `pinned`; what the stores fail with is kept in `refusal`.
-fn pinned_with(
+/// The environment for a task of this plan: stores that give its input files only as they were planned. What they fail with is
+/// noted in `refusals`.
+pub(crate) fn pinned(
     runtime: &Arc<RuntimeEnv>,
     plan: &Arc<dyn ExecutionPlan>,
-    refusal: Refusal,
+    refusals: &Refusals,
 ) -> Arc<RuntimeEnv> {
     let pins = Pins::of(plan);
     if pins.is_empty() {
@@ -43,7 +39,7 @@ fn pinned_with(
     let registry = PinnedRegistry {
         inner: Arc::clone(&runtime.object_store_registry),
         pins: Arc::new(pins),
-        refusal,
+        refusals: refusals.clone(),
     };
     Arc::new(RuntimeEnv {
         object_store_registry: Arc::new(registry),
@@ -55,7 +51,7 @@ fn pinned_with(
 struct PinnedRegistry {
     inner: Arc<dyn ObjectStoreRegistry>,
     pins: Arc<Pins>,
-    refusal: Refusal,
+    refusals: Refusals,
 }
 
 impl fmt::Debug for PinnedRegistry {
@@ -80,7 +76,7 @@ impl ObjectStoreRegistry for PinnedRegistry {
                 store,
                 pins::is_local(url),
                 pins,
-                self.refusal.clone(),
+                self.refusals.clone(),
             )),
             None => store,
         })

@@ -17,10 +17,11 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
+use whimbrel_stores::{Refusals, Refused, spent};
+
 use super::borders::Border;
 use super::file;
 use super::pins::{Pin, StorePins};
-use super::refusal::Refusal;
 use super::small::{Recent, SMALL, Whole};
 use super::watch::{self, Rest};
 
@@ -36,7 +37,7 @@ pub(super) struct PinnedStore {
     local: bool,
     pins: Arc<StorePins>,
     recent: Recent,
-    refusal: Refusal,
+    refusals: Refusals,
 }
 
 impl PinnedStore {
@@ -44,19 +45,19 @@ impl PinnedStore {
         inner: Arc<dyn ObjectStore>,
         local: bool,
         pins: Arc<StorePins>,
-        refusal: Refusal,
+        refusals: Refusals,
     ) -> Self {
         Self {
             inner,
             local,
             pins,
             recent: Recent::default(),
-            refusal,
+            refusals,
         }
     }
 
     fn noted<T>(&self, answer: Result<T>) -> Result<T> {
-        answer.inspect_err(|error| self.refusal.note(error))
+        answer.inspect_err(|error| note(&self.refusals, error))
     }
 
     async fn fetch(&self, pin: &Pin, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -91,16 +92,30 @@ impl PinnedStore {
             // Begun when its turn comes, and then done even while the model is busy.
             async move { spawned(piece).await }.boxed()
         });
-        let refusal = self.refusal.clone();
+        let refusals = self.refusals.clone();
         let body = stream::iter(std::iter::once(first).chain(rest))
             .buffered(AHEAD)
-            .inspect_err(move |error| refusal.note(error));
+            .inspect_err(move |error| note(&refusals, error));
         Ok(GetResult {
             payload: GetResultPayload::Stream(body.boxed()),
             meta,
             range,
             attributes,
         })
+    }
+
+    /// Ranges of a file of the machine, which is looked at once they are read.
+    async fn local_ranges(
+        &self,
+        pin: &Pin,
+        location: &Path,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>> {
+        let answer = self.inner.get_opts(location, GetOptions::default()).await?;
+        match answer.payload {
+            GetResultPayload::File(file, _) => file::ranges(file, ranges.to_vec(), pin).await,
+            GetResultPayload::Stream(_) => self.inner.get_ranges(location, ranges).await,
+        }
     }
 
     /// All of a small file.
@@ -121,19 +136,19 @@ impl PinnedStore {
             range,
             attributes,
         } = answer;
-        let payload = match payload {
-            GetResultPayload::File(file, _) => {
-                GetResultPayload::Stream(file::read(file, range.clone(), pin))
+        let bytes = match payload {
+            // A hop to another thread and back costs more than so few bytes.
+            GetResultPayload::File(file, _) => file::piece_of(&file, range, pin)?,
+            stream @ GetResultPayload::Stream(_) => {
+                let answer = GetResult {
+                    payload: stream,
+                    meta: meta.clone(),
+                    range,
+                    attributes,
+                };
+                answer.bytes().await?
             }
-            stream @ GetResultPayload::Stream(_) => stream,
         };
-        let answer = GetResult {
-            payload,
-            meta: meta.clone(),
-            range,
-            attributes,
-        };
-        let bytes = answer.bytes().await?;
         let whole = Whole { meta, bytes };
         self.recent.keep(location.clone(), whole.clone());
         Ok(whole)
@@ -178,6 +193,17 @@ impl PinnedStore {
             attributes,
         }
     }
+}
+
+/// Readers make a text of what a store says, and with it the difference between a damaged file, one that was replaced and a store that
+/// is away.
+fn note(refusals: &Refusals, error: &object_store::Error) {
+    refusals.keep(Refused {
+        error: crate::shell::store_error(error),
+        place: None,
+        spent: spent(error).is_some(),
+        text: error.to_string(),
+    });
 }
 
 /// Runs on while nobody waits for it, and ends with whoever would.
@@ -284,12 +310,7 @@ impl ObjectStore for PinnedStore {
                 let slices = ranges.iter().map(|range| slice(&whole, range.clone()));
                 self.noted(slices.collect())
             }
-            Some(pin) if self.local => {
-                self.noted(pin.check(&self.inner.head(location).await?))?;
-                let bytes = self.inner.get_ranges(location, ranges).await?;
-                self.noted(pin.check(&self.inner.head(location).await?))?;
-                Ok(bytes)
-            }
+            Some(pin) if self.local => self.noted(self.local_ranges(pin, location, ranges).await),
             None => self.inner.get_ranges(location, ranges).await,
             Some(_) => {
                 let fetch = |range: Range<u64>| self.get_range(location, range);
@@ -355,7 +376,7 @@ mod tests {
         let meta = inner.head(path).await.unwrap();
         let pin = Pin::of(&if local { meta } else { stamped(meta) }, local, None);
         let pins = Arc::new(HashMap::from([(path.clone(), pin)]));
-        PinnedStore::new(inner, local, pins, Refusal::default())
+        PinnedStore::new(inner, local, pins, Refusals::default())
     }
 
     #[tokio::test]

@@ -54,14 +54,20 @@ impl Failure {
         Self { error, status }
     }
 
-    /// What a store has said for good, where a reader has kept only its text.
-    pub(crate) fn refused(refused: Refused) -> Option<Self> {
-        let error = match refused.error.code() {
-            ErrorCode::NotFound => gone(&refused.place),
-            code if code.retry() == Retry::Never => refused.error,
-            _ => return None,
+    /// What a store has said, where a reader has kept only its text.
+    pub(crate) fn refused(refused: Refused, again: Again) -> Self {
+        let Refused {
+            error,
+            place,
+            spent,
+            ..
+        } = refused;
+        let error = match (error.code(), place) {
+            (ErrorCode::NotFound, Some(place)) => gone(&place),
+            _ => error,
         };
-        Some(Self::from_error(error, Again::default()))
+        let later = if spent { Later::Never } else { again.later };
+        Self::from_error(error, Again { later, ..again })
     }
 
     pub(crate) fn cancelled() -> Self {

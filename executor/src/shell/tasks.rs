@@ -225,24 +225,25 @@ async fn execute(
         if token.is_cancelled() {
             return Failure::cancelled();
         }
-        let behind = refusals.behind(&error.to_string());
-        if let Some(refused) = behind.and_then(Failure::refused) {
-            return refused;
-        }
+        let refused = refusals.behind(&error.to_string());
         let files = input_files(&task.plan);
-        let later = classify(&error, &files).retry() == Retry::Later;
-        let later = match later && shared.put_off.count(task) > PUT_OFF {
+        let retry = match &refused {
+            Some(refused) => refused.error.retry(),
+            None => classify(&error, &files).retry(),
+        };
+        let later = match retry == Retry::Later && shared.put_off.count(task) > PUT_OFF {
             true => Later::Counted,
             false => Later::Uncounted,
         };
-        Failure::of(error, &files, Again { later, ..once })
+        let again = Again { later, ..once };
+        match refused {
+            Some(refused) => Failure::refused(refused, again),
+            None => Failure::of(error, &files, again),
+        }
     };
-    let runtime = shared
-        .engine
-        .runtime(task, refusals.clone())
-        .map_err(failed)?;
+    let runtime = shared.engine.runtime(task, &refusals).map_err(failed)?;
     let stage = shared.engine.stage(task, token, &runtime).map_err(failed)?;
-    let context = shared.engine.context(task, name(task), &runtime);
+    let context = shared.engine.context(task, name(task), runtime);
     let work = stage.execute_query_stage(task.task_id, Arc::clone(&context));
     let work = AssertUnwindSafe(work).catch_unwind();
     let let_go = async {
@@ -255,6 +256,10 @@ async fn execute(
     };
     let partitions = match ended {
         Ok(Ok(partitions)) => partitions,
+        // What a store has refused is no damage to be looked for.
+        Ok(Err(error)) if refusals.behind(&error.to_string()).is_some() => {
+            return Err(failed(error));
+        }
         Ok(Err(error)) => match located(task, &context, &error, token).await {
             Some(row) => return Err(Failure::from_error(row, once)),
             None => return Err(failed(error)),
