@@ -4,12 +4,14 @@
 mod allow;
 mod area;
 mod build;
+mod chance;
 mod clock;
 mod door;
 mod environment;
 mod error;
 mod link;
 mod location;
+pub mod output;
 mod patience;
 mod process;
 mod registry;
