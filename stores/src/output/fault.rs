@@ -19,7 +19,7 @@ use super::cloud::Uploads;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing is done, and the answer is 503.
     Refused,
     /// It is done, and the answer is lost.
@@ -32,7 +32,7 @@ pub(super) enum Fault {
 
 /// Which call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Put,
     Complete,
 }
@@ -46,18 +46,18 @@ struct State {
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FaultStore {
+pub(crate) struct FaultStore {
     inner: Arc<InMemory>,
     state: Arc<Mutex<State>>,
 }
 
 impl FaultStore {
     /// The next such call goes wrong; in the order of the orders.
-    pub(super) fn order(&self, call: Call, fault: Fault) {
+    pub(crate) fn order(&self, call: Call, fault: Fault) {
         self.state.lock().unwrap().ordered.push((call, fault));
     }
 
-    pub(super) fn fired(&self) -> usize {
+    pub(crate) fn fired(&self) -> usize {
         self.state.lock().unwrap().fired
     }
 

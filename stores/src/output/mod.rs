@@ -6,7 +6,7 @@ mod cloud;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
-mod fault;
+pub(crate) mod fault;
 mod local;
 
 use std::collections::HashSet;
@@ -27,7 +27,7 @@ pub const PART_BYTES: u64 = 8 << 20;
 pub const MAX_PARTS: u64 = 10_000;
 
 /// An object that was begun: enough to throw it away.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Intent {
     /// Below the output, and no other attempt's.
     pub path: String,
