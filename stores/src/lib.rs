@@ -9,6 +9,7 @@ mod clock;
 mod door;
 mod environment;
 mod error;
+pub mod job;
 mod link;
 mod location;
 pub mod output;
