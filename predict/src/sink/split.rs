@@ -82,7 +82,8 @@ pub fn without(
                 .with_file_groups(groups)
                 .with_output_partitioning(None)
                 .build();
-            on_scan(plan, &DataSourceExec::from_data_source(fewer)).map(Some)
+            let fewer: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(fewer);
+            on_scan(plan, &fewer).map(Some)
         }
         Some(_) | None => Ok(Some(Arc::clone(plan))),
     }
