@@ -9,13 +9,11 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::options::ArrowReadOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::execution::options::ArrowReadOptions;
-use datafusion::prelude::{
-    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext,
-};
+use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext};
 use futures::stream::{self, StreamExt};
 use tokio::sync::Barrier;
 use whimbrel_predict::error::find;
@@ -103,6 +101,9 @@ impl Subject {
             split: "s1".parse().unwrap(),
             generation: 0,
             schema: schema(),
+            columns: vec![0, 1],
+            errors: Vec::new(),
+            files: vec!["/a.csv".to_owned()],
             bytes_read: 77,
             context: Arc::new(TaskContext::default()),
             rows: Box::new(move || Ok(rows)),
@@ -163,7 +164,8 @@ async fn a_split_is_written_unseen_and_entered_once_in_every_format() {
         let output = subject.output();
         let seen = output.list("").await.unwrap();
         assert!(
-            seen.iter().all(|object| object.path.starts_with("_whimbrel/")),
+            seen.iter()
+                .all(|object| object.path.starts_with("_whimbrel/")),
             "{seen:?}"
         );
 
@@ -176,8 +178,14 @@ async fn a_split_is_written_unseen_and_entered_once_in_every_format() {
         let published = output.publish(&receipt).await.unwrap();
         assert!(matches!(published, Published::Visible { .. }));
         let path = subject.out().join(&receipt.intent.path);
+        let whole = crate::runtime::sha256_of_file(&path).unwrap();
+        assert_eq!(receipt.sha256, Some(whole));
         assert!(path.to_string_lossy().ends_with(format.ending()));
-        assert_eq!(rows_in(&path.to_string_lossy(), &format).await, 6, "{format}");
+        assert_eq!(
+            rows_in(&path.to_string_lossy(), &format).await,
+            6,
+            "{format}"
+        );
     }
 }
 
@@ -198,7 +206,9 @@ async fn rows_in(path: &str, format: &SinkFormat) -> usize {
             assert!(marks.iter().any(|mark| mark.key == "whimbrel.model"));
             let groups = 6_u64.div_ceil(*row_group_rows);
             assert_eq!(file.num_row_groups() as u64, groups);
-            context.read_parquet(path, ParquetReadOptions::default()).await
+            context
+                .read_parquet(path, ParquetReadOptions::default())
+                .await
         }
         SinkFormat::Csv { compression, .. } => {
             let options = CsvReadOptions::new()
@@ -215,7 +225,12 @@ async fn rows_in(path: &str, format: &SinkFormat) -> usize {
         SinkFormat::Arrow => context.read_arrow(path, ArrowReadOptions::default()).await,
     };
     let frame = frame.unwrap();
-    let names: Vec<_> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<_> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     assert_eq!(names, ["id", "name"]);
     frame.count().await.unwrap()
 }
@@ -314,9 +329,61 @@ async fn an_attempt_that_fails_says_why_and_leaves_nothing() {
     let told = find(&error).unwrap();
     let place = subject.out().display().to_string();
     assert!(
-        told.message().starts_with(&format!("'{place}' cannot be written: ")),
+        told.message()
+            .starts_with(&format!("'{place}' cannot be written: ")),
         "{told}"
     );
     assert_eq!(told.code(), ErrorCode::Unavailable);
     assert_eq!(subject.entry().await, None);
+}
+
+/// The third column is what a model says of rows that it could not take.
+fn told(texts: [Option<&str>; 3]) -> RecordBatch {
+    let rows = batch(0, "a");
+    let fields = schema().fields().iter().cloned().collect::<Vec<_>>();
+    let error = Arc::new(Field::new("error", DataType::Utf8, true));
+    let schema = Schema::new([fields, vec![error]].concat());
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(StringArray::from(texts.to_vec())));
+    RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_scored_are_letters_of_the_same_entry() {
+    let subject = subject();
+    let dead = subject.folder.path().join("dead");
+    let task = |max| {
+        let told = told([None, Some(r#"{"row":{"id":1},"reason":"no"}"#), None]);
+        let rows = adapted(stream::iter([Ok(told)]));
+        let mut task = subject.task(csv(), rows);
+        let mut spec = SinkSpec::clone(&task.spec);
+        let uri = dead.display().to_string();
+        spec.on_error = OnError::DeadLetter { uri, max };
+        task.spec = Arc::new(spec);
+        task.errors = vec![2];
+        task
+    };
+    let error = subject.writer.write(task(Some(0))).await.unwrap_err();
+    let message = find(&error).unwrap().message();
+    assert!(
+        message.starts_with("more than 0 rows cannot be scored"),
+        "{message}"
+    );
+    let letters = LocalOutput::new(dead.clone());
+    assert!(subject.is_clean().await && letters.staged("").await.unwrap().is_empty());
+
+    let report = subject.writer.write(task(Some(1))).await.unwrap();
+    assert_eq!(
+        (report.rows_read, report.rows_written, report.rows_dead),
+        (3, 2, 1)
+    );
+    let entry = subject.entry().await.unwrap();
+    let receipt = entry.dead_letters.unwrap();
+    assert_eq!(letters.staged("").await.unwrap(), [receipt.intent.clone()]);
+    letters.publish(&receipt).await.unwrap();
+    let text = letters.get(&receipt.intent.path).await.unwrap().unwrap();
+    assert_eq!(
+        text,
+        "{\"split\":\"s1\",\"file\":\"/a.csv\",\"row\":{\"id\":1},\"reason\":\"no\"}\n"
+    );
 }

@@ -21,6 +21,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use super::{ScoreSinkExec, SinkSpec};
 use crate::error::external;
 use crate::exec::PredictExec;
+use crate::locate::shown;
 
 /// The hex digits of a digest that are kept.
 const DIGITS: usize = 32;
@@ -112,6 +113,19 @@ pub fn placed(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<dyn 
     .data()
 }
 
+/// The files that a plan reads, as people call them.
+pub(super) fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut files: Vec<String> = scan(plan)
+        .into_iter()
+        .flat_map(|config| {
+            let files = config.file_groups.iter().flat_map(FileGroup::iter);
+            files.map(|file| shown(config, &file.object_meta.location))
+        })
+        .collect();
+    files.dedup();
+    files
+}
+
 /// The bytes of all files that a plan reads.
 pub(super) fn input_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let own = plan
@@ -139,11 +153,7 @@ fn of_task(sink: &ScoreSinkExec, partition: usize) -> Result<SplitId> {
     match config.file_groups.as_slice() {
         [group] => of_files(&spec.job, config, group),
         groups => {
-            let text = format!(
-                "score job {}: a task has {} splits",
-                spec.job,
-                groups.len()
-            );
+            let text = format!("score job {}: a task has {} splits", spec.job, groups.len());
             Err(external(Error::new(ErrorCode::Bug, text)))
         }
     }
@@ -213,7 +223,7 @@ fn on_scan(
     }
 }
 
-fn sink_of(plan: &Arc<dyn ExecutionPlan>) -> Result<&ScoreSinkExec> {
+pub(super) fn sink_of(plan: &Arc<dyn ExecutionPlan>) -> Result<&ScoreSinkExec> {
     plan.downcast_ref::<ScoreSinkExec>().ok_or_else(|| {
         let text = format!("a score job's plan ends in {}", plan.name());
         external(Error::new(ErrorCode::Bug, text))

@@ -163,6 +163,7 @@ impl DeferredOutput for LocalOutput {
             intent,
             parts,
             bytes,
+            sha256: None,
         })
     }
 

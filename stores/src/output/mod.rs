@@ -46,6 +46,9 @@ pub struct Receipt {
     /// The store's names of the parts, in order.
     pub parts: Vec<String>,
     pub bytes: u64,
+    /// Of all bytes, where the writer has taken it.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }
 
 /// What has become of a receipt.
