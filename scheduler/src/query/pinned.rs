@@ -66,7 +66,7 @@ impl Planning {
     ) -> Result<Plan, Error> {
         let this = Arc::clone(self);
         self.on_own_thread(async move {
-            let mut state = this.planner.settled(&settings)?;
+            let mut state = this.planner.settled(&settings, None)?;
             let physical = this
                 .read_back(&kept, &state)
                 .map_err(|error| plan_error(&error))?;

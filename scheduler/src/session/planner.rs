@@ -95,19 +95,20 @@ impl SessionPlanner {
 
     /// The state of a session's statement, without its tables.
     fn state(&self, session: &Session, partitions: usize) -> Result<SessionState, Error> {
-        let mut state = self.settled(&session.settings())?;
-        let options = state.config_mut().options_mut();
-        options.execution.target_partitions = partitions;
-        Ok(state)
+        self.settled(&session.settings(), Some(partitions))
     }
 
     /// A state with these settings and no tables: what a plan that is made already runs in.
     pub(crate) fn settled(
         &self,
         settings: &BTreeMap<String, String>,
+        partitions: Option<usize>,
     ) -> Result<SessionState, Error> {
         let mut state = self.base.clone();
         let options = state.config_mut().options_mut();
+        if let Some(partitions) = partitions {
+            options.execution.target_partitions = partitions;
+        }
         for (key, value) in settings {
             options
                 .set(key, value)
