@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::fault::{Call, Fault, FaultStore};
 use super::{
     Claim, CloudOutput, DeferredOutput, Intent, LocalOutput, PART_BYTES, Patience, Published,
-    Receipt, claim, sweep,
+    Receipt, claim, probe, sweep,
 };
 
 /// An output under test, and what must live as long.
@@ -72,6 +72,7 @@ every_home_keeps!(
     what_is_staged_is_unseen_until_it_is_published,
     publishing_again_does_no_harm,
     what_is_discarded_is_gone,
+    a_sound_home_passes_the_probe,
     a_sweep_takes_what_nobody_keeps,
     of_racing_claims_one_wins_and_all_know_it,
     small_objects_are_replaced_and_deleted_by_their_tag,
@@ -191,6 +192,12 @@ async fn of_racing_claims_one_wins_and_all_know_it(subject: Subject) {
     assert_eq!(seen, [bytes].into());
 }
 
+async fn a_sound_home_passes_the_probe(subject: Subject) {
+    let output = subject.output.as_ref();
+    probe(output, "it", "_whimbrel/job").await.unwrap();
+    assert_eq!(paths(output).await, Vec::<String>::new());
+}
+
 async fn small_objects_are_replaced_and_deleted_by_their_tag(subject: Subject) {
     let output = subject.output.as_ref();
     let old = output.put("_SUCCESS", "one".into()).await.unwrap();
@@ -283,4 +290,31 @@ async fn a_hidden_output_appears_as_a_whole() {
     let late = LocalOutput::hidden(target.clone(), "job-2");
     late.put("b", "b".into()).await.unwrap();
     assert!(late.reveal().await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_whose_conditional_writes_are_not_atomic_is_refused() {
+    for (faults, says) in [
+        // Two that look at the same moment, and all.
+        ([Fault::Late; 2].as_slice(), "2 of 16 writers created"),
+        (&[Fault::Late; 16], "16 of 16 writers created"),
+        // A store that always says that there is one.
+        (&[Fault::Conflict; 48], "none of 16 writers"),
+    ] {
+        let (store, output) = cloud();
+        for fault in faults {
+            store.order(Call::Put, *fault);
+        }
+        let error = probe(output.as_ref(), "s3://lake/out/", "_whimbrel/job").await;
+        let error = error.unwrap_err();
+        assert!(error.message().contains(says), "{error}");
+        assert!(error.message().starts_with("'s3://lake/out/' cannot hold"), "{error}");
+        assert_eq!(store.fired(), faults.len());
+        assert_eq!(paths(output.as_ref()).await, Vec::<String>::new());
+    }
+    // One whose answers are lost is sound.
+    let (store, output) = cloud();
+    store.order(Call::Put, Fault::Lost);
+    probe(output.as_ref(), "s3://lake/out/", "_whimbrel/job").await.unwrap();
+    assert_eq!(store.fired(), 1);
 }

@@ -12,7 +12,7 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::cloud::Uploads;
@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Conflict,
     /// The store has forgotten the upload.
     Dropped,
+    /// The store looks whether there is such an object, and writes later.
+    Late,
 }
 
 /// Which call.
@@ -118,7 +120,7 @@ impl MultipartStore for FaultStore {
                 self.abort_multipart(path, id).await?;
                 return Err(no_upload());
             }
-            Some(Fault::Lost) | None => {}
+            Some(Fault::Lost | Fault::Late) | None => {}
         }
         if self.state.lock().unwrap().uploads.remove(id).is_none() {
             return Err(no_upload());
@@ -170,6 +172,16 @@ impl ObjectStore for FaultStore {
                     path: location.to_string(),
                     source: "409 ConditionalRequestConflict".into(),
                 });
+            }
+            Some(Fault::Late) => {
+                if self.inner.head(location).await.is_ok() {
+                    return Err(Error::AlreadyExists {
+                        path: location.to_string(),
+                        source: "412".into(),
+                    });
+                }
+                tokio::task::yield_now().await;
+                return self.inner.put(location, payload).await;
             }
             Some(Fault::Lost) | None => {}
         }

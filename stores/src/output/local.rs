@@ -54,6 +54,14 @@ impl LocalOutput {
         Self::with(output, Some(Hidden { folder, mark }))
     }
 
+    /// Where files are until they are revealed.
+    pub(super) fn written_to(&self) -> &Path {
+        match &self.folder.hidden {
+            Some(hidden) => &hidden.folder,
+            None => &self.folder.output,
+        }
+    }
+
     fn with(output: PathBuf, hidden: Option<Hidden>) -> Self {
         Self {
             folder: Arc::new(Folder { output, hidden }),

@@ -8,6 +8,8 @@ mod conformance;
 #[cfg(test)]
 pub(crate) mod fault;
 mod local;
+mod open;
+mod probe;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,8 +20,10 @@ use object_store::Result;
 use serde::{Deserialize, Serialize};
 
 pub use claim::{Claim, Patience, claim};
-pub use cloud::CloudOutput;
+pub use cloud::{CloudOutput, Uploads};
 pub use local::LocalOutput;
+pub use open::{Trials, explain};
+pub use probe::probe;
 
 /// The size of every part of an object but the last. Stores take no smaller ones, and at most 10,000 of them.
 pub const PART_BYTES: u64 = 8 << 20;
