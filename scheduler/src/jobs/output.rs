@@ -8,8 +8,8 @@ use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::ScoreJobId;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::job::RECORDS;
-use whimbrel_stores::output::{DeferredOutput, Listed, LocalOutput};
-use whimbrel_stores::{Location, Stores, explain};
+use whimbrel_stores::output::{DeferredOutput, Listed, LocalOutput, explain};
+use whimbrel_stores::{Bucket, Location, Stores};
 
 use super::tripwire::Tripwire;
 
@@ -47,7 +47,6 @@ impl Place {
 
     /// Whether what is staged there is dropped by the store after a time, and by whose rule.
     pub(crate) fn caution(&self) -> Option<&'static str> {
-        use whimbrel_stores::Bucket;
         match self {
             Self::Local(_) => None,
             Self::Remote(Location {
@@ -85,7 +84,7 @@ impl Output {
         mode: OutputMode,
     ) -> Result<Self, Error> {
         let place = Place::parse(uri, stores)?;
-        let io = stores.output(uri, hidden(&place, job, mode))?;
+        let io = stores.output(uri, (mode == OutputMode::Error).then_some(job))?;
         let io: Arc<dyn DeferredOutput> = Arc::new(Tripwire::new(io));
         let owner = match (&place, mode) {
             // The output appears as a whole, so what is said of it beforehand stands beside it.
@@ -158,10 +157,7 @@ impl Output {
 
     /// The store's error, for people.
     pub(crate) fn explain(&self, error: &StoreError) -> Error {
-        match &self.place {
-            Place::Remote(location) => explain(&location.bucket, location.path.as_ref(), error),
-            Place::Local(path) => local(path, error),
-        }
+        explain(&self.place.show(), error)
     }
 
     /// Removes what a job that will never show anything has written where nobody looks.
@@ -173,16 +169,6 @@ impl Output {
     }
 }
 
-/// The name under which a local output is hidden until it is whole.
-fn hidden<'a>(place: &Place, job: &'a ScoreJobId, mode: OutputMode) -> Option<&'a str> {
-    match (place, mode) {
-        (Place::Local(_), OutputMode::Error) => Some(job.as_str()),
-        (Place::Local(_), OutputMode::Append | OutputMode::Overwrite) | (Place::Remote(_), _) => {
-            None
-        }
-    }
-}
-
 /// Readers skip names that begin so, and so do we.
 fn is_hidden(path: &str) -> bool {
     path.split('/')
@@ -191,17 +177,13 @@ fn is_hidden(path: &str) -> bool {
 
 async fn first_entry(folder: &FilePath) -> Result<Option<String>, Error> {
     let told = |error: std::io::Error| {
-        let kind = error.kind();
-        let error = StoreError::Generic {
-            store: "local",
-            source: Box::new(error),
-        };
-        let mut told = local(folder, &error);
-        if kind == std::io::ErrorKind::NotADirectory {
-            let text = format!("the output '{}' is a file", folder.display());
-            told = Error::new(ErrorCode::Exists, text).with_hint("name a folder");
+        let shown = folder.display().to_string();
+        if error.kind() == std::io::ErrorKind::NotADirectory {
+            return Error::new(ErrorCode::Exists, format!("the output '{shown}' is a file"))
+                .with_hint("name a folder");
         }
-        told
+        let source = Box::new(error);
+        explain(&shown, &StoreError::Generic { store: "local", source })
     };
     match tokio::fs::read_dir(folder).await {
         Ok(mut entries) => {
@@ -211,41 +193,6 @@ async fn first_entry(folder: &FilePath) -> Result<Option<String>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(told(error)),
     }
-}
-
-/// What the machine says of a folder.
-fn local(folder: &FilePath, error: &StoreError) -> Error {
-    use std::error::Error as _;
-    use std::io::ErrorKind;
-
-    if let Some(told) = whimbrel_stores::told(error) {
-        return told.error.clone();
-    }
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<std::io::Error>());
-    let (code, hint) = match (error, io.map(std::io::Error::kind)) {
-        (StoreError::PermissionDenied { .. }, _)
-        | (_, Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)) => (
-            ErrorCode::Denied,
-            "give the scheduler and the executors the right to write there, or name another folder",
-        ),
-        (_, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)) => (
-            ErrorCode::Exhausted,
-            "make room there; `whimbrel job resume` goes on with the job",
-        ),
-        (_, Some(ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists)) => (
-            ErrorCode::Exists,
-            "somebody else has written there meanwhile: move it away, and the job goes on",
-        ),
-        _ => (
-            ErrorCode::Unavailable,
-            "check that the folder is there for the scheduler and for every executor",
-        ),
-    };
-    let why = io.map_or_else(|| error.to_string(), ToString::to_string);
-    let text = format!("the output '{}' cannot be written: {why}", folder.display());
-    Error::new(code, text).with_hint(hint)
 }
 
 #[cfg(test)]

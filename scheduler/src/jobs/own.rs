@@ -2,7 +2,6 @@
 //! job; the record of a job that has ended says nothing any more.
 
 use std::future::Future;
-use std::time::Duration;
 
 use object_store::Error as StoreError;
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::ScoreJobId;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::job::{Commit, Records, SUCCESS, Success, Verdict};
-use whimbrel_stores::output::{Claim, Patience, claim};
+use whimbrel_stores::output::{Claim, Trials, claim};
 
 use super::output::Output;
 use crate::clock::Clock;
@@ -36,29 +35,12 @@ pub(super) enum Standing {
     Unknown,
 }
 
-/// Asks a few times, doubling the pause.
-#[derive(Debug)]
-pub(super) struct Asking<'a> {
-    pub(super) clock: &'a dyn Clock,
-    pub(super) attempts: u32,
-}
-
-impl Patience for Asking<'_> {
-    async fn wait(&self, attempt: u32) -> bool {
-        if attempt >= self.attempts {
-            return false;
-        }
-        let pause = Duration::from_millis(100 * (1 << attempt.min(6)));
-        self.clock.sleep(pause.min(Duration::from_secs(5))).await;
-        true
-    }
-}
-
 /// Makes the output the job's. Where it names another job, `standing` says what is known of that.
 pub(super) async fn own<F>(
     output: &Output,
     job: &ScoreJobId,
     clock: &dyn Clock,
+    trials: Trials,
     standing: impl Fn(ScoreJobId) -> F,
 ) -> Result<(), Error>
 where
@@ -74,9 +56,8 @@ where
         since_ms: clock.unix_ms(),
     };
     let bytes = encode(&own)?;
-    let asking = Asking { clock, attempts: 8 };
     for _ in 0..ROUNDS {
-        let holder = match claim(io, path, bytes.clone().into(), &asking).await {
+        let holder = match claim(io, path, bytes.clone().into(), &trials).await {
             Ok(Claim::Won) => return Ok(()),
             Ok(Claim::Lost(other)) => serde_json::from_slice::<Owner>(&other),
             Err(error) => return Err(told(error)),
@@ -183,7 +164,8 @@ mod tests {
     async fn take(output: &Output, job: &str, other: Standing) -> Result<(), Error> {
         let clock = SystemClock::new();
         let standing = async |_| Ok(other);
-        own(output, &job.parse().unwrap(), &clock, standing).await
+        let trials = Stores::new(Environment::default()).trials();
+        own(output, &job.parse().unwrap(), &clock, trials, standing).await
     }
 
     #[tokio::test]
@@ -220,13 +202,9 @@ mod tests {
             entries: BTreeMap::new(),
             replaced: Vec::new(),
         };
-        let clock = SystemClock::new();
-        let asking = Asking {
-            clock: &clock,
-            attempts: 0,
-        };
+        let trials = Stores::new(Environment::default()).trials();
         let commit = Commit::new(output.io(), &records, &nothing);
-        commit.decide(cancel, &asking).await.unwrap();
+        commit.decide(cancel, &trials).await.unwrap();
         take(&output, "b", Standing::Unknown).await.unwrap();
     }
 

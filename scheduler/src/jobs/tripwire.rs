@@ -108,6 +108,10 @@ impl DeferredOutput for Tripwire {
         .await
     }
 
+    async fn abandon(&self) -> Result<()> {
+        self.inner.abandon().await
+    }
+
     async fn reveal(&self) -> Result<()> {
         let points = (Failpoint::BeforeReveal, Failpoint::AfterReveal);
         between(Some(points), self.inner.reveal()).await
