@@ -19,6 +19,7 @@ mod memory;
 mod scan;
 mod serve;
 mod shell;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod workdir;

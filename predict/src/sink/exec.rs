@@ -23,6 +23,7 @@ use futures::stream;
 use whimbrel_proto::ids::SplitId;
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::split::input_bytes;
 use super::{SinkHostRef, SinkReport, SinkSpec, SinkTask};
 use crate::error::external;
 
@@ -196,6 +197,7 @@ impl ExecutionPlan for ScoreSinkExec {
             spec: Arc::clone(&self.spec),
             split: split.clone(),
             schema: self.input.schema(),
+            bytes_read: input_bytes(&self.input),
             context,
             rows: Box::new(move || input.execute(partition, own)),
         };

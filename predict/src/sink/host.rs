@@ -18,6 +18,8 @@ pub struct SinkTask {
     pub generation: u32,
     /// The rows' columns.
     pub schema: SchemaRef,
+    /// The bytes of input files that the split is.
+    pub bytes_read: u64,
     pub context: Arc<TaskContext>,
     /// Begins to read and score; a split that is done already never does.
     pub rows: Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>,

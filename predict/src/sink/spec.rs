@@ -1,9 +1,10 @@
 //! What a score job writes, and where: pinned when the job is submitted, and carried whole by each of its tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
+use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use whimbrel_proto::ids::{ScoreJobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode};
@@ -28,6 +29,15 @@ pub struct SinkSpec {
 }
 
 impl SinkSpec {
+    /// The URIs of all folders that are written to.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        let dead = match &self.on_error {
+            OnError::Fail | OnError::Null => None,
+            OnError::DeadLetter { uri, .. } => Some(uri.as_str()),
+        };
+        [self.output.as_str()].into_iter().chain(dead)
+    }
+
     /// How often this split's object was lost.
     pub fn generation(&self, split: &SplitId) -> u32 {
         self.generations.get(split).copied().unwrap_or_default()
@@ -68,6 +78,36 @@ pub enum SinkFormat {
 impl SinkFormat {
     /// Readers prune by row groups, and writers hold one in memory.
     pub const ROW_GROUP_ROWS: u64 = 1_048_576;
+
+    /// Refuses columns that such files cannot hold, and two of one name.
+    pub fn check(&self, schema: &Schema) -> Result<(), Error> {
+        let refuse = |text: String, hint: &str| {
+            Err(Error::new(ErrorCode::Invalid, text).with_hint(hint))
+        };
+        let mut names = HashSet::new();
+        for field in schema.fields() {
+            let name = field.name();
+            if !names.insert(name) {
+                let text = format!("the output would have two columns '{name}'");
+                return refuse(text, "give one of them another name with AS");
+            }
+            let (kind, data_type) = (self.kind(), field.data_type());
+            if matches!(self, Self::Csv { .. }) && data_type.is_nested() {
+                let text = format!("column '{name}' cannot be written as {kind}: it is {data_type}");
+                return refuse(text, "choose one field of it in the query, or write parquet or json");
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Parquet { .. } => "parquet",
+            Self::Csv { .. } => "csv",
+            Self::Json { .. } => "json",
+            Self::Arrow => "arrow",
+        }
+    }
 
     /// What the names of such files end in.
     pub fn ending(&self) -> &'static str {

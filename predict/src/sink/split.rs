@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
@@ -81,7 +82,8 @@ pub fn without(
                 .with_file_groups(groups)
                 .with_output_partitioning(None)
                 .build();
-            on_scan(plan, &DataSourceExec::from_data_source(fewer)).map(Some)
+            let fewer: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(fewer);
+            on_scan(plan, &fewer).map(Some)
         }
         Some(_) | None => Ok(Some(Arc::clone(plan))),
     }
@@ -108,6 +110,24 @@ pub fn placed(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<dyn 
         Ok(Transformed::yes(Arc::new(placed) as Arc<dyn ExecutionPlan>))
     })
     .data()
+}
+
+/// The bytes of all files that a plan reads.
+pub(super) fn input_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan
+        .downcast_ref::<DataSourceExec>()
+        .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>())
+        .map_or(0, |config| {
+            let files = config.file_groups.iter().flat_map(FileGroup::iter);
+            files
+                .map(|file| {
+                    let (start, end) = range(file);
+                    u64::try_from(end - start).unwrap_or_default()
+                })
+                .sum()
+        });
+    let below = plan.children().into_iter().map(input_bytes);
+    own + below.sum::<u64>()
 }
 
 fn of_task(sink: &ScoreSinkExec, partition: usize) -> Result<SplitId> {
@@ -142,11 +162,7 @@ fn of_files(job: &ScoreJobId, config: &FileScanConfig, group: &FileGroup) -> Res
     add(job.as_str().as_bytes());
     add(config.object_store_url.as_str().as_bytes());
     for file in group.files() {
-        let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
-        let (start, end) = file
-            .range
-            .as_ref()
-            .map_or((0, size), |range| (range.start, range.end));
+        let (start, end) = range(file);
         add(file.object_meta.location.as_ref().as_bytes());
         add(&start.to_be_bytes());
         add(&end.to_be_bytes());
@@ -154,6 +170,13 @@ fn of_files(job: &ScoreJobId, config: &FileScanConfig, group: &FileGroup) -> Res
     let digest = hash.finalize();
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     hex[..DIGITS].parse().map_err(external)
+}
+
+fn range(file: &PartitionedFile) -> (i64, i64) {
+    let size = i64::try_from(file.object_meta.size).unwrap_or(i64::MAX);
+    file.range
+        .as_ref()
+        .map_or((0, size), |range| (range.start, range.end))
 }
 
 /// The one scan of files below nodes that work row by row.

@@ -124,6 +124,7 @@ impl ClusterService for Cluster {
             draining,
             models,
             rows_by_job,
+            running_splits: _,
         } = request.into_inner();
         let report = Report {
             draining,

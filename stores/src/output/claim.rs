@@ -24,7 +24,7 @@ pub trait Patience: Send + Sync {
 }
 
 /// The pause before attempt `attempt + 1`: doubled each time, up to five seconds.
-pub fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     Duration::from_millis(100 * (1 << attempt.min(6))).min(Duration::from_secs(5))
 }
 

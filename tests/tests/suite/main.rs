@@ -16,6 +16,7 @@ mod models_crash;
 mod models_durable;
 mod models_sources;
 mod models_zoo;
+mod outputs;
 mod queries;
 mod stores;
 mod stores_oauth;
