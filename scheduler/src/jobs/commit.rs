@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use serde_json::json;
 use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::Error;
@@ -54,12 +55,12 @@ impl Jobs {
         let commit = Commit::new(output.io(), &records, &spec);
         let decision = match commit.decided().await.map_err(told)? {
             Some(decision) => decision,
-            None => match self.decide(job, output, work, &commit).await? {
+            None => match self.decide(job, output, work, &commit).boxed().await? {
                 Some(decision) => decision,
                 None => return Ok(Committed::Missing),
             },
         };
-        match commit.finish(decision).await.map_err(told)? {
+        match commit.finish(decision).boxed().await.map_err(told)? {
             Ended::Succeeded(manifest) => Ok(Committed::Real(manifest)),
             Ended::Cancelled => Ok(Committed::Cancelled),
             Ended::Lost(splits) => {

@@ -32,6 +32,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_proto::ids::{JobId, ScoreJobId};
@@ -208,16 +210,21 @@ impl Jobs {
         Ok(())
     }
 
+    /// Drives the job once nobody else does.
+    fn drive_alone(self: Arc<Self>, job: Arc<Job>) -> BoxFuture<'static, ()> {
+        async move {
+            let _driving = job.driving.lock().await;
+            self.live(&job).await;
+        }
+        .boxed()
+    }
+
     /// Has the job go on, on a task of its own.
     fn drive(self: &Arc<Self>, job: &Arc<Job>) {
         let (this, job) = (Arc::clone(self), Arc::clone(job));
         self.parts.tasks.spawn(async move {
             let stop = this.parts.stop.clone();
-            let work = async {
-                let _driving = job.driving.lock().await;
-                this.live(&job).await;
-            };
-            stop.run_until_cancelled(work).await;
+            stop.run_until_cancelled(this.drive_alone(job)).await;
         });
     }
 }

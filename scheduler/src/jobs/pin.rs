@@ -13,7 +13,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use serde::{Deserialize, Serialize};
 use whimbrel_predict::exec::PredictExec;
 use whimbrel_predict::sink::{ScoreSinkExec, SinkSpec, is_split_wise, splits};
-use whimbrel_proto::ids::{ScoreJobId, SplitId};
+use whimbrel_proto::ids::{Digest, ScoreJobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::Jobs;
@@ -57,7 +57,6 @@ struct File {
 }
 
 /// A job's plan, read back.
-#[derive(Debug)]
 pub(super) struct Work {
     pub(super) plan: Plan,
     pub(super) sink: Arc<SinkSpec>,
@@ -132,17 +131,8 @@ impl Jobs {
             settings,
             ..
         } = &record.pinned;
-        let read = async |path: String, digest: &whimbrel_proto::ids::Digest| {
-            let told = |error| output.explain(&error);
-            let found = output.io().get(&path).await.map_err(told)?;
-            match found {
-                Some(bytes) if digest_of(&bytes)? == *digest => Ok(bytes),
-                Some(_) => Err(spoiled(record, output, &path, "is not what was written there")),
-                None => Err(spoiled(record, output, &path, "is gone")),
-            }
-        };
-        let kept = read(records.plan(), plan).await?;
-        let list: Vec<Split> = from_json(&read(records.splits(), splits).await?)?;
+        let kept = read_pinned(output, &records.plan(), plan).await?;
+        let list = from_json(&read_pinned(output, &records.splits(), splits).await?)?;
         let uri = output.place().show();
         let planning = &self.parts.planning;
         let plan = planning.take_up(kept, settings.clone(), uri).await?;
@@ -161,14 +151,21 @@ impl Jobs {
     }
 }
 
-fn spoiled(record: &Record, output: &Output, path: &str, what: &str) -> Error {
+/// What was written at `path` when the job was submitted, and nothing else.
+async fn read_pinned(output: &Output, path: &str, digest: &Digest) -> Result<Bytes, Error> {
+    let found = output.io().get(path).await;
+    let found = found.map_err(|error| output.explain(&error))?;
+    let what = match found {
+        Some(bytes) if digest_of(&bytes)? == *digest => return Ok(bytes),
+        Some(_) => "is not what was written there",
+        None => "is gone",
+    };
     let text = format!(
-        "job {} cannot go on: '{path}' in '{}' {what}",
-        record.id,
+        "the job cannot go on: '{path}' in '{}' {what}",
         output.place().show()
     );
-    Error::new(ErrorCode::InputChanged, text)
-        .with_hint("leave what is below _whimbrel alone; submit the job again")
+    Err(Error::new(ErrorCode::InputChanged, text)
+        .with_hint("leave what is below _whimbrel alone; submit the job again"))
 }
 
 /// The plan of rows that executors compute.

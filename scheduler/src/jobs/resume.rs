@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use whimbrel_proto::ids::ScoreJobId;
 use whimbrel_proto::{Error, ErrorCode, Retry};
 use whimbrel_stores::job::Verdict;
@@ -85,7 +86,7 @@ impl Jobs {
         let mut work = None;
         let mut pause = FIRST_PAUSE;
         while !job.state().is_over() && self.find(job.id()).is_some() {
-            match self.turn(job, &mut work).await {
+            match self.turn(job, &mut work).boxed().await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     job.note(|live| live.problem = None);
@@ -99,7 +100,7 @@ impl Jobs {
             }
         }
         if job.state().is_over() && !job.state().is_resumable() {
-            self.tidy(job).await;
+            self.tidy(job).boxed().await;
         }
     }
 
@@ -110,18 +111,18 @@ impl Jobs {
             Err(error) => return self.or_fail(job, error).await,
         };
         match job.state() {
-            State::Preparing => self.take_back(job, &output).await,
+            State::Preparing => self.take_back(job, &output).boxed().await,
             State::Submitted | State::Running | State::Waiting { .. } => {
-                let turned = self.score(job, &output, work).await;
+                let turned = self.score(job, &output, work).boxed().await;
                 match turned {
                     Err(error) => self.or_fail(job, error).await,
                     Ok(()) => Ok(()),
                 }
             }
-            State::Committing => self.publish(job, &output, work).await,
+            State::Committing => self.publish(job, &output, work).boxed().await,
             State::Cancelling => {
                 pass(Failpoint::CancelWished);
-                let verdict = self.decide_cancel(job, &output).await?;
+                let verdict = self.decide_cancel(job, &output).boxed().await?;
                 self.obey(job, &output, verdict).await
             }
             State::Succeeded | State::Failed { .. } | State::Cancelled => Ok(()),
@@ -149,16 +150,16 @@ impl Jobs {
         output: &Output,
         work: &mut Option<Work>,
     ) -> Result<(), Error> {
-        if let Some(verdict) = self.decided(job, output).await? {
+        if let Some(verdict) = self.decided(job, output).boxed().await? {
             return self.obey(job, output, verdict).await;
         }
         let work = self.loaded(job, output, work).await?;
-        match self.run(job, output, work).await? {
+        match self.run(job, output, work).boxed().await? {
             Round::Complete => {
                 pass(Failpoint::Complete);
                 self.step(job, Event::Complete).await.map(drop)
             }
-            Round::Broke(error) => self.fail(job, output, &error).await,
+            Round::Broke(error) => self.fail(job, output, &error).boxed().await,
             // The state says why.
             Round::Stopped | Round::Again(_) => Ok(()),
         }
@@ -172,20 +173,20 @@ impl Jobs {
     ) -> Result<(), Error> {
         let work = self.loaded(job, output, work).await?;
         let began = self.parts.clock.monotonic();
-        match self.commit(job, output, work).await {
+        match self.commit(job, output, work).boxed().await {
             Ok(Committed::Real(manifest)) => {
                 let took = self.parts.clock.monotonic().saturating_sub(began);
                 let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                self.note_success(job, output, &manifest, took).await
+                self.note_success(job, output, &manifest, took).boxed().await
             }
             Ok(Committed::Cancelled) => self.obey(job, output, Verdict::Cancel).await,
-            Ok(Committed::Missing) => match self.run(job, output, work).await? {
+            Ok(Committed::Missing) => match self.run(job, output, work).boxed().await? {
                 Round::Complete | Round::Stopped | Round::Again(_) => Ok(()),
                 // After the decision there is no way back: it is tried until it goes.
                 Round::Broke(error) => Err(error),
             },
             // As long as nothing is decided, a refusal may end the job as any other.
-            Err(error) => match self.decided(job, output).await {
+            Err(error) => match self.decided(job, output).boxed().await {
                 Ok(None) => self.or_fail(job, error).await,
                 Ok(Some(_)) | Err(_) => Err(error),
             },
@@ -200,7 +201,7 @@ impl Jobs {
     ) -> Result<&'a Work, Error> {
         match work {
             Some(work) => Ok(work),
-            None => Ok(work.insert(self.load(&job.record(), output).await?)),
+            None => Ok(work.insert(self.load(&job.record(), output).boxed().await?)),
         }
     }
 
@@ -211,7 +212,7 @@ impl Jobs {
         }
         let output = self.output(&job.record());
         match output {
-            Ok(output) => self.fail(job, &output, &error).await,
+            Ok(output) => self.fail(job, &output, &error).boxed().await,
             // An output that this scheduler may not even open is left as it is.
             Err(_) => self.note_failure(job, &error, true).await,
         }
@@ -221,7 +222,7 @@ impl Jobs {
     async fn fail(&self, job: &Job, output: &Output, error: &Error) -> Result<(), Error> {
         let resumable = may_change(error.code());
         if !resumable {
-            match self.decide_cancel(job, output).await? {
+            match self.decide_cancel(job, output).boxed().await? {
                 Verdict::Cancel => disown(output, job.id()).await?,
                 Verdict::Commit => return self.obey(job, output, Verdict::Commit).await,
             }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use whimbrel_proto::ids::JobId;
 use whimbrel_proto::{Error, ErrorCode, Retry};
 use whimbrel_stores::job::Records;
@@ -96,7 +97,7 @@ impl Jobs {
     ) -> Result<Round, Error> {
         let mut rounds = Rounds::default();
         loop {
-            let setback = match self.round(job, output, work, &rounds).await? {
+            let setback = match self.round(job, output, work, &rounds).boxed().await? {
                 Round::Again(setback) => setback,
                 over @ (Round::Complete | Round::Broke(_) | Round::Stopped) => return Ok(over),
             };
@@ -167,7 +168,7 @@ impl Jobs {
         });
         tracing::info!(score_job = %job.id(), job_id = engine_job.as_str(), splits = cut.splits(), done = base.splits, "score job handed to the engine");
         pass(Failpoint::Started);
-        let round = self.follow(job, output, work, &cut, following).await;
+        let round = self.follow(job, output, work, &cut, following).boxed().await;
         self.parts
             .engine
             .end(self.parts.clock.as_ref(), &engine_job)

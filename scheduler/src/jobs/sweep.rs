@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::FutureExt;
+use futures::future::try_join_all;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::job::{Commit, Counts, Manifest, Records};
 
@@ -28,7 +29,7 @@ impl Jobs {
         }
         for _ in 0..ATTEMPTS {
             self.parts.clock.sleep(self.parts.limits.lease).await;
-            match self.clean_up(job).await {
+            match self.clean_up(job).boxed().await {
                 Ok(0) => {
                     pass(Failpoint::Swept);
                     match self.amend(job, |record| record.tidy = true).await {
@@ -63,24 +64,19 @@ impl Jobs {
         };
         let spec = serde_json::Value::Null;
         let commit = Commit::new(output.io(), &records, &spec);
-        let swept = commit.sweep(&manifest).await.map_err(told)?;
+        let swept = commit.sweep(&manifest).boxed().await.map_err(told)?;
         if swept > 0 {
             return Ok(swept);
         }
-        let listed = output.io().list(&records.folder()).await.map_err(told)?;
+        let mut gone = output.io().list(&records.folder()).await.map_err(told)?;
         let stays = [records.manifest(), records.decision()];
-        let gone = listed
-            .into_iter()
-            .filter(|object| !stays.contains(&object.path));
-        stream::iter(gone)
-            .map(|object| {
-                let io = output.io();
-                async move { io.delete(&object.path, None).await }
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<()>()
-            .await
-            .map_err(told)?;
+        gone.retain(|object| !stays.contains(&object.path));
+        for some in gone.chunks(AT_ONCE) {
+            let deletes = some
+                .iter()
+                .map(|object| output.io().delete(&object.path, None));
+            try_join_all(deletes).await.map_err(told)?;
+        }
         if record.state != State::Succeeded {
             output.abandon().await?;
         }

@@ -165,12 +165,14 @@ impl<'a> Commit<'a> {
         &self,
         entries: &BTreeMap<String, Entry>,
     ) -> Result<(Vec<(Entry, Receipt, Option<String>)>, Vec<SplitKey>)> {
-        let receipts = entries
-            .values()
-            .flat_map(|entry| entry.receipts().map(move |receipt| (entry, receipt)));
+        let mut receipts: Vec<(Entry, Receipt)> = Vec::new();
+        for entry in entries.values() {
+            receipts.extend(entry.receipts().map(|receipt| (entry.clone(), receipt.clone())));
+        }
+        let output = self.output;
         let published: Vec<_> = stream::iter(receipts)
             .map(|(entry, receipt)| async move {
-                let published = self.output.publish(receipt).await?;
+                let published = output.publish(&receipt).await?;
                 Ok::<_, object_store::Error>((entry, receipt, published))
             })
             .buffer_unordered(AT_ONCE)
@@ -179,8 +181,8 @@ impl<'a> Commit<'a> {
         let (mut objects, mut gone) = (Vec::new(), Vec::new());
         for (entry, receipt, published) in published {
             match published {
-                Published::Visible { etag } => objects.push((entry.clone(), receipt.clone(), etag)),
-                Published::Gone => gone.push(entry.key.clone()),
+                Published::Visible { etag } => objects.push((entry, receipt, etag)),
+                Published::Gone => gone.push(entry.key),
             }
         }
         gone.sort();
