@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::{Digest, ScoreJobId};
 use whimbrel_proto::{Error, ErrorCode, v1};
@@ -93,7 +94,7 @@ impl Jobs {
         let id: ScoreJobId = self.parts.ids.id().parse()?;
         let session = session.unwrap_or_else(|| Session::alone(id.as_str()));
         let output = Output::open(&self.parts.stores, &id, &spec.output, spec.mode)?;
-        let made = self.plan(&session, &spec, &id, &output).await?;
+        let made = self.plan(&session, &spec, &id, &output).boxed().await?;
         let record = Record {
             id: id.clone(),
             key,
@@ -120,8 +121,8 @@ impl Jobs {
         let job = Arc::new(Job::new(record, revision));
         self.lock().insert(id, Arc::clone(&job));
         pass(Failpoint::Recorded);
-        if let Err(error) = self.prepare(&job, &output, &made).await {
-            if let Err(left) = self.take_back(&job, &output).await {
+        if let Err(error) = self.prepare(&job, &output, &made).boxed().await {
+            if let Err(left) = self.take_back(&job, &output).boxed().await {
                 tracing::warn!(score_job = %job.id(), error = %left, "a job that could not be submitted is not all gone");
             }
             return Err(error);
@@ -141,8 +142,8 @@ impl Jobs {
             let _owning = self.owning.lock().await;
             let trials = self.parts.stores.trials();
             let clock = self.parts.clock.as_ref();
-            let standing = |holder| self.standing(holder);
-            own(output, job.id(), clock, trials, standing).await?;
+            let standing = |holder| self.standing(holder).boxed();
+            own(output, job.id(), clock, trials, standing).boxed().await?;
         }
         pass(Failpoint::Owned);
         if output.mode() == OutputMode::Error {
@@ -166,7 +167,7 @@ impl Jobs {
                 Ok(Standing::Over)
             }
             State::Failed { resumable: true } => {
-                self.cancel(&holder).await?;
+                self.cancel(&holder).boxed().await?;
                 tracing::info!(score_job = %holder, "a failed job makes room for another at its output");
                 Ok(Standing::Over)
             }
