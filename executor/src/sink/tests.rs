@@ -12,8 +12,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::execution::options::ArrowReadOptions;
 use datafusion::prelude::{
-    ArrowReadOptions, CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext,
+    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext,
 };
 use futures::stream::{self, StreamExt};
 use tokio::sync::Barrier;

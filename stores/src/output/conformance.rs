@@ -295,8 +295,8 @@ async fn a_hidden_output_appears_as_a_whole() {
 #[tokio::test]
 async fn a_store_whose_conditional_writes_are_not_atomic_is_refused() {
     for (faults, says) in [
-        // Two that look at the same moment, and all.
-        ([Fault::Late; 2].as_slice(), "2 of 16 writers created"),
+        // Two look while a third creates it, and all do.
+        ([Fault::Late; 2].as_slice(), "3 of 16 writers created"),
         (&[Fault::Late; 16], "16 of 16 writers created"),
         // A store that always says that there is one.
         (&[Fault::Conflict; 48], "none of 16 writers"),

@@ -111,6 +111,7 @@ async fn on_s3_nothing_is_seen_before_it_is_published_and_strays_are_swept() -> 
     let writer = stores_of("writer")?;
     let uri = format!("s3://{LAKE}/out/");
     let output = writer.output(&uri, None)?;
+    probe(output.as_ref(), &uri, "_whimbrel/job1").await?;
     let manifest = committed(&writer, output.as_ref()).await?;
     let records = Records::of(JOB);
     let spec = json!({});
