@@ -13,7 +13,23 @@ use whimbrel_stores::{Bucket, Stores, Travelling};
 
 /// Puts the links into the settings that travel with the plan's tasks.
 pub(super) fn pack(stores: &Stores, plan: &Arc<dyn ExecutionPlan>, config: &mut SessionConfig) {
-    let links = stores.links_for(&buckets(stores, plan));
+    pack_with(stores, plan, None, config);
+}
+
+/// The same for a plan whose tasks write to a place.
+pub(super) fn pack_with(
+    stores: &Stores,
+    plan: &Arc<dyn ExecutionPlan>,
+    output: Option<&str>,
+    config: &mut SessionConfig,
+) {
+    let mut buckets = buckets(stores, plan);
+    if let Some(Ok(Some(place))) = output.map(|uri| stores.locate(uri))
+        && !buckets.contains(&place.bucket)
+    {
+        buckets.push(place.bucket);
+    }
+    let links = stores.links_for(&buckets);
     if !links.is_empty() {
         let extensions = &mut config.options_mut().extensions;
         extensions.insert(Travelling::with(&links));

@@ -176,16 +176,22 @@ impl<'a> Commit<'a> {
         &self,
         entries: &BTreeMap<String, Entry>,
     ) -> Result<(Vec<(Entry, Receipt, Option<String>)>, Vec<SplitKey>)> {
-        let receipts = entries
-            .values()
-            .flat_map(|entry| entry.receipts().map(move |receipt| (entry, receipt)));
+        let mut receipts: Vec<(Entry, Receipt)> = Vec::new();
+        for entry in entries.values() {
+            receipts.extend(
+                entry
+                    .receipts()
+                    .map(|receipt| (entry.clone(), receipt.clone())),
+            );
+        }
+        let (output, dead_letters) = (self.output, self.dead_letters);
         let published: Vec<_> = stream::iter(receipts)
             .map(|(entry, receipt)| async move {
-                let home = match entry.output.as_ref() == Some(receipt) {
-                    true => self.output,
-                    false => self.dead_letters,
+                let home = match entry.output.as_ref() == Some(&receipt) {
+                    true => output,
+                    false => dead_letters,
                 };
-                let published = home.publish(receipt).await?;
+                let published = home.publish(&receipt).await?;
                 Ok::<_, object_store::Error>((entry, receipt, published))
             })
             .buffer_unordered(AT_ONCE)
@@ -194,8 +200,8 @@ impl<'a> Commit<'a> {
         let (mut objects, mut gone) = (Vec::new(), Vec::new());
         for (entry, receipt, published) in published {
             match published {
-                Published::Visible { etag } => objects.push((entry.clone(), receipt.clone(), etag)),
-                Published::Gone => gone.push(entry.key.clone()),
+                Published::Visible { etag } => objects.push((entry, receipt, etag)),
+                Published::Gone => gone.push(entry.key),
             }
         }
         gone.sort();

@@ -45,6 +45,16 @@ impl Records {
         format!("{RECORDS}/{}/{name}", self.job)
     }
 
+    /// The folder of all of them.
+    pub fn folder(&self) -> String {
+        format!("{RECORDS}/{}", self.job)
+    }
+
+    /// What is run.
+    pub fn plan(&self) -> String {
+        self.at("plan")
+    }
+
     /// The list of splits.
     pub fn splits(&self) -> String {
         self.at("splits")
@@ -81,7 +91,8 @@ impl Records {
         self.at("void")
     }
 
-    fn decision(&self) -> String {
+    /// What was decided.
+    pub fn decision(&self) -> String {
         self.at("decision.json")
     }
 

@@ -300,6 +300,15 @@ impl DeferredOutput for LocalOutput {
         })
         .await
     }
+
+    async fn abandon(&self) -> Result<()> {
+        let path = self.folder.output.display().to_string();
+        self.blocking(&path, |folder| match &folder.hidden {
+            Some(hidden) => absent_is_fine(fs::remove_dir_all(&hidden.folder)),
+            None => Ok(()),
+        })
+        .await
+    }
 }
 
 /// A file that is not whole yet, removed unless it has got another name.

@@ -102,6 +102,12 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
     async fn reveal(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Removes an output that was written elsewhere and will never be revealed, records included; again does no harm, and neither
+    /// does it to one that was revealed.
+    async fn abandon(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// An object of a listing.

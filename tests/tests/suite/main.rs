@@ -4,6 +4,7 @@ mod bad_input;
 mod deploy;
 mod embedded;
 mod faults;
+mod jobs;
 mod lake_changes;
 mod lake_damage;
 mod lake_faults;
