@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -31,7 +30,6 @@ pub(super) struct Attempt {
     output: Arc<dyn DeferredOutput>,
     records: Records,
     key: SplitKey,
-    schema: SchemaRef,
     sorter: Sorter,
     bytes_read: u64,
 }
@@ -83,8 +81,8 @@ impl Attempt {
                 generation,
             },
             spec,
-            schema,
             sorter: Sorter {
+                schema,
                 columns,
                 errors,
                 split: split.to_string(),
@@ -185,7 +183,8 @@ impl Attempt {
             if count > 0 {
                 let encoder = match &mut encoder {
                     Some(encoder) => encoder,
-                    none => none.insert(Encoder::new(&self.spec, &self.schema).map_err(external)?),
+                    none => none
+                        .insert(Encoder::new(&self.spec, &self.sorter.schema).map_err(external)?),
                 };
                 encoder.write(&sorted.rows).await.map_err(external)?;
                 counts.written += count;

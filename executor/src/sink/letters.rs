@@ -2,6 +2,7 @@
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use serde_json::{Map, Value};
 use whimbrel_proto::{Error, ErrorCode};
@@ -9,6 +10,8 @@ use whimbrel_proto::{Error, ErrorCode};
 /// How letters are told from rows.
 #[derive(Debug)]
 pub(super) struct Sorter {
+    /// The schema of what is written.
+    pub(super) schema: SchemaRef,
     /// The columns that are written.
     pub(super) columns: Vec<usize>,
     /// The columns that tell of errors.
@@ -44,7 +47,10 @@ impl Sorter {
                 }
             }
         }
-        let rows = batch.project(&self.columns)?;
+        // The engine may say of a batch what it does not say of the plan: a writer wants one schema.
+        let columns = self.columns.iter().map(|&column| batch.column(column));
+        let rows =
+            RecordBatch::try_new(SchemaRef::clone(&self.schema), columns.cloned().collect())?;
         let rows = match dead {
             0 => rows,
             _ => filter_record_batch(&rows, &BooleanArray::from(sound))?,

@@ -136,13 +136,16 @@ impl Upload {
         Ok(())
     }
 
-    /// Begins, and writes down at once what was begun.
+    /// Begins, and writes down at once what was begun, where it would not be found otherwise.
     async fn begun(&mut self) -> Result<Intent> {
         if let Some(intent) = &self.staged.intent {
             return Ok(intent.clone());
         }
         let intent = self.output.begin(&self.path).await?;
         self.staged.intent = Some(intent.clone());
+        if self.output.tells_all() {
+            return Ok(intent);
+        }
         let note = serde_json::to_vec(&[&intent]).map_err(|error| Error::Generic {
             store: "output",
             source: Box::new(error),

@@ -1,9 +1,13 @@
 //! Rows that cannot be scored, where they are not to end the work: a batch that fails is halved until each of them is known, and all
 //! the others are scored.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::DataType;
+use arrow::json::WriterBuilder;
+use arrow::json::writer::LineDelimited;
 use datafusion::error::{DataFusionError, Result};
 use serde_json::{Map, Value, json};
 use whimbrel_proto::{Error, ErrorCode};
@@ -11,6 +15,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use crate::binding::Binding;
 use crate::error::find;
 use crate::exec::inputs::{From, Inputs};
+use crate::sql::HIDDEN_PREFIX;
 
 /// What becomes of a row that cannot be scored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -174,37 +179,43 @@ pub(super) async fn score<F: Future<Output = Result<ArrayRef>>>(
 }
 
 /// The column that tells of the rows that failed.
-pub(super) fn told(batch: &RecordBatch, failed: &[Failed], binding: &Binding) -> Result<ArrayRef> {
+pub(super) fn told(batch: &RecordBatch, failed: &[Failed], binding: &Binding) -> ArrayRef {
     let mut texts: Vec<Option<String>> = vec![None; batch.num_rows()];
     for (row, error) in failed {
         if let Some(text) = texts.get_mut(*row) {
-            *text = Some(letter(&batch.slice(*row, 1), error, binding)?);
+            *text = Some(letter(&batch.slice(*row, 1), error, binding));
         }
     }
-    Ok(std::sync::Arc::new(StringArray::from(texts)))
+    Arc::new(StringArray::from(texts))
 }
 
 /// What was in the row, and what was wrong with it.
-fn letter(row: &RecordBatch, error: &Error, binding: &Binding) -> Result<String> {
-    let mut text = Vec::new();
-    let mut writer = arrow::json::WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, arrow::json::writer::LineDelimited>(&mut text);
-    writer.write(row)?;
-    writer.finish()?;
-    drop(writer);
-    let values: Value = serde_json::from_slice(&text).unwrap_or_else(|_| Value::Object(Map::new()));
+fn letter(row: &RecordBatch, error: &Error, binding: &Binding) -> String {
     let element = binding
         .elements
         .iter()
         .map(|element| element.name.as_str())
         .find(|name| error.message().contains(&format!("input '{name}'")));
     let letter = json!({
-        "row": values,
+        "row": values(row).unwrap_or_default(),
         "model": binding.alias.as_str(),
         "column": element,
         "code": error.code().name(),
         "reason": error.message(),
     });
-    Ok(letter.to_string())
+    letter.to_string()
+}
+
+/// The row's values but for those that planning has put beside them; `None` where JSON has no words for one.
+fn values(row: &RecordBatch) -> Option<Map<String, Value>> {
+    let mut text = Vec::new();
+    let mut writer = WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, LineDelimited>(&mut text);
+    writer.write(row).ok()?;
+    writer.finish().ok()?;
+    drop(writer);
+    let mut values: Map<String, Value> = serde_json::from_slice(&text).ok()?;
+    values.retain(|name, _| !name.starts_with(HIDDEN_PREFIX));
+    Some(values)
 }

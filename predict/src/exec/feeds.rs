@@ -128,7 +128,7 @@ impl Segment {
         if matches!(job.errors, RowErrors::Told(_)) {
             let place = |(scored, error)| (original(scored, self.chosen.as_ref()), error);
             self.failed.extend(failed.into_iter().map(place));
-            columns.push(catch::told(&self.batch, &self.failed, &job.binding)?);
+            columns.push(catch::told(&self.batch, &self.failed, &job.binding));
         }
         Ok(RecordBatch::try_new(Arc::clone(&job.schema), columns)?)
     }

@@ -216,6 +216,10 @@ impl DeferredOutput for LocalOutput {
         .await
     }
 
+    fn tells_all(&self) -> bool {
+        true
+    }
+
     async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
         let own = path.to_owned();
         // A link, unlike a rename, never replaces.

@@ -81,6 +81,11 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
     /// The objects that were begun below `prefix` and neither published nor discarded, as far as the store tells.
     async fn staged(&self, prefix: &str) -> Result<Vec<Intent>>;
 
+    /// Whether `staged` tells of everything that was begun, so that nobody needs to write it down.
+    fn tells_all(&self) -> bool {
+        false
+    }
+
     /// Creates a record. [`object_store::Error::AlreadyExists`] or `Precondition` where there is one, or where the store
     /// cannot tell: [`claim`] finds out.
     async fn create(&self, path: &str, bytes: Bytes) -> Result<()>;
