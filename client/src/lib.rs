@@ -10,6 +10,7 @@ mod connect;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
+mod jobs;
 mod links;
 mod models;
 mod pool;

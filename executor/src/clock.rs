@@ -35,6 +35,12 @@ pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
+/// The name of an attempt, which is nobody else's.
+#[expect(clippy::disallowed_methods, reason = "this file owns the ids")]
+pub(crate) fn new_attempt() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// A fresh id; later ones sort after earlier ones.
 #[expect(clippy::disallowed_methods, reason = "this file owns the ids")]
 pub(crate) fn new_executor_id() -> Result<ExecutorId, Error> {

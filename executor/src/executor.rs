@@ -199,6 +199,7 @@ fn prepare(
     let process = Process::Executor(id.to_string());
     let allow = Allow::parse(&config.allow, process.clone())?;
     let engine = Engine::new(EngineParts {
+        executor: id.clone(),
         stores: Stores::within(Environment::of_process(), process, allow)
             .with_patience(Patience::new(config.store_budget.get())),
         jobs: &work.jobs(),

@@ -20,6 +20,7 @@ mod pass;
 mod scan;
 mod serve;
 mod shell;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod workdir;

@@ -18,6 +18,7 @@ pub mod planner;
 pub mod runtime;
 pub mod session;
 pub mod signature;
+pub mod sink;
 pub mod sql;
 #[doc(hidden)]
 pub mod testing;

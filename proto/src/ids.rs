@@ -77,6 +77,14 @@ fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
+/// Parts of these are joined with `-`, so they hold none themselves.
+fn is_plain(text: &str) -> bool {
+    (1..=40).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
 text_id!(
     /// The name a binding is called by in SQL.
     Alias, "a model alias", is_name,
@@ -113,6 +121,17 @@ text_id!(
     "a job id is letters, digits, _ or -, 64 at most"
 );
 
+text_id!(
+    /// One score job, from its submission to the end of its history.
+    ScoreJobId, "a score job's id", is_plain,
+    "a score job's id is lower-case letters and digits, 40 at most"
+);
+text_id!(
+    /// A piece of a score job: what one task scores and one object holds.
+    SplitId, "a split's id", is_token,
+    "a split's id is letters, digits, _ or -, 64 at most"
+);
+
 impl Digest {
     /// Enough of it to tell models apart in a plan or a list.
     pub fn short(&self) -> &str {
@@ -142,6 +161,8 @@ mod tests {
             assert!(bad.parse::<ExecutorId>().is_err(), "{bad:?}");
         }
         assert!("fare_v2".parse::<Alias>().is_ok());
+        assert!("a-b".parse::<ScoreJobId>().is_err());
+        assert!("a1".parse::<ScoreJobId>().is_ok());
         assert!("AB".repeat(32).parse::<Digest>().is_err());
     }
 }

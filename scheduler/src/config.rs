@@ -30,9 +30,9 @@ pub struct Config {
     pub client_token: String,
     /// A file that holds the bearer token, so that it is in no command line and no environment; `client_token` wins.
     pub client_token_file: Option<PathBuf>,
-    /// Where the pool may read tables and models: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
+    /// Where the pool may read tables and models and write the outputs of score jobs: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
     /// or `file:///data/`, each with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every
-    /// local file. Executors have a list of their own. A pool inside a command may read everything.
+    /// local file. Executors have a list of their own. A pool inside a command may read and write everything.
     pub allow: Vec<String>,
     /// An executor whose engine heartbeat is missing for this long is given up and its tasks run elsewhere. A broken
     /// connection is noticed much earlier, see `report_timeout`.
@@ -57,6 +57,14 @@ pub struct Config {
     /// The most partitions a query is cut into so that every slot of a large pool has work. Data of more than 64 MiB for each is cut
     /// into more, up to 5,000.
     pub max_partitions: usize,
+    /// How long after the end of a score job its executors may still be at it, cut off from the pool: what they leave behind is
+    /// removed after this.
+    pub job_lease: Span,
+    /// How long a score job that has ended is remembered. One that failed can be resumed for that long.
+    pub job_history: Span,
+    /// A score job whose tasks run and whose rows do not move for this long is taken from the executors that have it, and given
+    /// to others. It must be longer than a model takes for 4,096 rows.
+    pub job_stall: Span,
     /// The largest gRPC message ("64MiB" or bytes), to and from clients and executors. A plan with very many files needs more.
     pub max_message_bytes: Bytes,
     /// The longest SQL text ("256KiB" or bytes).
@@ -82,6 +90,9 @@ impl Default for Config {
             result_ttl: Span::secs(15 * 60),
             session_ttl: Span::secs(30 * 60),
             drain_grace: Span::secs(60),
+            job_lease: Span::secs(120),
+            job_history: Span::secs(7 * 24 * 3600),
+            job_stall: Span::secs(15 * 60),
             partitions_per_slot: 4,
             max_partitions: 2048,
             max_message_bytes: Bytes::mib(64),
@@ -124,6 +135,9 @@ impl Config {
                 "report_timeout",
                 "at least 2s, for executors report every second",
             );
+        }
+        if self.job_stall < Span::secs(1) {
+            return bad("job_stall", "at least 1s");
         }
         if self.heartbeat_timeout < Span::secs(1) || self.result_ttl < Span::secs(1) {
             return bad("heartbeat_timeout and result_ttl", "at least 1s");

@@ -193,6 +193,16 @@ impl Executors {
             .sum()
     }
 
+    /// The same, by executor.
+    pub(crate) fn rows_by_executor(&self, job_id: &str) -> Vec<(String, u64)> {
+        let members = self.lock();
+        let rows = members.iter().filter_map(|(id, member)| {
+            let rows = member.rows_by_job.get(job_id)?;
+            Some((id.clone(), *rows))
+        });
+        rows.collect()
+    }
+
     /// Those not heard of for `timeout`.
     pub(crate) fn silent(&self, timeout: Duration) -> Vec<String> {
         let now = self.clock.monotonic();

@@ -119,6 +119,13 @@ impl Failures {
         Some(blamed(models, &executors))
     }
 
+    /// How many tasks of the job have failed, as far as they are kept.
+    pub(crate) fn count(&self, job_id: &str) -> u64 {
+        let jobs = self.lock();
+        let failures = jobs.failures.get(job_id);
+        failures.map_or(0, |job| (job.tasks.len() + job.deaths.len()) as u64)
+    }
+
     /// The executors that failed at this stage in a way that another executor may not.
     pub(crate) fn avoided(&self, job_id: &str, stage_id: usize) -> HashSet<String> {
         let jobs = self.lock();

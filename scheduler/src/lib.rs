@@ -13,6 +13,7 @@ mod flight;
 pub mod grpc;
 mod health;
 mod http;
+mod jobs;
 pub mod links;
 mod mlflow;
 pub mod models;

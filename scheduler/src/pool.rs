@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use whimbrel_proto::ids::JobId;
 
 use crate::catalog::Catalog;
 use crate::clock::{Clock, Ids};
 use crate::engine::Engine;
 use crate::executors::Executors;
 use crate::failures::Failures;
+use crate::jobs::Jobs;
 use crate::models::Registry;
 use crate::query::{Queries, Runner, Shelf};
 use crate::session::Sessions;
@@ -29,6 +31,7 @@ pub(crate) struct Pool {
     pub(crate) queries: Arc<Queries>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) runner: Arc<Runner>,
+    pub(crate) jobs: Arc<Jobs>,
     /// Streams of rows that clients read through this process.
     pub(crate) streams: Arc<watch::Sender<usize>>,
     pub(crate) tasks: TaskTracker,
@@ -37,4 +40,13 @@ pub(crate) struct Pool {
     pub(crate) client_address: String,
     pub(crate) started_at_ms: i64,
     pub(crate) max_message_bytes: usize,
+}
+
+impl Pool {
+    /// The engine's jobs that queries and score jobs are now.
+    pub(crate) fn engine_jobs(&self) -> Vec<JobId> {
+        let queries = self.queries.all().into_iter();
+        let queries = queries.filter_map(|query| query.snapshot().job_id);
+        queries.chain(self.jobs.engine_jobs()).collect()
+    }
 }

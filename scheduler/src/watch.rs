@@ -43,7 +43,8 @@ pub(crate) async fn run(pool: Arc<Pool>, report_timeout: Duration) {
             pool.queries.sweep();
             pool.shelf.sweep();
         }
-        if steps.is_multiple_of(NUDGE) && *pool.queries.running().borrow() > 0 {
+        let busy = *pool.queries.running().borrow() > 0 || !pool.jobs.engine_jobs().is_empty();
+        if steps.is_multiple_of(NUDGE) && busy {
             remind(&pool).await;
         }
     }
@@ -72,10 +73,7 @@ async fn lose_silent(pool: &Pool, report_timeout: Duration) {
 
 /// Notes what an executor scored that has ended without a word: a model may have ended it.
 pub(crate) async fn note_death(pool: &Pool, executor_id: &str) {
-    for query in pool.queries.all() {
-        let Some(job_id) = query.snapshot().job_id else {
-            continue;
-        };
+    for job_id in pool.engine_jobs() {
         let scoring = pool
             .engine
             .inspect(&job_id, |graph| scoring(graph, executor_id))

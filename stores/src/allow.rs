@@ -1,4 +1,4 @@
-//! Where a pool may read. The answer is a pure function of the areas that the config names and of a place as it is once it is
+//! Where a pool may read, and write its outputs. The answer is a pure function of the areas that the config names and of a place as it is once it is
 //! understood; local paths have their links followed before they are asked about.
 
 use std::path::Path as FilePath;
@@ -9,6 +9,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use crate::area::{Area, real};
 use crate::location::Location;
 use crate::process::Process;
+use crate::purpose::Purpose;
 
 /// What stands in the config of a pool that is not embedded where nobody wrote it: object stores, and no local files.
 pub const STORES_ONLY: [&str; 2] = ["s3://", "abfss://"];
@@ -18,7 +19,7 @@ pub const EVERYTHING: [&str; 3] = ["s3://", "abfss://", "file:///"];
 /// Names more areas than this help nobody.
 const SHOWN: usize = 4;
 
-/// The areas that may be read.
+/// The areas that may be read and written.
 #[derive(Clone, Debug)]
 pub struct Allow {
     areas: Arc<[Area]>,
@@ -63,11 +64,11 @@ impl Allow {
     }
 
     /// Refuses a place in an object store that is in no area.
-    pub fn check(&self, place: &Location) -> Result<(), Error> {
+    pub fn check(&self, place: &Location, purpose: Purpose) -> Result<(), Error> {
         if self.areas.iter().any(|area| area.holds(place)) {
             return Ok(());
         }
-        Err(self.refusal(&format!("'{place}'")))
+        Err(self.refusal(&format!("'{place}'"), purpose))
     }
 
     /// Whether every local file may be read.
@@ -79,7 +80,7 @@ impl Allow {
 
     /// Refuses a local path that leads outside of every area, by itself or by a link in it. A part with a wildcard is taken
     /// as a name: what it matches is asked about when it is opened.
-    pub fn check_path(&self, path: &FilePath) -> Result<(), Error> {
+    pub fn check_path(&self, path: &FilePath, purpose: Purpose) -> Result<(), Error> {
         if self.any_file() {
             return Ok(());
         }
@@ -91,10 +92,10 @@ impl Allow {
             true => String::new(),
             false => format!(", which leads to '{}',", real.display()),
         };
-        Err(self.refusal(&format!("'{}'{via}", path.display())))
+        Err(self.refusal(&format!("'{}'{via}", path.display()), purpose))
     }
 
-    fn refusal(&self, place: &str) -> Error {
+    fn refusal(&self, place: &str, purpose: Purpose) -> Error {
         let names: Vec<String> = self.areas.iter().take(SHOWN).map(Area::to_string).collect();
         let more = if self.areas.len() > SHOWN {
             ", ..."
@@ -108,10 +109,14 @@ impl Allow {
         Error::new(
             ErrorCode::Denied,
             format!(
-                "{place} may not be read: `allow` of {} holds {may}",
+                "{place} may not be {}: `allow` of {} holds {may}",
+                purpose.done(),
                 self.process
             ),
         )
-        .with_hint("have an operator add it to `allow` of the scheduler and of every executor, or put the files where the pool may read")
+        .with_hint(match purpose {
+            Purpose::Read => "have an operator add it to `allow` of the scheduler and of every executor, or put the files where the pool may read",
+            Purpose::Write => "have an operator add it to `allow` of the scheduler and of every executor, or name an output where the pool may write",
+        })
     }
 }

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::environment::Environment;
 use crate::error::{chain, reason};
 use crate::link::{Access, AzureIdentity, S3Identity, StoreLink};
 use crate::location::{Bucket, PUBLIC};
+use crate::output::Uploads;
 use crate::process::Process;
 use crate::secret::Secret;
+use crate::uploads::{Address, S3Uploads};
+use crate::views::Views;
 
 /// What a client is made of.
 pub(crate) struct Recipe<'a> {
@@ -28,12 +31,12 @@ pub(crate) struct Recipe<'a> {
 }
 
 /// The client. Nothing is asked over the network yet.
-pub(crate) fn client(recipe: &Recipe<'_>) -> Result<Arc<dyn ObjectStore>, Error> {
+pub(crate) fn client(recipe: &Recipe<'_>) -> Result<Views, Error> {
     let built = match recipe.bucket {
-        Bucket::S3 { bucket } => recipe
-            .s3(bucket)?
-            .build()
-            .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+        Bucket::S3 { bucket } => {
+            let (builder, options) = recipe.s3(bucket)?;
+            s3_views(builder, &options, bucket)
+        }
         Bucket::Azure {
             account,
             container,
@@ -41,7 +44,7 @@ pub(crate) fn client(recipe: &Recipe<'_>) -> Result<Arc<dyn ObjectStore>, Error>
         } => recipe
             .azure(account, container, domain)?
             .build()
-            .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            .map(|store| Views::of(Arc::new(store))),
     };
     built.map_err(|error| {
         let uri = recipe.bucket.uri("");
@@ -60,6 +63,22 @@ pub(crate) fn client(recipe: &Recipe<'_>) -> Result<Arc<dyn ObjectStore>, Error>
     })
 }
 
+fn s3_views(
+    builder: AmazonS3Builder,
+    options: &ClientOptions,
+    bucket: &str,
+) -> object_store::Result<Views> {
+    let address = Address::of(&builder, bucket);
+    let store = Arc::new(builder.build()?);
+    let uploads = address
+        .map(|address| S3Uploads::new(address, &store, options))
+        .transpose()?;
+    Ok(Views {
+        uploads: uploads.map(|uploads| Arc::new(uploads) as Arc<dyn Uploads>),
+        ..Views::of(store)
+    })
+}
+
 /// A request is made again a few times at once; outages are for `patience`, which knows the store's other requests too.
 fn retries() -> RetryConfig {
     RetryConfig {
@@ -74,15 +93,16 @@ fn retries() -> RetryConfig {
 }
 
 impl Recipe<'_> {
-    fn s3(&self, bucket: &str) -> Result<AmazonS3Builder, Error> {
+    fn s3(&self, bucket: &str) -> Result<(AmazonS3Builder, ClientOptions), Error> {
         let (builder, options) = match self.link {
             None => self.s3_of_environment(false)?,
             Some((link, secrets)) => self.s3_of_link(bucket, link, secrets)?,
         };
-        Ok(builder
-            .with_client_options(options)
+        let builder = builder
+            .with_client_options(options.clone())
             .with_retry(retries())
-            .with_bucket_name(bucket))
+            .with_bucket_name(bucket);
+        Ok((builder, options))
     }
 
     /// What the variables say; of another endpoint than theirs nothing that only they know.

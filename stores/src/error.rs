@@ -11,12 +11,14 @@ use crate::Refusals;
 use crate::location::Bucket;
 use crate::patience::spent;
 use crate::process::Process;
+use crate::purpose::Purpose;
 
 /// Whose error it is: the bucket, the process that asked, and the link that led there.
 #[derive(Clone, Debug)]
 pub(crate) struct Teller {
     pub(crate) bucket: Bucket,
     pub(crate) process: Process,
+    pub(crate) purpose: Purpose,
     pub(crate) link: Option<LinkName>,
     pub(crate) refusals: Refusals,
 }
@@ -63,6 +65,7 @@ pub fn explain(bucket: &Bucket, path: &str, error: &object_store::Error) -> Erro
     let teller = Teller {
         bucket: bucket.clone(),
         process: Process::Scheduler,
+        purpose: Purpose::Read,
         link: None,
         refusals: Refusals::default(),
     };
@@ -179,7 +182,8 @@ impl Teller {
                 Process::Scheduler => String::new(),
                 Process::Executor(_) => format!(" by {}", self.process),
             };
-            Error::new(code, format!("'{uri}' cannot be read{by}: {why}")).with_hint(hint)
+            let done = self.purpose.done();
+            Error::new(code, format!("'{uri}' cannot be {done}{by}: {why}")).with_hint(hint)
         };
         let denied = |why: &str, hint: String| cannot(ErrorCode::Denied, why, hint);
         if let Some((why, hint)) = entra_refusal(text) {
@@ -248,17 +252,18 @@ impl Teller {
         let Self {
             bucket,
             process,
+            purpose,
             link,
             ..
         } = self;
-        if let Some(hint) = fix.anywhere() {
+        if let Some(hint) = fix.anywhere(*purpose) {
             return match fix {
                 Fix::Clock => format!("{hint} of {process}"),
-                _ => hint.to_owned(),
+                _ => hint,
             };
         }
         if let Some(link) = link {
-            return fix.at_link(link, process);
+            return fix.at_link(link, process, *purpose);
         }
         let s3 = matches!(bucket, Bucket::S3 { .. });
         match fix {
@@ -285,14 +290,17 @@ impl Teller {
             Fix::Credentials => format!(
                 "set AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID with AZURE_TENANT_ID and AZURE_CLIENT_SECRET where {process} starts, or add a link: `whimbrel link add NAME --kind azure ...`"
             ),
+            Fix::Rights if s3 && *purpose == Purpose::Write => {
+                format!("check the keys, and give them {}", purpose.s3_rights())
+            }
             Fix::Rights if s3 => {
                 "check the keys, and give them the right s3:GetObject on the bucket (s3:ListBucket to see what is missing)"
                     .to_owned()
             }
-            Fix::Rights => {
-                "check the key or signature, or give the identity the role Storage Blob Data Reader on the container"
-                    .to_owned()
-            }
+            Fix::Rights => format!(
+                "check the key or signature, or give the identity the role {} on the container",
+                purpose.azure_role()
+            ),
             Fix::Clock | Fix::S3Rights | Fix::AzureRole => String::new(),
         }
     }
@@ -318,13 +326,14 @@ enum Fix {
 
 impl Fix {
     /// What has to be done at the store or the machine, whoever asks.
-    fn anywhere(self) -> Option<&'static str> {
+    fn anywhere(self, purpose: Purpose) -> Option<String> {
         match self {
-            Self::Clock => Some("set the clock of the machine"),
-            Self::S3Rights => Some(
-                "give these credentials the right to read it (s3:GetObject, and s3:ListBucket to see what is missing)",
-            ),
-            Self::AzureRole => Some("give it the role Storage Blob Data Reader on the container"),
+            Self::Clock => Some("set the clock of the machine".to_owned()),
+            Self::S3Rights => Some(format!("give these credentials {}", purpose.s3_rights())),
+            Self::AzureRole => Some(format!(
+                "give it the role {} on the container",
+                purpose.azure_role()
+            )),
             Self::AccessKey
             | Self::Secret
             | Self::Expired
@@ -338,7 +347,7 @@ impl Fix {
         }
     }
 
-    fn at_link(self, link: &LinkName, process: &Process) -> String {
+    fn at_link(self, link: &LinkName, process: &Process, purpose: Purpose) -> String {
         match self {
             Self::AccessKey => format!(
                 "check the access key of link '{link}' as {process} sees it, and whether it is of that store"
@@ -360,8 +369,12 @@ impl Fix {
                 format!("give link '{link}' credentials, or set them where {process} starts")
             }
             Self::Rights => {
+                let right = match purpose {
+                    Purpose::Read => "read",
+                    Purpose::Write => "write",
+                };
                 format!(
-                    "check the credentials of link '{link}', and give them the right to read it"
+                    "check the credentials of link '{link}', and give them the right to {right} it"
                 )
             }
             Self::Service => format!("the endpoint and region of link '{link}'"),

@@ -4,19 +4,25 @@
 mod allow;
 mod area;
 mod build;
+mod chance;
 mod clock;
 mod door;
 mod environment;
 mod error;
+pub mod job;
 mod link;
 mod location;
+pub mod output;
 mod patience;
 mod process;
+mod purpose;
 mod registry;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod version;
+mod views;
 mod wire;
 
 use std::collections::{HashMap, VecDeque};
@@ -40,6 +46,7 @@ pub use link::{Access, AzureIdentity, S3Identity, StoreLink, Travelling};
 pub use location::{Bucket, Location};
 pub use patience::{Patience, Spent, spent};
 pub use process::Process;
+pub use purpose::Purpose;
 pub use registry::Registry;
 pub use secret::{Secret, SecretRef};
 pub use version::{is_version, stamped};
@@ -127,7 +134,7 @@ struct Shared {
 struct Client {
     link: Option<Arc<StoreLink>>,
     secrets: Vec<Secret>,
-    store: Arc<dyn ObjectStore>,
+    store: Arc<PatientStore>,
 }
 
 impl fmt::Debug for Stores {
@@ -208,17 +215,21 @@ impl Stores {
 
     /// Refuses a place that the pool may not read.
     pub fn check(&self, place: &Location) -> Result<(), Error> {
-        self.shared.allow.check(place)
+        self.shared.allow.check(place, Purpose::Read)
     }
 
     /// Refuses a local path that the pool may not read.
     pub fn check_path(&self, path: &str) -> Result<(), Error> {
-        self.shared.allow.check_path(Path::new(path))
+        self.shared.allow.check_path(Path::new(path), Purpose::Read)
     }
 
     /// The store of a bucket. Nothing is asked over the network yet, and no secret is read.
     pub fn open(&self, bucket: &Bucket) -> Arc<dyn ObjectStore> {
-        Arc::new(Door::new(self.clone(), bucket.clone()))
+        Arc::new(self.door(bucket, Purpose::Read))
+    }
+
+    fn door(&self, bucket: &Bucket, purpose: Purpose) -> Door {
+        Door::new(self.clone(), bucket.clone(), purpose)
     }
 
     /// The link that serves a place.
@@ -232,12 +243,17 @@ impl Stores {
     }
 
     /// The client that serves a place now, and who can explain what it answers.
-    fn route(&self, place: &Location) -> Result<(Arc<dyn ObjectStore>, Teller), Error> {
-        self.check(place)?;
+    fn route(
+        &self,
+        place: &Location,
+        purpose: Purpose,
+    ) -> Result<(Arc<PatientStore>, Teller), Error> {
+        self.shared.allow.check(place, purpose)?;
         let link = self.link_at(place);
         let teller = Teller {
             bucket: place.bucket.clone(),
             process: self.shared.process.clone(),
+            purpose,
             refusals: self.refusals.clone(),
             link: link.as_ref().map(|link| link.name.clone()),
         };
@@ -249,7 +265,7 @@ impl Stores {
         &self,
         bucket: &Bucket,
         link: Option<Arc<StoreLink>>,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
+    ) -> Result<Arc<PatientStore>, Error> {
         let Shared {
             environment,
             process,
@@ -275,8 +291,7 @@ impl Stores {
             environment,
             process,
         })?;
-        let store: Arc<dyn ObjectStore> =
-            Arc::new(PatientStore::new(store, bucket.clone(), *patience));
+        let store = Arc::new(PatientStore::new(store, bucket.clone(), *patience));
         let client = Client {
             link,
             secrets,

@@ -7,7 +7,7 @@ use object_store::ObjectStoreExt;
 use whimbrel_proto::{ErrorCode, v1};
 
 use crate::{
-    Allow, Area, Bucket, Environment, Location, Process, StoreLink, Stores, Travelling,
+    Allow, Area, Bucket, Environment, Location, Process, Purpose, StoreLink, Stores, Travelling,
     entra_refusal, explain, told,
 };
 
@@ -320,7 +320,7 @@ async fn what_is_not_allowed_is_not_read_by_any_way() {
     let process = Process::Executor("e1".to_owned());
     let allow = Allow::parse(&list, process.clone()).unwrap();
     for fine in ["open/a.csv", "door/a.csv", "open/*.csv", "open/not/yet.csv"] {
-        allow.check_path(&at(fine)).unwrap();
+        allow.check_path(&at(fine), Purpose::Read).unwrap();
     }
     for shut in [
         "shut/a.csv",
@@ -329,7 +329,7 @@ async fn what_is_not_allowed_is_not_read_by_any_way() {
         "door/../shut/a.csv",
         "",
     ] {
-        let error = allow.check_path(&at(shut)).unwrap_err();
+        let error = allow.check_path(&at(shut), Purpose::Read).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Denied, "{shut}");
         assert!(
             error
@@ -350,9 +350,29 @@ async fn what_is_not_allowed_is_not_read_by_any_way() {
         (told.error.code(), told.place.as_str()),
         (ErrorCode::Denied, "s3://lake/other/a")
     );
+    for shut in [
+        "s3://lake/other/".to_owned(),
+        at("open/link/out").display().to_string(),
+    ] {
+        let error = stores.output(&shut, None).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Denied, "{shut}");
+        assert!(
+            error.message().contains("may not be written: `allow` of"),
+            "{error}"
+        );
+    }
+    stores.output("s3://lake/trips/scored/", None).unwrap();
+    let folder = at("open/out").display().to_string();
+    stores
+        .output(&folder, Some(&"job1".parse().unwrap()))
+        .unwrap();
+    for bad in ["out", "gs://b/x", "file:///", "/"] {
+        let error = stores.output(bad, None).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Invalid, "{bad}");
+    }
     assert!(
         Allow::everything(Process::Scheduler)
-            .check_path(Path::new("/etc/passwd"))
+            .check_path(Path::new("/etc/passwd"), Purpose::Write)
             .is_ok()
     );
     let refused = Allow::parse(&["lake".to_owned()], Process::Scheduler).unwrap_err();

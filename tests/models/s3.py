@@ -1,6 +1,6 @@
 """An S3 endpoint that checks signatures and rights, with files in it: moto in this process, on a free port.
 
-Prints one line of JSON when it serves: its port, a key that may read the bucket, one that may list it and read only what is
+Prints one line of JSON when it serves: its port, a key that may read the bucket, one that may write it, one that may list it and read only what is
 below `open/`, and one that may not.
 """
 
@@ -29,6 +29,10 @@ MAY_SOME = {
         {"Effect": "Allow", "Action": ["s3:List*"], "Resource": "*"},
         {"Effect": "Allow", "Action": ["s3:Get*"], "Resource": "arn:aws:s3:::*/open/*"},
     ],
+}
+MAY_WRITE = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": "*"}],
 }
 MAY_NOTHING = {
     "Version": "2012-10-17",
@@ -66,7 +70,7 @@ def main() -> int:
         for file in [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file()):
             name = key if path.is_file() else f"{key}/{file.relative_to(path)}"
             s3.put_object(Bucket=arguments.bucket, Key=name, Body=file.read_bytes())
-    policies = {"reader": MAY_READ, "fenced": MAY_SOME, "stranger": MAY_NOTHING}
+    policies = {"reader": MAY_READ, "writer": MAY_WRITE, "fenced": MAY_SOME, "stranger": MAY_NOTHING}
     users = {name: user(iam, name, policy) for name, policy in policies.items()}
     # From here on every request is checked.
     plain = {"Content-Type": "text/plain"}

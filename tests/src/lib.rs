@@ -7,6 +7,7 @@ pub mod command;
 pub mod data;
 pub mod golden;
 pub mod http;
+pub mod jobs;
 pub mod lake;
 pub mod objects;
 pub mod pool;

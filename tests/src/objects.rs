@@ -55,7 +55,7 @@ impl S3 {
         Ok(format!("http://127.0.0.1:{}", self.process.field("port")?))
     }
 
-    /// The access key of `user`, and its secret: `reader` may read, `fenced` only below `open/`, `stranger` may not.
+    /// The access key of `user`, and its secret: `reader` may read, `writer` also write, `fenced` reads only below `open/`, `stranger` may not.
     pub fn keys(&self, user: &str) -> Result<(String, String)> {
         let ready = &self.process.ready;
         Ok((

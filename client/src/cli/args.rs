@@ -69,6 +69,11 @@ pub(crate) enum Command {
     /// Name the datasets that SQL reads
     #[command(subcommand)]
     Table(TableCommand),
+    /// Score a dataset and write the rows, each once, whatever dies meanwhile
+    Score(Box<ScoreArgs>),
+    /// Look at score jobs, follow, cancel and resume them
+    #[command(subcommand)]
+    Job(JobCommand),
     /// Run SQL and print or write its rows; interactive without QUERY
     Sql(SqlArgs),
     /// Look at the pool itself
@@ -319,6 +324,95 @@ pub(crate) struct AddTableArgs {
     /// Take the place of a table of that name
     #[arg(long)]
     pub(crate) replace: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScoreArgs {
+    /// The bound model
+    #[arg(long, value_name = "ALIAS", required_unless_present = "sql")]
+    pub(crate) model: Option<String>,
+    /// What is scored: a table, or the place of files that scheduler and executors can read
+    #[arg(long, value_name = "URI|TABLE", required_unless_present = "sql")]
+    pub(crate) input: Option<String>,
+    /// Write the rows of a SELECT instead
+    #[arg(long, value_name = "SELECT", conflicts_with_all = ["model", "input", "keep", "keep_all", "prediction"])]
+    pub(crate) sql: Option<String>,
+    /// The folder to write to: a path, s3:// or abfss://
+    #[arg(long, value_name = "URI")]
+    pub(crate) output: String,
+    /// The input's columns that the output has too
+    #[arg(
+        long,
+        value_name = "COLUMN,...",
+        value_delimiter = ',',
+        conflicts_with = "keep_all"
+    )]
+    pub(crate) keep: Vec<String>,
+    /// The output has all columns of the input
+    #[arg(long)]
+    pub(crate) keep_all: bool,
+    /// What the prediction's column is called [default: prediction]
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) prediction: Option<String>,
+    /// What becomes of what the output holds already: error (there must be nothing), append, overwrite [default: error]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<String>,
+    /// parquet, csv, json or arrow [default: parquet]
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Parquet: zstd, snappy, lz4, gzip or none; CSV and JSON: none, gzip or zstd [default: zstd, none]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) compression: Option<String>,
+    /// The most rows of a Parquet row group [default: 1048576]
+    #[arg(long, value_name = "N")]
+    pub(crate) row_group_rows: Option<u64>,
+    /// Write CSV without a line of column names
+    #[arg(long)]
+    pub(crate) no_header: bool,
+    /// What separates CSV fields [default: ,]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) delimiter: Option<String>,
+    /// What becomes of a row that cannot be scored: fail, null or deadletter=URI [default: fail]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) on_error: Option<String>,
+    /// More rows than this that cannot be scored end the job
+    #[arg(long, value_name = "N")]
+    pub(crate) max_errors: Option<u64>,
+    /// A name for this submission: a second one with the same name and the same wishes is the same job
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Follow the job to its end
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// List the jobs, oldest first
+    List,
+    /// Show one job: what was asked, how far it is, what came of it
+    Show {
+        /// The job's id
+        job: String,
+    },
+    /// Follow a job to its end
+    Watch {
+        /// The job's id
+        job: String,
+    },
+    /// End a job so that nothing of it is ever visible
+    Cancel {
+        /// The job's id
+        job: String,
+    },
+    /// Go on with a job that failed
+    Resume {
+        /// The job's id
+        job: String,
+        /// Follow it to its end
+        #[arg(long)]
+        watch: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,9 @@ use crate::cli::args::Global;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 
-/// Variables that are no settings of a daemon: what this command reads itself, and two of the test harness.
+/// Variables that are no settings of a daemon: what this command reads itself, and three of the tests.
 #[cfg(feature = "embedded")]
-pub(crate) const OWN_VARIABLES: [&str; 8] = [
+pub(crate) const OWN_VARIABLES: [&str; 9] = [
     "pool",
     "token",
     "token_file",
@@ -22,6 +22,7 @@ pub(crate) const OWN_VARIABLES: [&str; 8] = [
     "config",
     "bin",
     "golden",
+    "failpoint",
 ];
 
 /// What every command works with.
@@ -49,6 +50,11 @@ impl Context {
             .as_deref()
             .or_else(|| self.environment.get("WHIMBREL_POOL"));
         named.map(str::parse).transpose().map_err(Failure::Usage)
+    }
+
+    /// Whether the pool is another process, which goes on when this one ends.
+    pub(crate) fn names_pool(&self) -> bool {
+        self.global.pool.is_some() || self.environment.get("WHIMBREL_POOL").is_some()
     }
 
     /// The token for the pool that the user names.

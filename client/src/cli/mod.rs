@@ -10,11 +10,13 @@ mod demo;
 mod embedded;
 pub(crate) mod failure;
 mod format;
+mod job;
 mod link;
 mod model;
 mod model_report;
 mod output;
 mod pool;
+mod score;
 mod setup;
 mod sql;
 mod table;
@@ -93,6 +95,8 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Model(command) => client_runtime(context, model::run(context, command)),
         Command::Link(command) => client_runtime(context, link::run(context, command)),
         Command::Table(command) => client_runtime(context, table::run(context, command)),
+        Command::Score(args) => client_runtime(context, score::run(context, &args)),
+        Command::Job(command) => client_runtime(context, job::run(context, command)),
         Command::Sql(args) => client_runtime(context, sql::run(context, args)),
         Command::Pool(command) => client_runtime(context, pool::run(context, command)),
     }

@@ -33,12 +33,16 @@ use tokio_util::sync::CancellationToken;
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_predict::input::strict;
 use whimbrel_predict::runtime::{ModelHost, ModelHostRef};
+use whimbrel_predict::sink::{SinkHostRef, placed};
+use whimbrel_proto::ids::ExecutorId;
+use whimbrel_proto::v1::RunningSplit;
 
 pub(crate) use self::client_pool::ClientPool;
 use self::guard::CancelGuard;
 pub(crate) use self::guard::panicked;
 use crate::pass::PassExec;
 use crate::scan::{guard_scans, pinned};
+use crate::sink::Writer;
 use whimbrel_proto::units::Bytes;
 use whimbrel_stores::{Refusals, Registry, Stores, Travelling};
 
@@ -50,11 +54,13 @@ pub(crate) struct Engine {
     stores: Stores,
     runtime: Arc<RuntimeEnv>,
     session: SessionConfig,
+    writer: Arc<Writer>,
     jobs: String,
 }
 
 /// What the engine of an executor is made of.
 pub(crate) struct EngineParts<'a> {
+    pub(crate) executor: ExecutorId,
     pub(crate) stores: Stores,
     pub(crate) jobs: &'a Path,
     pub(crate) spill: &'a Path,
@@ -67,6 +73,7 @@ pub(crate) struct EngineParts<'a> {
 impl Engine {
     pub(crate) fn new(parts: EngineParts<'_>) -> Result<Self> {
         let EngineParts {
+            executor,
             stores,
             jobs,
             spill,
@@ -81,9 +88,11 @@ impl Engine {
             .with_memory_pool(Arc::new(FairSpillPool::new(memory.as_usize())))
             .with_temp_file_path(spill)
             .build_arc()?;
+        let writer = Arc::new(Writer::new(stores.clone(), executor));
         let session = SessionConfig::new_with_ballista()
             .with_ballista_grpc_client_max_message_size(max_message.as_usize())
             .with_extension(Arc::new(ModelHostRef(host)))
+            .with_extension(Arc::new(SinkHostRef(Arc::clone(&writer) as Arc<_>)))
             // A setting that arrives with a task is kept only where it is known.
             .with_option_extension(Travelling::default());
         Ok(Self {
@@ -93,6 +102,7 @@ impl Engine {
             stores,
             runtime,
             session,
+            writer,
             jobs: jobs.to_string_lossy().into_owned(),
         })
     }
@@ -129,15 +139,25 @@ impl Engine {
         token: &CancellationToken,
         runtime: &RuntimeEnv,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        let plan = strict(Arc::clone(&task.plan))?;
+        let plan = match task.global_output_partition_ids.first() {
+            Some(partition) => placed(plan, *partition)?,
+            None => plan,
+        };
         self.stages.create_query_stage_exec(
             task.job_id.clone(),
             task.stage_id,
             file_id(task),
             task.global_output_partition_ids.clone(),
-            guarded(&strict(Arc::clone(&task.plan))?, token, runtime)?,
+            guarded(&plan, token, runtime)?,
             &self.jobs,
             &task.session_config,
         )
+    }
+
+    /// The splits of score jobs that are being written now.
+    pub(crate) fn running_splits(&self) -> Vec<RunningSplit> {
+        self.writer.running()
     }
 
     /// What the operators of one task see.
@@ -179,17 +199,21 @@ fn linked(
     session: &SessionConfig,
     refusals: &Refusals,
 ) -> Result<Arc<RuntimeEnv>> {
+    let stores = linked_stores(stores, session)?.noting(refusals.clone());
+    Ok(Arc::new(RuntimeEnv {
+        object_store_registry: Arc::new(Registry::new(stores)),
+        ..runtime.as_ref().clone()
+    }))
+}
+
+/// The stores as they are reached by the links that came with a task.
+pub(crate) fn linked_stores(stores: &Stores, session: &SessionConfig) -> Result<Stores> {
     let came = session.options().extensions.get::<Travelling>();
     let links = came
         .map(Travelling::arrived)
         .transpose()
         .map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let book = Arc::new(links.unwrap_or_default());
-    let stores = stores.with_links(book).noting(refusals.clone());
-    Ok(Arc::new(RuntimeEnv {
-        object_store_registry: Arc::new(Registry::new(stores)),
-        ..runtime.as_ref().clone()
-    }))
+    Ok(stores.with_links(Arc::new(links.unwrap_or_default())))
 }
 
 /// The number in the names of a task's files. Ballista names them by the task alone, and counts tasks from 0 again when a

@@ -144,6 +144,7 @@ async fn report(shared: &Shared) -> bool {
         draining: shared.standing.is_draining(),
         models: shared.stats.loaded(),
         rows_by_job: shared.stats.rows_by_job(),
+        running_splits: shared.engine.running_splits(),
     };
     match shared.link.cluster().report_executor(request).await {
         Ok(answer) => {

@@ -5,6 +5,7 @@ mod fake;
 mod life;
 mod results;
 mod shuffle;
+mod sink;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

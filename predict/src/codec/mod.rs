@@ -3,6 +3,7 @@
 
 mod input;
 mod predict;
+mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
 use crate::exec::PredictExec;
+use crate::sink::ScoreSinkExec;
 
 /// 0xff asks for wire type 7, which protobuf does not have. The last byte is the version of the format.
 const MAGIC: [u8; 5] = *b"\xffWHB\x01";
@@ -29,7 +31,7 @@ const MAGIC: [u8; 5] = *b"\xffWHB\x01";
 /// One of our plan nodes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct PlanNode {
-    #[prost(oneof = "NodeKind", tags = "1, 2")]
+    #[prost(oneof = "NodeKind", tags = "1, 2, 3")]
     kind: Option<NodeKind>,
 }
 
@@ -39,6 +41,8 @@ enum NodeKind {
     Predict(Box<predict::PredictNode>),
     #[prost(message, tag = "2")]
     Input(Box<input::InputNode>),
+    #[prost(message, tag = "3")]
+    Sink(Box<sink::SinkNode>),
 }
 
 /// Reads and writes our physical nodes, and hands all others to the codec that it wraps.
@@ -78,6 +82,7 @@ impl PhysicalExtensionCodec for WhimbrelPhysicalCodec {
         match node.kind {
             Some(NodeKind::Predict(node)) => Ok(Arc::new(node.decode(inputs, &ctx, converter)?)),
             Some(NodeKind::Input(node)) => node.decode(&ctx, converter),
+            Some(NodeKind::Sink(node)) => Ok(Arc::new(node.decode(inputs)?)),
             None => Err(malformed("it says of no known kind")),
         }
     }
@@ -92,6 +97,8 @@ impl PhysicalExtensionCodec for WhimbrelPhysicalCodec {
             NodeKind::Predict(Box::new(predict::PredictNode::encode_exec(
                 exec, self, converter,
             )?))
+        } else if let Some(exec) = node.downcast_ref::<ScoreSinkExec>() {
+            NodeKind::Sink(Box::new(sink::SinkNode::encode_exec(exec)?))
         } else if let Some(scan) = input::InputNode::encode_exec(&node, self, converter)? {
             NodeKind::Input(Box::new(scan))
         } else {

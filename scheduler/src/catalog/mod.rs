@@ -250,6 +250,26 @@ impl Catalog {
         Ok((table, files))
     }
 
+    /// Refuses an output that would be read as part of what is at `input`, or that this is part of.
+    pub(crate) fn keep_apart(&self, input: &str, output: &str) -> Result<(), Error> {
+        let place = |uri| Place::parse(uri, &self.base, &self.stores);
+        let (read, written) = (place(input)?, place(output)?);
+        let (what, hint) = if read.holds(&written) {
+            (
+                format!("the output '{output}' lies inside the input '{input}'"),
+                "the next one who reads the input would read the output with it: name a folder outside of it",
+            )
+        } else if read.is_below(&written) {
+            (
+                format!("the input '{input}' lies inside the output '{output}'"),
+                "name a folder of its own for the output",
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorCode::Invalid, what).with_hint(hint))
+    }
+
     /// Forgets a table; its files stay.
     pub async fn drop_table(&self, name: &str) -> Result<(), Error> {
         let propose = || {

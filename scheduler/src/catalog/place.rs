@@ -9,6 +9,8 @@ use object_store::path::Path;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Location, Stores};
 
+use super::glob;
+
 /// A file, a folder or a pattern of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -46,6 +48,35 @@ impl Place {
         })
     }
 
+    /// Its store, and the path in it.
+    fn parts(&self) -> (String, &str) {
+        match self {
+            Self::Local(path) => (String::new(), path),
+            Self::Remote(location) => (location.bucket.uri(""), location.path.as_ref()),
+        }
+    }
+
+    /// Whether files that are written below `output` would be among those that this place names.
+    pub(super) fn holds(&self, output: &Self) -> bool {
+        let ((store, path), (other, written)) = (self.parts(), output.parts());
+        let (base, pattern) = glob::split(path);
+        let Some(below) = below(base, written).filter(|_| store == other) else {
+            return false;
+        };
+        let mut parts: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
+        parts.push("part-0");
+        pattern.is_empty() || glob::fits(&pattern, &parts) || {
+            parts.pop();
+            !parts.is_empty() && glob::may_hold(&pattern, &parts)
+        }
+    }
+
+    /// Whether what this place names lies below `output`.
+    pub(super) fn is_below(&self, output: &Self) -> bool {
+        let ((store, path), (other, written)) = (self.parts(), output.parts());
+        store == other && below(written, glob::split(path).0).is_some()
+    }
+
     /// What a person calls an object of this place's store.
     pub(super) fn show(&self, path: &Path) -> String {
         match self {
@@ -65,6 +96,17 @@ impl fmt::Display for Place {
             }
         }
     }
+}
+
+/// What is left of `path` below `folder`; the folder itself is below itself.
+fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    let folder = folder.trim_matches('/');
+    let path = path.trim_matches('/');
+    if folder.is_empty() {
+        return Some(path);
+    }
+    let rest = path.strip_prefix(folder)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// The absolute path that `uri` means; what is relative starts at `base`.
@@ -134,6 +176,28 @@ fn from_file_url(uri: &str) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_and_what_is_read_are_apart_or_not() {
+        let stores = Stores::new(whimbrel_stores::Environment::default());
+        let place = |uri| Place::parse(uri, FilePath::new("/"), &stores).unwrap();
+        for (input, output, holds, is_below) in [
+            ("s3://lake/trips/", "s3://lake/trips/scored", true, false),
+            ("s3://lake/trips/", "s3://lake/trips", true, true),
+            ("s3://lake/trips/", "s3://lake/trips2", false, false),
+            ("s3://lake/trips/", "s3://other/trips/scored", false, false),
+            ("s3://lake/trips/a.csv", "s3://lake/trips", false, true),
+            ("s3://lake/", "s3://lake/scored", true, false),
+            ("/data/*.csv", "/data/scored", false, false),
+            ("/data/*/*.csv", "/data/scored", true, false),
+            ("/data/**", "/data/x/y", true, false),
+            ("/data/trips.parquet", "/data/scored", false, false),
+        ] {
+            let (input, output) = (place(input), place(output));
+            assert_eq!(input.holds(&output), holds, "{input} holds {output}");
+            assert_eq!(input.is_below(&output), is_below, "{input} below {output}");
+        }
+    }
 
     #[test]
     fn a_uri_becomes_an_absolute_path_or_is_refused() {

@@ -4,6 +4,7 @@
 //! results are read from the task infos of the final stage, never from Ballista's own list of output locations, which keeps
 //! those of lost executors. Ballista's loops have no stop: they end with the runtime.
 
+mod following;
 mod gate;
 mod options;
 mod policy;
@@ -13,6 +14,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::JobId as EngineJobId;
 use ballista_core::serde::BallistaCodec;
@@ -37,17 +39,22 @@ use tokio::sync::{mpsc, watch};
 use whimbrel_proto::ids::JobId;
 use whimbrel_proto::{Error, ErrorCode};
 
+use crate::clock::Clock;
 use crate::executors::Executors;
 use crate::failures::Failures;
 
+pub(crate) use following::{Following, News};
 pub(crate) use gate::Gate;
 pub(crate) use options::Options;
-pub(crate) use results::{Output, Progress, involves, outputs, progress};
+pub(crate) use results::{Output, Progress, involves, outputs, progress, running_on};
 pub(crate) use scoring::scoring;
 pub(crate) use settings::{CATALOG, MODELS_SCHEMA, SCHEMA, may_set, session_config};
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
+/// Between two attempts to cancel, and how long they go on.
+const CANCEL_STEP: Duration = Duration::from_millis(100);
+const CANCEL_STEPS: usize = 600;
 /// Statuses are consumed as they come; this absorbs a burst.
 const STATUS_BUFFER: usize = 256;
 
@@ -146,24 +153,45 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands a checked plan to the engine. Its statuses come through the receiver.
+    /// Hands a checked plan to the engine, and follows what becomes of it.
     pub(crate) async fn submit(
         &self,
         name: &str,
         ctx: Arc<SessionContext>,
         plan: Arc<dyn ExecutionPlan>,
-    ) -> Result<(JobId, mpsc::Receiver<JobStatus>), Error> {
+        executors: &Executors,
+    ) -> Result<Following, Error> {
         let (subscriber, statuses) = mpsc::channel(STATUS_BUFFER);
         let job_id = self
             .server
             .submit_physical_plan(name, ctx, plan, Some(subscriber))
             .await
             .map_err(|error| bug("submit a query", &error))?;
-        Ok((job_id.as_str().parse()?, statuses))
+        let job_id = job_id.as_str().parse()?;
+        Ok(Following::new(self.clone(), job_id, statuses, executors))
+    }
+
+    /// Cancels until the engine has heard it: it forgets a cancel that comes while it still plans.
+    pub(crate) async fn end(&self, clock: &dyn Clock, job_id: &JobId) {
+        for _ in 0..CANCEL_STEPS {
+            match self.state(job_id).await {
+                Some(Phase::Waiting | Phase::Running) => {
+                    if let Err(error) = self.cancel(job_id).await {
+                        tracing::warn!(job_id = job_id.as_str(), error = %error, "a cancel did not reach the engine");
+                    }
+                }
+                Some(Phase::Succeeded | Phase::Failed) | None => return,
+            }
+            clock.sleep(CANCEL_STEP).await;
+        }
+        tracing::error!(
+            job_id = job_id.as_str(),
+            "the engine does not end a cancelled job"
+        );
     }
 
     /// Asks the engine to end a job. A job that is not active yet ignores it: repeat until the state is final.
-    pub(crate) async fn cancel(&self, job_id: &JobId) -> Result<(), Error> {
+    async fn cancel(&self, job_id: &JobId) -> Result<(), Error> {
         let job_id = EngineJobId::new(job_id.as_str());
         self.server
             .cancel_job(job_id)
@@ -230,6 +258,16 @@ impl Engine {
     /// Has the engine look for tasks to hand out; its own occasions do not know when an executor takes tasks again.
     pub(crate) async fn nudge(&self, executor_id: &str) {
         nudge(&self.server, executor_id).await;
+    }
+
+    /// Tasks of one job that run now, by executor.
+    pub(crate) async fn running_by_executor(&self, job_id: &JobId) -> HashMap<String, u32> {
+        let running = self.inspect(job_id, |graph| graph.running_tasks()).await;
+        let mut by_executor = HashMap::new();
+        for task in running.unwrap_or_default() {
+            *by_executor.entry(task.executor_id).or_default() += 1;
+        }
+        by_executor
     }
 
     /// Tasks that run now, by executor.

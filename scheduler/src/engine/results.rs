@@ -170,6 +170,12 @@ fn done(tasks: &[TaskInfo]) -> usize {
         .sum()
 }
 
+/// Whether the executor runs something of this job.
+pub(crate) fn running_on(graph: &dyn ExecutionGraph, executor_id: &str) -> bool {
+    let mut running = graph.running_tasks().into_iter();
+    running.any(|task| task.executor_id == executor_id)
+}
+
 /// Whether the executor runs or holds something of this job.
 pub(crate) fn involves(graph: &dyn ExecutionGraph, executor_id: &str) -> bool {
     let mut tasks = graph

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ballista_scheduler::state::execution_graph::ExecutionGraph;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -15,7 +16,7 @@ use whimbrel_proto::v1::{
 };
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::engine::involves;
+use crate::engine::{involves, running_on};
 use crate::executors::Report;
 use crate::failures::TaskFailure;
 use crate::pool::Pool;
@@ -51,6 +52,13 @@ impl Cluster {
                     .unwrap_or(true)
             };
             if here {
+                wanted.push(job_id.into());
+            }
+        }
+        for job_id in self.pool.jobs.engine_jobs() {
+            // What a split came to is in its journal: nothing that lies on the executor is wanted.
+            let look = |graph: &dyn ExecutionGraph| running_on(graph, executor_id);
+            if self.pool.engine.inspect(&job_id, look).await == Some(true) {
                 wanted.push(job_id.into());
             }
         }
@@ -116,6 +124,7 @@ impl ClusterService for Cluster {
             draining,
             models,
             rows_by_job,
+            running_splits: _,
         } = request.into_inner();
         let report = Report {
             draining,

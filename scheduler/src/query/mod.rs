@@ -6,6 +6,7 @@ mod ddl;
 mod links;
 mod local;
 mod models;
+mod pinned;
 mod planning;
 mod record;
 mod run;
@@ -46,6 +47,8 @@ pub(crate) enum Planned {
 pub(crate) struct Plan {
     pub(crate) ctx: Arc<SessionContext>,
     pub(crate) physical: Arc<dyn ExecutionPlan>,
+    /// Where the files of its tables are.
+    pub(crate) inputs: Vec<String>,
 }
 
 impl Planned {

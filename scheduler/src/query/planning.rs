@@ -15,6 +15,7 @@ use whimbrel_stores::Stores;
 
 use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
+use super::pinned::inputs;
 use super::{Plan, Planned, bounds, links, models};
 use crate::engine::Engine;
 use crate::error::plan_error;
@@ -29,10 +30,10 @@ const AT_ONCE: usize = 8;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Planning {
-    planner: SessionPlanner,
+    pub(super) planner: SessionPlanner,
     models: Arc<Registry>,
-    stores: Stores,
-    codec: Arc<dyn PhysicalExtensionCodec>,
+    pub(super) stores: Stores,
+    pub(super) codec: Arc<dyn PhysicalExtensionCodec>,
     permits: Arc<Semaphore>,
     max_sql_bytes: usize,
 }
@@ -76,9 +77,10 @@ impl Planning {
         drop(self.permits.acquire_many(AT_ONCE as u32).await);
     }
 
-    async fn on_own_thread<F>(&self, work: F) -> Result<Planned, Error>
+    pub(super) async fn on_own_thread<F, T>(&self, work: F) -> Result<T, Error>
     where
-        F: Future<Output = Result<Planned, Error>> + Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
     {
         let stopped = |_| Error::new(ErrorCode::Unavailable, "the scheduler is stopping");
         let permit = Arc::clone(&self.permits)
@@ -151,14 +153,23 @@ impl Planning {
             .create_physical_plan(&optimized, &state)
             .await?;
         let here = stays_here(&optimized)?;
+        let inputs = inputs(&optimized)?;
         let mut state = state;
         links::pack(&self.stores, &physical, state.config_mut());
         let ctx = Arc::new(SessionContext::new_with_state(state));
         if here {
-            return Ok(Planned::Here(Plan { ctx, physical }));
+            return Ok(Planned::Here(Plan {
+                ctx,
+                physical,
+                inputs,
+            }));
         }
         refuse_lossy(&optimized)?;
         Engine::check(&physical, &ctx, self.codec.as_ref())?;
-        Ok(Planned::Spread(Plan { ctx, physical }))
+        Ok(Planned::Spread(Plan {
+            ctx,
+            physical,
+            inputs,
+        }))
     }
 }

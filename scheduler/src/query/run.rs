@@ -11,7 +11,6 @@ use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::local::collect;
-use super::spread::end_on_engine;
 use super::{
     Answer, Cancelled, Effect, Planned, Planning, Queries, Query, QueryPhase, Shelf, Source,
 };
@@ -74,7 +73,8 @@ impl Runner {
         self.draining.load(Ordering::Acquire)
     }
 
-    fn admit(&self) -> Result<(), Error> {
+    /// Refuses what is new while the pool goes down.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
         if !self.is_draining() {
             return Ok(());
         }
@@ -167,10 +167,11 @@ impl Runner {
         let (engine, clock) = (self.parts.engine.clone(), Arc::clone(&self.parts.clock));
         self.parts
             .tasks
-            .spawn(async move { end_on_engine(&engine, clock.as_ref(), &job_id).await });
+            .spawn(async move { engine.end(clock.as_ref(), &job_id).await });
     }
 
-    fn partitions(&self, capacity: Capacity) -> usize {
+    /// How many partitions a pool of this size can use.
+    pub(crate) fn partitions(&self, capacity: Capacity) -> usize {
         let Limits {
             partitions_per_slot,
             max_partitions,

@@ -1,25 +1,18 @@
-//! The part of a statement's life that the engine has: its job is submitted, followed to its end, and its rows are found. A
-//! cancel is repeated until the engine has heard it, for the engine forgets one that comes while it still plans.
+//! The part of a statement's life that the engine has: its job is submitted, followed to its end, and its rows are found.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ballista_core::serde::protobuf::JobStatus;
 use datafusion::physical_plan::ExecutionPlanProperties;
-use tokio::sync::mpsc;
 use whimbrel_proto::ids::{JobId, QueryId};
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::run::Runner;
 use super::{Answer, Endpoint, Plan, Query, Source};
-use crate::clock::Clock;
-use crate::engine::{Engine, Output, Phase, outputs, progress, state_of};
+use crate::engine::{Following, News, Output, Phase, outputs, progress};
 use crate::executors::Capacity;
 
-/// Between two attempts to cancel, and how long they go on.
-const CANCEL_STEP: Duration = Duration::from_millis(100);
-const CANCEL_STEPS: usize = 600;
 /// Between the word that a job has ended and its stages being there to read, the engine needs a moment.
 const GRAPH_STEP: Duration = Duration::from_millis(5);
 const GRAPH_STEPS: usize = 1000;
@@ -57,8 +50,9 @@ impl Runner {
     pub(super) async fn spread(&self, plan: Plan, query: &Arc<Query>) -> Result<Answer, Error> {
         let schema = plan.physical.schema();
         let sorted = plan.physical.output_ordering().is_some();
-        let (job_id, statuses) = self.submit(plan, query).await?;
-        self.follow(&job_id, statuses, query).await?;
+        let mut following = self.submit(plan, query).await?;
+        let job_id = following.job_id().clone();
+        self.follow(&mut following, query).await?;
         let parts = self.collect_outputs(&job_id).await?;
         drop(self.parts.failures.verdict(job_id.as_str()));
         let endpoints = self.endpoints(query.id(), &job_id, &parts)?;
@@ -73,23 +67,21 @@ impl Runner {
     }
 
     /// Submits on a task of its own: a caller that leaves in the middle must not leave a job that nobody knows.
-    async fn submit(
-        &self,
-        plan: Plan,
-        query: &Arc<Query>,
-    ) -> Result<(JobId, mpsc::Receiver<JobStatus>), Error> {
+    async fn submit(&self, plan: Plan, query: &Arc<Query>) -> Result<Following, Error> {
         let (engine, query) = (self.parts.engine.clone(), Arc::clone(query));
         let clock = Arc::clone(&self.parts.clock);
+        let executors = Arc::clone(&self.parts.executors);
         let submitted = self.parts.tasks.spawn(async move {
-            let (job_id, statuses) = engine
-                .submit(query.id().as_str(), plan.ctx, plan.physical)
+            let following = engine
+                .submit(query.id().as_str(), plan.ctx, plan.physical, &executors)
                 .await?;
+            let job_id = following.job_id();
             query.run_as(job_id.clone());
             tracing::info!(query_id = %query.id(), job_id = job_id.as_str(), "query submitted");
             if query.snapshot().phase.is_over() || query.is_cancelled() {
-                end_on_engine(&engine, clock.as_ref(), &job_id).await;
+                engine.end(clock.as_ref(), job_id).await;
             }
-            Ok((job_id, statuses))
+            Ok(following)
         });
         submitted
             .await
@@ -97,42 +89,33 @@ impl Runner {
     }
 
     /// Waits for the job's end; gives up where nobody is left to run it.
-    async fn follow(
-        &self,
-        job_id: &JobId,
-        mut statuses: mpsc::Receiver<JobStatus>,
-        query: &Query,
-    ) -> Result<(), Error> {
-        let mut changes = self.parts.executors.watch();
-        let mut ticks = self.parts.engine.ticks();
+    async fn follow(&self, following: &mut Following, query: &Query) -> Result<(), Error> {
+        let job_id = following.job_id().clone();
         loop {
             let idle = self.parts.executors.capacity().executors == 0;
-            let phase = tokio::select! {
-                status = statuses.recv() => match status {
-                    Some(status) => state_of(&status),
-                    // The engine has let go of the job; its last word is in its state.
-                    None => self.parts.engine.state(job_id).await.unwrap_or(Phase::Failed),
-                },
-                _ = changes.changed() => continue,
-                _ = ticks.changed() => {
-                    if let Some(error) = self.parts.failures.deadly(job_id.as_str()) {
-                        return Err(error);
-                    }
-                    self.note_progress(job_id, query).await;
-                    continue;
-                }
+            let news = tokio::select! {
+                news = following.next() => news,
                 () = self.parts.clock.sleep(self.parts.limits.executor_wait), if idle => {
-                    if self.stranded(job_id).await {
+                    if self.stranded(&job_id).await {
                         let died = self.parts.failures.died(job_id.as_str());
                         return Err(died.unwrap_or_else(|| self.no_executor()));
                     }
                     continue;
                 }
             };
-            match phase {
-                Phase::Waiting | Phase::Running => self.note_progress(job_id, query).await,
-                Phase::Succeeded => return Ok(()),
-                Phase::Failed => return Err(self.verdict(job_id)),
+            match news {
+                News::Executors => {}
+                News::Tasks => {
+                    if let Some(error) = self.parts.failures.deadly(job_id.as_str()) {
+                        return Err(error);
+                    }
+                    self.note_progress(&job_id, query).await;
+                }
+                News::Job(Phase::Waiting | Phase::Running) => {
+                    self.note_progress(&job_id, query).await;
+                }
+                News::Job(Phase::Succeeded) => return Ok(()),
+                News::Job(Phase::Failed) => return Err(self.verdict(&job_id)),
             }
         }
     }
@@ -215,25 +198,6 @@ impl Runner {
         };
         with_rows.map(endpoint).collect()
     }
-}
-
-/// Cancels until the engine has heard it.
-pub(super) async fn end_on_engine(engine: &Engine, clock: &dyn Clock, job_id: &JobId) {
-    for _ in 0..CANCEL_STEPS {
-        match engine.state(job_id).await {
-            Some(Phase::Waiting | Phase::Running) => {
-                if let Err(error) = engine.cancel(job_id).await {
-                    tracing::warn!(job_id = job_id.as_str(), error = %error, "a cancel did not reach the engine");
-                }
-            }
-            Some(Phase::Succeeded | Phase::Failed) | None => return,
-        }
-        clock.sleep(CANCEL_STEP).await;
-    }
-    tracing::error!(
-        job_id = job_id.as_str(),
-        "the engine does not end a cancelled job"
-    );
 }
 
 /// Rows that were there and are gone.

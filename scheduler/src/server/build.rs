@@ -23,6 +23,7 @@ use crate::engine::{Engine, Options};
 use crate::executors::Executors;
 use crate::failures::Failures;
 use crate::http::Http;
+use crate::jobs::{self, Jobs};
 use crate::links::Links;
 use crate::models::{Cells, ContentStore, Registry, Sources};
 use crate::pool::Pool;
@@ -269,6 +270,29 @@ async fn assemble(
             max_partitions: config.max_partitions,
         },
     });
+    let stop = CancellationToken::new();
+    let jobs = Jobs::open(
+        jobs::Parts {
+            clock: Arc::clone(clock),
+            ids: Arc::clone(ids),
+            engine: engine.clone(),
+            executors: Arc::clone(&executors),
+            failures: Arc::clone(&failures),
+            planning: Arc::clone(&planning),
+            runner: Arc::clone(&runner),
+            catalog: Arc::clone(catalog),
+            stores: stores.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            limits: jobs::Limits {
+                lease: config.job_lease.get(),
+                history: config.job_history.get(),
+                stall: config.job_stall.get(),
+            },
+        },
+        Arc::clone(&facts.store),
+    )
+    .await?;
     let pool = Arc::new(Pool {
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
@@ -281,9 +305,10 @@ async fn assemble(
         queries,
         shelf,
         runner,
+        jobs,
         streams: Arc::new(watch::Sender::new(0)),
         tasks,
-        stop: CancellationToken::new(),
+        stop,
         token,
         client_address: client.to_string(),
         started_at_ms: clock.unix_ms(),
@@ -315,6 +340,7 @@ fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &Cancell
         Arc::clone(pool),
         config.report_timeout.get(),
     ));
+    pool.jobs.start();
     tasks.spawn(Arc::clone(&pool.catalog).follow(Arc::clone(&pool.clock), stop()));
     tasks.spawn(Arc::clone(&pool.models).follow(stop()));
     tasks.spawn(Arc::clone(pool.models.sources().links()).follow(stop()));

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use whimbrel_proto::v1::cluster_service_server::ClusterServiceServer;
+use whimbrel_proto::v1::job_service_server::JobServiceServer;
 use whimbrel_proto::v1::link_service_server::LinkServiceServer;
 use whimbrel_proto::v1::model_service_server::ModelServiceServer;
 use whimbrel_proto::v1::pool_service_server::PoolServiceServer;
@@ -20,6 +21,7 @@ use whimbrel_proto::v1::table_service_server::TableServiceServer;
 use crate::auth;
 use crate::flight::Flight;
 use crate::grpc::cluster::Cluster;
+use crate::grpc::jobs::JobDesk;
 use crate::grpc::links::LinkDesk;
 use crate::grpc::models::Models;
 use crate::grpc::pool::PoolState;
@@ -49,6 +51,9 @@ pub(super) fn client_routes(pool: &Arc<Pool>) -> Router {
         .add_service(
             TableServiceServer::new(Tables::new(Arc::clone(&pool.catalog)))
                 .max_decoding_message_size(most),
+        )
+        .add_service(
+            JobServiceServer::new(JobDesk::new(Arc::clone(pool))).max_decoding_message_size(most),
         )
         .add_service(PoolServiceServer::new(PoolState::new(Arc::clone(pool))));
     let token: auth::Expected = pool.token.as_deref().map(Arc::from);

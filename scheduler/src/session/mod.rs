@@ -65,6 +65,14 @@ struct Facts {
 }
 
 impl Session {
+    /// A session that no client has.
+    pub(crate) fn alone(id: &str) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.to_owned(),
+            facts: Mutex::default(),
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -95,12 +95,23 @@ impl SessionPlanner {
 
     /// The state of a session's statement, without its tables.
     fn state(&self, session: &Session, partitions: usize) -> Result<SessionState, Error> {
+        self.settled(&session.settings(), Some(partitions))
+    }
+
+    /// A state with these settings and no tables: what a plan that is made already runs in.
+    pub(crate) fn settled(
+        &self,
+        settings: &BTreeMap<String, String>,
+        partitions: Option<usize>,
+    ) -> Result<SessionState, Error> {
         let mut state = self.base.clone();
         let options = state.config_mut().options_mut();
-        options.execution.target_partitions = partitions;
-        for (key, value) in session.settings() {
+        if let Some(partitions) = partitions {
+            options.execution.target_partitions = partitions;
+        }
+        for (key, value) in settings {
             options
-                .set(&key, &value)
+                .set(key, value)
                 .map_err(|error| plan_error(&error))?;
         }
         state.mark_start_execution();

@@ -1,4 +1,4 @@
-//! Staying up while a store does not: reads that fail in a way that may pass are made again in place, from the byte they had
+//! Staying up while a store does not: reads, and writes that may be made twice, that fail in a way that may pass are made again in place, from the byte they had
 //! reached, until the store's budget is spent. Neither a task nor a query notices.
 
 mod outage;
@@ -6,6 +6,7 @@ mod passing;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -40,6 +41,10 @@ impl Patience {
             stranger: span.min(self.budget),
             ..self
         }
+    }
+
+    pub(crate) fn budget(self) -> Duration {
+        self.budget
     }
 
     fn limit(self, answered: bool) -> Duration {

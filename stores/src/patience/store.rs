@@ -1,4 +1,4 @@
-//! A store whose reads are patient. Writes are passed on as they are: what may be repeated of them, their writer knows.
+//! A store whose reads are patient. Conditional writes are passed on as they are: what came of one, only its writer can find out.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result,
 };
 use whimbrel_proto::units::Span;
@@ -23,40 +23,46 @@ use super::passing::{CutShort, answer, may_pass};
 use super::{Patience, Spent};
 use crate::clock::{chance, monotonic, pause};
 use crate::location::Bucket;
+use crate::purpose::Purpose;
+use crate::views::Views;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PatientStore {
     inner: Arc<dyn ObjectStore>,
+    pub(super) views: Views,
     bucket: Bucket,
     outage: Arc<Outage>,
 }
 
 impl PatientStore {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, bucket: Bucket, patience: Patience) -> Self {
+    pub(crate) fn new(views: Views, bucket: Bucket, patience: Patience) -> Self {
         let outage = Arc::new(Outage::new(bucket.uri(""), patience));
         Self {
-            inner,
+            inner: Arc::clone(&views.objects),
+            views,
             bucket,
             outage,
         }
     }
 
-    fn trial(&self, path: &Path) -> Trial {
+    fn trial(&self, path: &Path, purpose: Purpose) -> Trial {
         Trial {
             outage: Arc::clone(&self.outage),
             uri: self.bucket.uri(path.as_ref()),
+            purpose,
             first: None,
             tries: 0,
         }
     }
 
-    async fn patiently<T, F: Future<Output = Result<T>>>(
+    pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
         &self,
         path: &Path,
+        purpose: Purpose,
         ask: impl Fn() -> F,
     ) -> Result<T> {
-        let mut trial = self.trial(path);
+        let mut trial = self.trial(path, purpose);
         loop {
             match ask().await {
                 Ok(answer) => {
@@ -79,7 +85,7 @@ impl PatientStore {
             prefix: prefix.cloned(),
             after,
             open: None,
-            trial: self.trial(prefix.unwrap_or(&root)),
+            trial: self.trial(prefix.unwrap_or(&root), Purpose::Read),
         };
         stream::try_unfold(listing, |mut listing| async move {
             Ok(listing.next().await?.map(|meta| (meta, listing)))
@@ -92,6 +98,7 @@ impl PatientStore {
 struct Trial {
     outage: Arc<Outage>,
     uri: String,
+    purpose: Purpose,
     first: Option<Instant>,
     tries: u32,
 }
@@ -115,17 +122,19 @@ impl Trial {
         let (limit, failing) = self.outage.failed(now, first, &said);
         match decide(limit, failing, self.tries, chance()) {
             Verdict::Wait(span) => {
-                tracing::debug!(uri = self.uri, error = said, "a read is made again");
+                tracing::debug!(uri = self.uri, error = said, "a request is made again");
                 self.tries += 1;
                 pause(span).await;
                 Ok(())
             }
             Verdict::Over => {
                 let span = Span::secs(failing.as_secs());
-                let text = format!("'{}' cannot be read: {said}, for {span}", self.uri);
-                let told = Error::new(ErrorCode::Unavailable, text).with_hint(
-                    "run the query again once the store is back; store_budget says how long a store may fail",
-                );
+                let done = self.purpose.done();
+                let text = format!("'{}' cannot be {done}: {said}, for {span}", self.uri);
+                let told = Error::new(ErrorCode::Unavailable, text).with_hint(match self.purpose {
+                    Purpose::Read => "run the query again once the store is back; store_budget says how long a store may fail",
+                    Purpose::Write => "resume the job once the store is back; store_budget says how long a store may fail",
+                });
                 Err(StoreError::Generic {
                     store: "object store",
                     source: Box::new(Spent::new(told)),
@@ -259,7 +268,7 @@ impl fmt::Display for PatientStore {
 impl ObjectStore for PatientStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let ask = || self.inner.get_opts(location, options.clone());
-        let answer = self.patiently(location, ask).await?;
+        let answer = self.patiently(location, Purpose::Read, ask).await?;
         let GetResult {
             payload: GetResultPayload::Stream(open),
             meta,
@@ -283,7 +292,7 @@ impl ObjectStore for PatientStore {
             meta: meta.clone(),
             left: range.clone(),
             open: Some(open),
-            trial: self.trial(location),
+            trial: self.trial(location, Purpose::Read),
         };
         let body = stream::try_unfold(body, |mut body| async move {
             Ok(body.next().await?.map(|bytes| (bytes, body)))
@@ -310,7 +319,7 @@ impl ObjectStore for PatientStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let root = Path::default();
-        self.patiently(prefix.unwrap_or(&root), || {
+        self.patiently(prefix.unwrap_or(&root), Purpose::Read, || {
             self.inner.list_with_delimiter(prefix)
         })
         .await
@@ -322,7 +331,14 @@ impl ObjectStore for PatientStore {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, options).await
+        if options.mode != PutMode::Overwrite {
+            return self.inner.put_opts(location, payload, options).await;
+        }
+        let put = || {
+            self.inner
+                .put_opts(location, payload.clone(), options.clone())
+        };
+        self.patiently(location, Purpose::Write, put).await
     }
 
     async fn put_multipart_opts(

@@ -8,15 +8,17 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
 };
 
 use super::*;
 use crate::location::Bucket;
+use crate::views::Views;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +151,39 @@ impl ObjectStore for Faulty {
     }
 }
 
+#[async_trait]
+impl MultipartStore for Faulty {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.inner.create_multipart(path).await
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        match self.next() {
+            Some(_) => Err(busy()),
+            None => self.inner.put_part(path, id, part_idx, data).await,
+        }
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        self.inner.complete_multipart(path, id, parts).await
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.inner.abort_multipart(path, id).await
+    }
+}
+
 async fn subject(budget: Duration, faults: &[Fault]) -> (Arc<Faulty>, PatientStore) {
     let faulty = Arc::new(Faulty::default());
     for name in ["a", "b", "c", "d"] {
@@ -159,8 +194,8 @@ async fn subject(budget: Duration, faults: &[Fault]) -> (Arc<Faulty>, PatientSto
     let bucket = Bucket::S3 {
         bucket: "lake".to_owned(),
     };
-    let inner: Arc<dyn ObjectStore> = faulty.clone();
-    let store = PatientStore::new(inner, bucket, Patience::new(budget));
+    let views = Views::of(faulty.clone());
+    let store = PatientStore::new(views, bucket, Patience::new(budget));
     (faulty, store)
 }
 
@@ -218,5 +253,32 @@ async fn a_refusal_is_final_and_an_outage_ends_with_the_budget() {
     assert_eq!(
         spent(&wrapped).unwrap().to_string(),
         "'s3://lake/x/a' cannot be read: the store answers 503 Service Unavailable (SlowDown), for 0s; run the query again once the store is back; store_budget says how long a store may fail"
+    );
+}
+
+#[tokio::test]
+async fn a_part_is_sent_again_until_the_budget_is_spent() {
+    let (faulty, store) = subject(LONG, &[Fault::Busy, Fault::Busy]).await;
+    let path = Path::from("staged");
+    let id = store.create_multipart(&path).await.unwrap();
+    let part = store.put_part(&path, &id, 0, "one".into()).await.unwrap();
+    assert!(faulty.faults.lock().unwrap().is_empty());
+    store
+        .complete_multipart(&path, &id, vec![part])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.get(&path).await.unwrap().bytes().await.unwrap(),
+        "one"
+    );
+    let (_, store) = subject(Duration::ZERO, &[Fault::Busy]).await;
+    let id = store.create_multipart(&path).await.unwrap();
+    let error = store.put_part(&path, &id, 0, "one".into()).await;
+    let error = error.unwrap_err();
+    let text = spent(&error).unwrap().to_string();
+    assert!(
+        text.starts_with("'s3://lake/staged' cannot be written: the store answers 503")
+            && text.contains("resume the job"),
+        "{text}"
     );
 }

@@ -1,17 +1,18 @@
-//! A store as its readers see it. Every request goes to the client that serves its path now: that of the narrowest link, made
-//! with the secrets as they are at this moment. What the pool may not read is refused here, whoever asks, and an error carries
+//! A store as its users see it. Every request goes to the client that serves its path now: that of the narrowest link, made
+//! with the secrets as they are at this moment. What the pool may not use is refused here, whoever asks, and an error carries
 //! what a person is to be told, since only here it is known which bucket, process and link it is about.
+
+mod local;
+mod staging;
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
@@ -20,35 +21,43 @@ use object_store::{
 };
 
 use crate::Stores;
-use crate::allow::Allow;
 use crate::error::{Teller, refusal};
 use crate::location::{Bucket, Location};
+use crate::patience::PatientStore;
+use crate::purpose::Purpose;
+
+pub(crate) use local::LocalDoor;
 
 /// See the module.
 pub(crate) struct Door {
     stores: Stores,
     bucket: Bucket,
+    purpose: Purpose,
 }
 
 impl Door {
-    pub(crate) fn new(stores: Stores, bucket: Bucket) -> Self {
-        Self { stores, bucket }
+    pub(crate) fn new(stores: Stores, bucket: Bucket, purpose: Purpose) -> Self {
+        Self {
+            stores,
+            bucket,
+            purpose,
+        }
     }
 
-    fn route(&self, path: &Path) -> Result<(Arc<dyn ObjectStore>, Teller)> {
+    fn route(&self, path: &Path) -> Result<(Arc<PatientStore>, Teller)> {
         let place = Location {
             bucket: self.bucket.clone(),
             path: path.clone(),
             is_folder: false,
         };
-        self.stores.route(&place).map_err(|error| {
+        self.stores.route(&place, self.purpose).map_err(|error| {
             let refused = refusal(&place.to_string(), error);
             self.stores.refusals.note(&refused);
             refused
         })
     }
 
-    fn listing(&self, prefix: Option<&Path>) -> Result<(Arc<dyn ObjectStore>, Teller)> {
+    fn listing(&self, prefix: Option<&Path>) -> Result<(Arc<PatientStore>, Teller)> {
         match prefix {
             Some(prefix) => self.route(prefix),
             None => self.route(&Path::default()),
@@ -119,7 +128,7 @@ impl ObjectStore for Door {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        let door = Self::new(self.stores.clone(), self.bucket.clone());
+        let door = Self::new(self.stores.clone(), self.bucket.clone(), self.purpose);
         let each = locations.map(move |location| {
             let routed = location.and_then(|location| {
                 let (client, teller) = door.route(&location)?;
@@ -179,99 +188,4 @@ async fn reason(client: &dyn ObjectStore, location: &Path, error: Error) -> Erro
         ..GetOptions::default()
     };
     client.get_opts(location, byte).await.err().unwrap_or(error)
-}
-
-/// The files of the machine, for a pool that may not read all of them.
-#[derive(Debug)]
-pub(crate) struct LocalDoor {
-    files: Arc<LocalFileSystem>,
-    allow: Allow,
-}
-
-impl LocalDoor {
-    pub(crate) fn new(allow: Allow) -> Self {
-        Self {
-            files: Arc::new(LocalFileSystem::new()),
-            allow,
-        }
-    }
-
-    fn check(&self, location: &Path) -> Result<()> {
-        let path = self.files.path_to_filesystem(location)?;
-        self.check_path(&path)
-    }
-
-    fn check_prefix(&self, prefix: Option<&Path>) -> Result<()> {
-        match prefix {
-            Some(prefix) => self.check(prefix),
-            None => self.check_path(FilePath::new("/")),
-        }
-    }
-
-    fn check_path(&self, path: &FilePath) -> Result<()> {
-        let checked = self.allow.check_path(path);
-        checked.map_err(|error| refusal(&path.display().to_string(), error))
-    }
-}
-
-impl fmt::Display for LocalDoor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.files)
-    }
-}
-
-/// Nothing is written or removed by these ways: results and models do not go through the engine's stores.
-fn no_writes<T>(operation: &str) -> Result<T> {
-    Err(Error::NotImplemented {
-        operation: operation.to_owned(),
-        implementer: "local files of a pool".to_owned(),
-    })
-}
-
-#[async_trait]
-impl ObjectStore for LocalDoor {
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.check(location)?;
-        self.files.get_opts(location, options).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.check(location)?;
-        self.files.get_ranges(location, ranges).await
-    }
-
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        no_writes("put")
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        _: &Path,
-        _: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        no_writes("put_multipart")
-    }
-
-    fn delete_stream(
-        &self,
-        _: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        stream::once(async { no_writes("delete") }).boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.check_prefix(prefix) {
-            Ok(()) => self.files.list(prefix),
-            Err(error) => stream::once(async { Err(error) }).boxed(),
-        }
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.check_prefix(prefix)?;
-        self.files.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        no_writes("copy")
-    }
 }

@@ -1,0 +1,63 @@
+//! The door between the end of a plan and whatever writes on this machine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::future::BoxFuture;
+use whimbrel_proto::ids::SplitId;
+
+use super::SinkSpec;
+
+/// One split to be written.
+pub struct SinkTask {
+    pub spec: Arc<SinkSpec>,
+    pub split: SplitId,
+    pub generation: u32,
+    /// The columns that are written.
+    pub schema: SchemaRef,
+    /// Where they are in the rows.
+    pub columns: Vec<usize>,
+    /// The columns of texts that tell, in JSON, why a row could not be scored.
+    pub errors: Vec<usize>,
+    /// The files that the rows come from, where that is known.
+    pub files: Vec<String>,
+    /// The bytes of input files that the split is.
+    pub bytes_read: u64,
+    pub context: Arc<TaskContext>,
+    /// Begins to read and score; a split that is done already never does.
+    pub rows: Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>,
+}
+
+impl fmt::Debug for SinkTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkTask")
+            .field("job", &self.spec.job)
+            .field("split", &self.split)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a split has come to, by this attempt or by one before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkReport {
+    pub rows_read: u64,
+    pub rows_written: u64,
+    pub rows_dead: u64,
+    pub bytes_written: u64,
+    /// Another attempt did it, and nothing of this one is left.
+    pub already_done: bool,
+}
+
+/// Writes splits, each exactly once. Dropping the future gives the work up and throws away what it has staged.
+pub trait SinkHost: Send + Sync + fmt::Debug {
+    /// Returns when the split is entered as done.
+    fn write(&self, task: SinkTask) -> BoxFuture<'static, Result<SinkReport>>;
+}
+
+/// The host as an extension of a task's `SessionConfig` (extensions are looked up by a sized type).
+#[derive(Clone, Debug)]
+pub struct SinkHostRef(pub Arc<dyn SinkHost>);

@@ -1,0 +1,121 @@
+//! `JobService`: convert, call the jobs, convert.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tonic::{Request, Response, Status};
+use whimbrel_proto::v1::job_service_server::JobService;
+use whimbrel_proto::v1::{
+    CancelJobRequest, CancelJobResponse, GetJobRequest, GetJobResponse, JobStatus, ListJobsRequest,
+    ListJobsResponse, ResumeJobRequest, ResumeJobResponse, SubmitJobRequest, SubmitJobResponse,
+    WatchJobRequest, WatchJobResponse,
+};
+use whimbrel_proto::{Error, ErrorCode};
+
+use crate::jobs::{Job, Submission};
+use crate::pool::Pool;
+
+/// How often progress is sent.
+const STEP: Duration = Duration::from_millis(200);
+
+/// Serves the jobs on the client port.
+#[derive(Clone, Debug)]
+pub(crate) struct JobDesk {
+    pool: Arc<Pool>,
+}
+
+impl JobDesk {
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+}
+
+fn told(job: &Job) -> Option<JobStatus> {
+    Some(job.into())
+}
+
+#[tonic::async_trait]
+impl JobService for JobDesk {
+    type WatchJobStream = BoxStream<'static, Result<WatchJobResponse, Status>>;
+
+    async fn submit_job(
+        &self,
+        request: Request<SubmitJobRequest>,
+    ) -> Result<Response<SubmitJobResponse>, Status> {
+        let SubmitJobRequest { spec, key } = request.into_inner();
+        let spec = spec.ok_or_else(|| Error::new(ErrorCode::Invalid, "the request has no spec"))?;
+        let Submission { job, existed } = self.pool.jobs.submit(None, spec, key).await?;
+        let job = told(&job);
+        Ok(Response::new(SubmitJobResponse { job, existed }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<ListJobsRequest>,
+    ) -> Result<Response<ListJobsResponse>, Status> {
+        let ListJobsRequest {} = request.into_inner();
+        let jobs = self.pool.jobs.list();
+        let jobs = jobs.iter().map(|job| job.as_ref().into()).collect();
+        Ok(Response::new(ListJobsResponse { jobs }))
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<GetJobRequest>,
+    ) -> Result<Response<GetJobResponse>, Status> {
+        let GetJobRequest { job_id } = request.into_inner();
+        let job = self.pool.jobs.get(&job_id.parse()?)?;
+        let job = told(&job);
+        Ok(Response::new(GetJobResponse { job }))
+    }
+
+    async fn watch_job(
+        &self,
+        request: Request<WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let WatchJobRequest { job_id } = request.into_inner();
+        let job = self.pool.jobs.get(&job_id.parse()?)?;
+        let (pool, changes) = (Arc::clone(&self.pool), job.watch());
+        let statuses = stream::unfold(Some((pool, job, changes, true)), |at| async move {
+            let (pool, job, mut changes, first) = at?;
+            if !first {
+                let over = async {
+                    let over = changes.wait_for(|_| job.state().is_over());
+                    over.await.is_ok()
+                };
+                tokio::select! {
+                    _ = over => {}
+                    () = pool.clock.sleep(STEP) => {}
+                    () = pool.stop.cancelled() => return None,
+                }
+            }
+            let over = job.state().is_over();
+            let response = WatchJobResponse { job: told(&job) };
+            let next = (!over).then_some((pool, job, changes, false));
+            Some((Ok(response), next))
+        });
+        Ok(Response::new(statuses.boxed()))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<CancelJobRequest>,
+    ) -> Result<Response<CancelJobResponse>, Status> {
+        let CancelJobRequest { job_id } = request.into_inner();
+        let job = self.pool.jobs.cancel(&job_id.parse()?).await?;
+        let job = told(&job);
+        Ok(Response::new(CancelJobResponse { job }))
+    }
+
+    async fn resume_job(
+        &self,
+        request: Request<ResumeJobRequest>,
+    ) -> Result<Response<ResumeJobResponse>, Status> {
+        let ResumeJobRequest { job_id } = request.into_inner();
+        let job = self.pool.jobs.resume(&job_id.parse()?).await?;
+        let job = told(&job);
+        Ok(Response::new(ResumeJobResponse { job }))
+    }
+}

@@ -1,0 +1,412 @@
+//! Has a job scored: hands what is not done to the engine, follows it, and looks into the journal for what came of it. Only a
+//! complete journal ends this; the engine's own word does not, and neither does its silence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use whimbrel_predict::sink::{OnError, SinkSpec};
+use whimbrel_proto::ids::JobId;
+use whimbrel_proto::{Error, ErrorCode, Retry};
+use whimbrel_stores::job::Records;
+
+use super::journal::{self, Cut};
+use super::output::Output;
+use super::pin::Work;
+use super::progress::{Meter, rows_done};
+use super::state::State;
+use super::watchdog::{Motion, Watchdog};
+use super::{Event, Failpoint, Job, Jobs, pass};
+use crate::engine::{Following, News, Phase};
+use crate::failures::TaskFailure;
+
+/// Between two looks at a running job.
+const STEP: Duration = Duration::from_millis(500);
+/// Between two looks into the journal of one.
+const LOOK: Duration = Duration::from_secs(30);
+/// Before what was given up for no reason of its own is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Rounds that bring nothing before the job ends.
+const FRUITLESS: u32 = 4;
+
+/// How one round of a job went.
+#[derive(Debug)]
+pub(super) enum Round {
+    /// Every split is in the journal.
+    Complete,
+    /// What is left is to be handed out again.
+    Again(Setback),
+    /// It makes no sense to go on.
+    Broke(Error),
+    /// Somebody has told the job to stop.
+    Stopped,
+}
+
+/// Why a round ended before the job did.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// The executors went away.
+    Deserted,
+    /// The engine has ended, or given up; the cause where there is one.
+    Ended(Option<Error>),
+    /// Nothing moved on these executors.
+    Stalled(Vec<String>),
+}
+
+/// What rounds have come to so far.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    fruitless: u32,
+    done_before: u64,
+    avoided: Vec<String>,
+}
+
+/// What a setback leads to; a pure decision.
+fn judge(rounds: &mut Rounds, setback: Setback, done: u64) -> Option<Error> {
+    if done > rounds.done_before {
+        rounds.fruitless = 0;
+        rounds.avoided.clear();
+    }
+    rounds.done_before = done;
+    let last = match setback {
+        Setback::Deserted => return None,
+        Setback::Ended(Some(cause)) => cause,
+        Setback::Ended(None) => Error::new(
+            ErrorCode::Bug,
+            "the engine gave the job's tasks up, and no executor said why",
+        )
+        .with_hint("the logs of scheduler and executors say more"),
+        Setback::Stalled(executors) => {
+            let text = format!("no row was scored for too long on {}", executors.join(", "));
+            rounds.avoided.extend(executors);
+            Error::new(ErrorCode::Exhausted, text).with_hint(
+                "look at what these executors do; `job_stall` of the scheduler says how long they may take",
+            )
+        }
+    };
+    rounds.fruitless += 1;
+    (rounds.fruitless >= FRUITLESS).then_some(last)
+}
+
+/// The reason to end a job where more rows of its splits could not be scored than it may have.
+fn too_many(sink: &SinkSpec, dead: u64) -> Option<Error> {
+    let OnError::DeadLetter { max: Some(max), .. } = sink.on_error else {
+        return None;
+    };
+    let text = format!("{dead} rows cannot be scored, and {max} may be put aside");
+    (dead > max).then(|| {
+        Error::new(ErrorCode::Invalid, text).with_hint(
+            "look at a few of them with --on-error null, or submit the job with a higher --max-errors",
+        )
+    })
+}
+
+impl Jobs {
+    /// Runs what is left until there is nothing left; an error is the reason why there will always be.
+    pub(super) async fn run(
+        &self,
+        job: &Arc<Job>,
+        output: &Output,
+        work: &Work,
+    ) -> Result<Round, Error> {
+        let mut rounds = Rounds::default();
+        loop {
+            let setback = match self.round(job, output, work, &rounds).boxed().await? {
+                Round::Again(setback) => setback,
+                over @ (Round::Complete | Round::Broke(_) | Round::Stopped) => return Ok(over),
+            };
+            tracing::warn!(score_job = %job.id(), setback = ?setback, "a score job is handed out again");
+            let done = job.live().journal.splits;
+            if let Some(error) = judge(&mut rounds, setback, done) {
+                return Ok(Round::Broke(error));
+            }
+            let stopped = job.stopped();
+            if stopped
+                .run_until_cancelled(self.parts.clock.sleep(PAUSE))
+                .await
+                .is_none()
+            {
+                return Ok(Round::Stopped);
+            }
+        }
+    }
+
+    async fn round(
+        &self,
+        job: &Arc<Job>,
+        output: &Output,
+        work: &Work,
+        rounds: &Rounds,
+    ) -> Result<Round, Error> {
+        let records = Records::of(job.id());
+        let read = journal::read(output, &records).await?;
+        let run = job.record().pinned.run;
+        let cut = journal::cut(
+            &work.plan.physical,
+            &work.sink,
+            run,
+            read.generations.clone(),
+        )?;
+        let done = cut.done(&read, &work.sizes);
+        job.note(|live| live.journal = done);
+        if let Some(error) = too_many(&work.sink, done.rows_dead) {
+            return Ok(Round::Broke(error));
+        }
+        if cut.left(&read)?.is_none() {
+            return Ok(Round::Complete);
+        }
+        if !self.wait_for_executors(job).await? {
+            return Ok(Round::Stopped);
+        }
+        let (cut, read) = match self.next_run(job).await? {
+            None => (cut, read),
+            run @ Some(_) => {
+                let sink = &work.sink;
+                let generations = read.generations.clone();
+                (
+                    journal::cut(&work.plan.physical, sink, run, generations)?,
+                    read,
+                )
+            }
+        };
+        let Some(left) = cut.left(&read)? else {
+            return Ok(Round::Complete);
+        };
+        self.step(job, Event::Started).await?;
+        let following = self
+            .parts
+            .engine
+            .submit(
+                job.id().as_str(),
+                Arc::clone(&work.plan.ctx),
+                left,
+                &self.parts.executors,
+            )
+            .await?;
+        let engine_job = following.job_id().clone();
+        self.shun(&engine_job, &rounds.avoided);
+        let base = cut.done(&read, &work.sizes);
+        job.note(|live| {
+            live.engine_job = Some(engine_job.clone());
+            (live.base, live.journal) = (base, base);
+            (live.tasks_done, live.rows) = (0, Default::default());
+        });
+        tracing::info!(score_job = %job.id(), job_id = engine_job.as_str(), splits = cut.splits(), done = base.splits, "score job handed to the engine");
+        pass(Failpoint::Started);
+        let round = self
+            .follow(job, output, work, &cut, following)
+            .boxed()
+            .await;
+        self.parts
+            .engine
+            .end(self.parts.clock.as_ref(), &engine_job)
+            .await;
+        self.parts.engine.discard(&engine_job);
+        drop(self.parts.failures.verdict(engine_job.as_str()));
+        job.note(|live| {
+            live.engine_job = None;
+            (live.rate_now, live.running) = (0, Default::default());
+        });
+        round
+    }
+
+    /// Where splits are those of a run, each time that the engine gets the job is another run. Not while the job commits: what was
+    /// decided names the splits of the run before.
+    async fn next_run(&self, job: &Job) -> Result<Option<u32>, Error> {
+        let record = job.record();
+        let (Some(run), false) = (record.pinned.run, record.state == State::Committing) else {
+            return Ok(record.pinned.run);
+        };
+        let next = Some(run + 1);
+        self.amend(job, |record| record.pinned.run = next).await?;
+        Ok(next)
+    }
+
+    /// Tasks go to other executors than these, where there are others.
+    fn shun(&self, engine_job: &JobId, executors: &[String]) {
+        for executor_id in executors {
+            let error = Error::new(ErrorCode::Exhausted, "its tasks stood still");
+            self.parts.failures.add(
+                engine_job.as_str(),
+                TaskFailure {
+                    stage_id: 1,
+                    executor_id: executor_id.clone(),
+                    error,
+                },
+            );
+        }
+    }
+
+    /// Waits for somebody who takes tasks, however long it takes; false where the job shall stop.
+    async fn wait_for_executors(&self, job: &Job) -> Result<bool, Error> {
+        let stopped = job.stopped();
+        let mut members = self.parts.executors.watch();
+        loop {
+            if stopped.is_cancelled() {
+                return Ok(false);
+            }
+            if self.parts.executors.capacity().executors > 0 {
+                return Ok(true);
+            }
+            let now_ms = self.parts.clock.unix_ms();
+            self.step(job, Event::Stranded { now_ms }).await?;
+            // The pool holds the sender, so there is no error to see.
+            let changed = stopped.run_until_cancelled(members.changed()).await;
+            drop(changed);
+        }
+    }
+
+    async fn follow(
+        &self,
+        job: &Arc<Job>,
+        output: &Output,
+        work: &Work,
+        cut: &Cut,
+        mut following: Following,
+    ) -> Result<Round, Error> {
+        let clock = self.parts.clock.as_ref();
+        let (stopped, records) = (job.stopped(), Records::of(job.id()));
+        let engine_job = following.job_id().clone();
+        let now = clock.monotonic();
+        let mut meter = Meter::begin(now, rows_done(&job.live()));
+        let mut watchdog = Watchdog::new(self.parts.limits.stall, now);
+        let (mut looked, mut noted) = (now, now);
+        let ended = loop {
+            let news = tokio::select! {
+                () = stopped.cancelled() => return Ok(Round::Stopped),
+                news = following.next() => Some(news),
+                () = clock.sleep(STEP) => None,
+            };
+            match news {
+                Some(News::Job(phase @ (Phase::Succeeded | Phase::Failed))) => break phase,
+                Some(News::Tasks) => {
+                    if let Some(error) = self.parts.failures.deadly(engine_job.as_str()) {
+                        return Ok(Round::Broke(error));
+                    }
+                }
+                Some(News::Executors) => self.note_capacity(job).await?,
+                Some(News::Job(Phase::Waiting | Phase::Running)) | None => {}
+            }
+            let now = clock.monotonic();
+            if now.saturating_sub(noted) < STEP {
+                continue;
+            }
+            noted = now;
+            self.note_progress(job, &engine_job, &mut meter).await;
+            if now.saturating_sub(looked) >= LOOK {
+                looked = now;
+                let read = journal::read(output, &records).await?;
+                let done = cut.done(&read, &work.sizes);
+                job.note(|live| live.journal = done);
+                if let Some(error) = too_many(&work.sink, done.rows_dead) {
+                    return Ok(Round::Broke(error));
+                }
+                if cut.complete(&read).is_some() {
+                    return Ok(Round::Complete);
+                }
+            }
+            let live = job.live();
+            let motion = Motion {
+                rows: rows_done(&live),
+                tasks_done: live.tasks_done,
+                splits: live.journal.splits,
+            };
+            if watchdog.look(now, motion, !live.running.is_empty()) {
+                let executors = live.running.into_keys().collect();
+                return Ok(Round::Again(Setback::Stalled(executors)));
+            }
+        };
+        let read = journal::read(output, &records).await?;
+        let done = cut.done(&read, &work.sizes);
+        job.note(|live| live.journal = done);
+        if let Some(error) = too_many(&work.sink, done.rows_dead) {
+            return Ok(Round::Broke(error));
+        }
+        if cut.complete(&read).is_some() {
+            return Ok(Round::Complete);
+        }
+        Ok(self.given_up(&engine_job, ended))
+    }
+
+    /// What it means that the engine has ended, and the journal is not complete.
+    fn given_up(&self, engine_job: &JobId, ended: Phase) -> Round {
+        let verdict = match ended {
+            Phase::Failed => self.parts.failures.verdict(engine_job.as_str()),
+            Phase::Succeeded | Phase::Waiting | Phase::Running => None,
+        };
+        match verdict {
+            Some(error) if error.retry() != Retry::Later => Round::Broke(error),
+            None if self.parts.executors.capacity().executors == 0 => {
+                Round::Again(Setback::Deserted)
+            }
+            cause => Round::Again(Setback::Ended(cause)),
+        }
+    }
+
+    async fn note_capacity(&self, job: &Job) -> Result<(), Error> {
+        let event = match self.parts.executors.capacity().executors {
+            0 => Event::Stranded {
+                now_ms: self.parts.clock.unix_ms(),
+            },
+            _ => Event::Started,
+        };
+        self.step(job, event).await.map(drop)
+    }
+
+    async fn note_progress(&self, job: &Job, engine_job: &JobId, meter: &mut Meter) {
+        let engine = &self.parts.engine;
+        let tasks = engine.inspect(engine_job, crate::engine::progress).await;
+        let running = engine.running_by_executor(engine_job).await;
+        let rows = self.parts.executors.rows_by_executor(engine_job.as_str());
+        let failed = self.parts.failures.count(engine_job.as_str());
+        let now = self.parts.clock.monotonic();
+        job.note(|live| {
+            if let Some(tasks) = tasks {
+                live.tasks_done = u64::from(tasks.tasks_done);
+            }
+            live.tasks_failed = failed;
+            live.running = running
+                .into_iter()
+                .map(|(id, tasks)| (id, u64::from(tasks)))
+                .collect();
+            for (id, count) in rows {
+                // An executor that is gone has still scored what it said.
+                let known = live.rows.entry(id).or_default();
+                *known = count.max(*known);
+            }
+            (live.rate_now, live.rate_overall) = meter.note(now, rows_done(live));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stalled() -> Setback {
+        Setback::Stalled(vec!["e1".to_owned()])
+    }
+
+    #[test]
+    fn four_setbacks_in_a_row_end_a_job_and_progress_in_between_forgives() {
+        let mut rounds = Rounds::default();
+        for _ in 0..3 {
+            assert_eq!(judge(&mut rounds, stalled(), 0), None);
+        }
+        assert_eq!(judge(&mut rounds, stalled(), 5), None, "five splits came");
+        assert_eq!(rounds.avoided, ["e1"]);
+        assert_eq!(judge(&mut rounds, Setback::Ended(None), 5), None);
+        assert_eq!(judge(&mut rounds, stalled(), 5), None);
+        let cause = Error::new(ErrorCode::Unavailable, "the store is away");
+        let last = judge(&mut rounds, Setback::Ended(Some(cause.clone())), 5);
+        assert_eq!(last, Some(cause));
+    }
+
+    #[test]
+    fn a_pool_without_executors_never_ends_a_job() {
+        let mut rounds = Rounds::default();
+        for _ in 0..100 {
+            assert_eq!(judge(&mut rounds, Setback::Deserted, 0), None);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A record that exactly one of several may write. Stores answer a conditional create in ways that do not say who won: a time-out
+//! after the object landed, a conflict where nothing did. So every answer but success is settled by reading the record back.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::{Error, Result};
+
+use super::DeferredOutput;
+
+/// Who wrote the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    Won,
+    /// Another did; what it wrote.
+    Lost(Bytes),
+}
+
+/// How long an unclear answer is asked about again, and how to wait in between.
+pub trait Patience: Send + Sync {
+    /// Waits before the next attempt; false once there shall be none.
+    fn wait(&self, attempt: u32) -> impl Future<Output = bool> + Send;
+}
+
+/// The pause before attempt `attempt + 1`: doubled each time, up to five seconds.
+pub(super) fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(100 * (1 << attempt.min(6))).min(Duration::from_secs(5))
+}
+
+/// Creates the record at `path`, or finds out what stands there. Whoever claims must write bytes that are nobody else's: they tell
+/// its own record from another's.
+pub async fn claim(
+    output: &dyn DeferredOutput,
+    path: &str,
+    bytes: Bytes,
+    patience: &impl Patience,
+) -> Result<Claim> {
+    let mut attempt = 0;
+    loop {
+        let refused = match output.create(path, bytes.clone()).await {
+            Ok(()) => return Ok(Claim::Won),
+            Err(error) => error,
+        };
+        let unclear = match output.get(path).await {
+            Ok(Some(found)) if found == bytes => return Ok(Claim::Won),
+            Ok(Some(found)) => return Ok(Claim::Lost(found)),
+            Ok(None) => refused,
+            Err(error) => error,
+        };
+        if is_final(&unclear) || !patience.wait(attempt).await {
+            return Err(unclear);
+        }
+        attempt += 1;
+    }
+}
+
+/// Whether asking again cannot help.
+fn is_final(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+            | Error::InvalidPath { .. }
+            | Error::NotSupported { .. }
+            | Error::NotImplemented { .. }
+            | Error::UnknownConfigurationKey { .. }
+    )
+}
