@@ -6,6 +6,7 @@ mod embedded;
 mod faults;
 mod lake_changes;
 mod lake_damage;
+mod lake_delta;
 mod lake_faults;
 mod lake_formats;
 mod lake_formats_files;
