@@ -1,4 +1,5 @@
-"""Puts files into a running Azurite: makes the container and uploads, with requests signed by the emulator's well-known key.
+"""Puts files into a running Azurite: makes the container, and another that everybody may read, and uploads, with requests signed by
+the emulator's well-known key.
 
 Prints one line of JSON: the account, its key, and shared access signatures of the container, one that may read and one that
 has expired.
@@ -58,7 +59,10 @@ def main() -> int:
     arguments = parser.parse_args()
     context = ssl.create_default_context(cafile=arguments.ca) if arguments.ca else None
     server = f"{'https' if arguments.ca else 'http'}://127.0.0.1:{arguments.port}"
+    open_to_all = f"{arguments.container}-open"
     put(server, arguments.container, {"restype": "container"}, b"", {}, context)
+    put(server, open_to_all, {"restype": "container"}, b"", {"x-ms-blob-public-access": "container"}, context)
+    put(server, f"{open_to_all}/open.csv", {}, b"n\n40\n2\n", {"x-ms-blob-type": "BlockBlob"}, context)
     for item in arguments.objects:
         key, _, path = item.partition("=")
         path = Path(path)

@@ -1,7 +1,8 @@
-"""Microsoft Entra for storage: a token endpoint over TLS that checks tenant, client and secret and issues what Azurite takes
-(audience, issuer and end; it does not look at the signature). The certificates are made here, by an authority nobody knows.
+"""Microsoft Entra for storage: a token endpoint over TLS that checks tenant, client and secret, or what a workload's platform signed
+for it, and a machine's own endpoint, which knows who asks. They issue what Azurite takes (audience, issuer and end; it does not look
+at the signature). The certificates are made here, by an authority nobody knows.
 
-Prints one line of JSON when it serves: its port, and the files of the certificates.
+Prints one line of JSON when it serves: its port, and the files of the certificates and of the workload's assertion.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from cryptography.x509.oid import NameOID
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 # client id -> secret, and for how long its tokens hold. Made up for this server, worth nothing anywhere else.
+ASSERTION = "signed-by-the-platform-of-tests"
+MACHINE = "the-header-of-the-machine"
 CLIENTS = {"client-1": ("the-right-secret-of-tests", 3600), "client-late": ("the-right-secret-of-tests", -60)}
 
 
@@ -90,9 +93,21 @@ class Handler(BaseHTTPRequestHandler):
         secret, seconds = CLIENTS.get(asked.get("client_id", ""), (None, 0))
         if secret is None:
             return self.refuse(400, "unauthorized_client", "AADSTS700016: Application not found in the directory.")
-        if asked.get("client_secret") != secret:
+        if "client_assertion" in asked:
+            if asked["client_assertion"] != ASSERTION:
+                return self.refuse(401, "invalid_client", "AADSTS700211: No matching federated identity record found.")
+        elif asked.get("client_secret") != secret:
             return self.refuse(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
         self.answer(200, {"token_type": "Bearer", "expires_in": 3600, "access_token": token(seconds)})
+
+    def do_GET(self):
+        url = urllib.parse.urlparse(self.path)
+        asked = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
+        known = self.headers.get("Metadata") == "true" and self.headers.get("X-Identity-Header") == MACHINE
+        if url.path != "/machine" or not known or asked.get("client_id", "client-1") not in CLIENTS:
+            return self.refuse(400, "invalid_request", "Identity not found")
+        end = str(int(time.time()) + 3600)
+        self.answer(200, {"token_type": "Bearer", "expires_on": end, "access_token": token(3600)})
 
     def refuse(self, status: int, error: str, description: str):
         self.answer(status, {"error": error, "error_description": description})
@@ -114,6 +129,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="for the certificates")
     arguments = parser.parse_args()
     files = certificates(arguments.folder)
+    files["assertion"] = str(arguments.folder / "assertion")
+    Path(files["assertion"]).write_text(ASSERTION)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files["cert"], files["key"])

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::process::binary;
+use crate::process::whimbrel;
 
 /// What a command printed and how it ended.
 pub struct Outcome {
@@ -31,12 +31,8 @@ impl Outcome {
 
 /// `whimbrel ARGS` in `folder`, asking the pool at this address or one of its own.
 pub fn command(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Command> {
-    let mut command = Command::new(binary()?);
-    command
-        .args(args)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .env_remove("WHIMBREL_POOL");
+    let mut command = whimbrel()?;
+    command.args(args).current_dir(folder).stdin(Stdio::null());
     if let Some(pool) = pool {
         command.env("WHIMBREL_POOL", pool);
     }

@@ -206,7 +206,7 @@ impl Entra {
         self.process.field("tenant")
     }
 
-    /// The path of the PEM file of `ca`, `cert` or `key`.
+    /// The path of the PEM file of `ca`, `cert` or `key`, or of the workload's `assertion`.
     pub fn file(&self, which: &str) -> Result<String> {
         self.process.field(which)
     }

@@ -68,6 +68,15 @@ pub struct Process {
     pub ready: Value,
 }
 
+/// The program, which is told nothing of what the shell says to the suite.
+pub(crate) fn whimbrel() -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    for name in ["WHIMBREL_POOL", "WHIMBREL_GOLDEN", "WHIMBREL_CHAOS"] {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
 impl Process {
     /// Starts `whimbrel ARGS` with these settings in its environment, and waits for its line of JSON.
     pub fn start(
@@ -76,10 +85,9 @@ impl Process {
         args: &[String],
         settings: &[(&str, &str)],
     ) -> Result<Self> {
-        let mut command = Command::new(binary()?);
+        let mut command = whimbrel()?;
         command
             .args(args)
-            .env_remove("WHIMBREL_POOL")
             // Tests read their own files; what a pool may read otherwise is asked for by its own test.
             .env("WHIMBREL_ALLOW", "s3://,abfss://,file:///")
             .envs(settings.iter().copied());

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn only_what_a_task_reported_is_found_and_only_until_it_is_forgotten() {
-        let index = ResultIndex::new(PathBuf::from("/work/jobs"));
+        let index = ResultIndex::new(PathBuf::from("/pool/jobs"));
         let task = TaskKey {
             job_id: "j1".into(),
             stage_id: 2,
@@ -120,7 +120,7 @@ mod tests {
 
         let file = index.find("j1", "j1/2/3/data-5.arrow").expect("found");
         assert_eq!((file.stage_id, file.partition, file.rows), (2, 3, 10));
-        assert_eq!(file.path, PathBuf::from("/work/jobs/j1/2/3/data-5.arrow"));
+        assert_eq!(file.path, PathBuf::from("/pool/jobs/j1/2/3/data-5.arrow"));
         assert_eq!(index.find("j1", "j1/2/4/data-5.arrow"), None);
         assert_eq!(index.find("j1", "../jobs/j1/2/3/data-5.arrow"), None);
 

@@ -92,7 +92,7 @@ fn known(text: &str) -> Option<String> {
     Some(format!("ONNX Runtime has no operator {name}"))
 }
 
-/// `Load model from /work/models/0123.. failed:` names our own cache file, which tells nobody anything.
+/// `Load model from /pool/models/0123.. failed:` names our own cache file, which tells nobody anything.
 fn after_load(text: &str) -> &str {
     match text
         .strip_prefix("Load model from ")

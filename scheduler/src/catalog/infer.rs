@@ -174,8 +174,15 @@ async fn infer(
             "'{shown}' cannot be read as {}: {cause}",
             sample.format.name()
         );
-        Error::new(ErrorCode::Data, text)
-            .with_hint("repair the file, or say its right format with --format")
+        let hint = match sample.format {
+            Format::Csv(_) | Format::Json => {
+                "repair the file, or say its right format with --format, or its encoding with --encoding"
+            }
+            Format::Parquet | Format::Arrow => {
+                "repair the file, or say its right format with --format"
+            }
+        };
+        Error::new(ErrorCode::Data, text).with_hint(hint)
     })
 }
 

@@ -87,6 +87,7 @@ pub(super) fn choose(
     let (files, named) = match listed {
         Listed::Named(files) => (files, true),
         Listed::Folder(files) => (files, false),
+        Listed::Told(told) => return told_kind(uri, asked).map(|kind| (kind, told.files)),
     };
     refuse_archives(&files, named)?;
     let kinds: BTreeSet<Option<Kind>> = files.iter().map(kind_of).collect();
@@ -105,6 +106,18 @@ pub(super) fn choose(
         .filter(|file| kind_of(file) == Some(kind))
         .collect();
     Ok((kind, files))
+}
+
+/// The files of a Delta Lake table are Parquet.
+fn told_kind(uri: &str, asked: Option<Kind>) -> Result<Kind, Error> {
+    match asked {
+        None | Some(Kind::Parquet) => Ok(Kind::Parquet),
+        Some(other @ (Kind::Csv | Kind::Json | Kind::Arrow)) => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("'{uri}' is a Delta Lake table, and not {}", other.name()),
+        )
+        .with_hint("leave the format out")),
+    }
 }
 
 /// How many files there are of each format, and one of each of the first two.

@@ -1,5 +1,6 @@
-//! Folders whose files are not all of their rows: the tables of Delta Lake, Iceberg and Hudi keep the files of older versions, and
-//! lists of deleted rows. Read as they lie, deleted rows would come back, so such folders are refused.
+//! Folders whose files are not their rows: the tables of Delta Lake, Iceberg and Hudi keep the files of older versions, and lists of
+//! deleted rows. Read as they lie, deleted rows would come back. A Delta Lake table is read as its log says, by the name of its own
+//! folder; all else is refused.
 
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -56,21 +57,37 @@ impl Root {
     }
 }
 
-/// Refuses files of such a table, and the folder of one.
-pub(super) fn refuse(roots: &[Root], base: &str, files: &[Found]) -> Result<(), Error> {
+/// Whether the folder `base` is a Delta Lake table's own, all of whose files are asked for. Refuses other files of such tables, and
+/// the folders of others.
+pub(super) fn is_delta(
+    roots: &[Root],
+    base: &str,
+    pattern: &[&str],
+    files: &[Found],
+) -> Result<bool, Error> {
     let base = base.trim_end_matches('/');
     let held = |root: &&Root| root.holds(base) || files.iter().any(|file| root.holds(&file.shown));
-    let Some(root) = roots.iter().find(held) else {
-        return Ok(());
+    let mut held = roots.iter().filter(held);
+    let Some(root) = held.next() else {
+        return Ok(false);
     };
-    let text = format!(
-        "'{}' is {}, which cannot be read yet",
-        root.shown,
-        root.keeper.name()
-    );
-    Err(Error::new(ErrorCode::Invalid, text).with_hint(
-        "its files alone would bring deleted rows back; have the engine that keeps it write its rows to a folder of plain Parquet files, and name that",
-    ))
+    let own = root.shown == base && pattern.is_empty();
+    if own && root.keeper == Keeper::Delta && held.all(|other| other == root) {
+        return Ok(true);
+    }
+    let Root { shown, keeper } = root;
+    let (why, hint) = match keeper {
+        Keeper::Delta => (
+            "whose log says which of its files count",
+            "name the table's own folder, and choose rows by its columns",
+        ),
+        Keeper::Iceberg | Keeper::Hudi => (
+            "which cannot be read yet",
+            "its files alone would bring deleted rows back; have the engine that keeps it write its rows to a folder of plain Parquet files, and name that",
+        ),
+    };
+    let text = format!("'{shown}' is {}, {why}", keeper.name());
+    Err(Error::new(ErrorCode::Invalid, text).with_hint(hint))
 }
 
 /// The folders above `path` that may be such a table's own: those of its partitions and data lie in it.

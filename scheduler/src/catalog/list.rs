@@ -4,13 +4,16 @@
 
 use std::collections::HashSet;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Location, explain, is_missing};
 
+use super::delta::{self, Told};
 use super::lakes::{self, Root};
 use super::place::Place;
 use super::{glob, walk};
@@ -42,11 +45,30 @@ pub(super) enum Listed {
     Named(Vec<Found>),
     /// The files below a folder.
     Folder(Vec<Found>),
+    /// The files of a table that keeps a log of them.
+    Told(Told),
+}
+
+impl Listed {
+    /// The columns in the files and those of their folders, where the table says them itself.
+    pub(super) fn told(&self) -> Option<(SchemaRef, Vec<FieldRef>)> {
+        match self {
+            Self::Told(told) => Some((Arc::clone(&told.columns), told.folders.clone())),
+            Self::Named(_) | Self::Folder(_) => None,
+        }
+    }
+}
+
+/// What lies at a place, and whether it is the folder of a Delta Lake table.
+#[derive(Debug)]
+pub(super) struct Lying {
+    pub(super) listed: Listed,
+    pub(super) is_delta: bool,
 }
 
 /// Lists the files of a place, by name. `NotFound` where a file, folder or wildcard leads nowhere; a local folder may be empty.
-pub(super) async fn list(place: &Place, store: &dyn ObjectStore) -> Result<Listed, Error> {
-    match place {
+pub(super) async fn list(place: &Place, store: &Arc<dyn ObjectStore>) -> Result<Listed, Error> {
+    let lying = match place {
         Place::Local(path) => {
             let path = path.clone();
             let listing = tokio::task::spawn_blocking(move || walk::list(&path)).await;
@@ -54,7 +76,21 @@ pub(super) async fn list(place: &Place, store: &dyn ObjectStore) -> Result<Liste
                 Error::new(ErrorCode::Bug, format!("listing files failed: {error}"))
             })?
         }
-        Place::Remote(location) => remote(place, location, store).await,
+        Place::Remote(location) => remote(place, location, store.as_ref()).await,
+    }?;
+    match lying {
+        Lying {
+            listed: Listed::Folder(files),
+            is_delta: true,
+        } => {
+            let base = match place {
+                Place::Local(path) => local_location(FilePath::new(path))?,
+                Place::Remote(location) => location.path.clone(),
+            };
+            let told = delta::table(place, &base, store, files).await?;
+            Ok(Listed::Told(told))
+        }
+        Lying { listed, .. } => Ok(listed),
     }
 }
 
@@ -62,13 +98,19 @@ async fn remote(
     place: &Place,
     location: &Location,
     store: &dyn ObjectStore,
-) -> Result<Listed, Error> {
+) -> Result<Lying, Error> {
+    let plain = |listed| Lying {
+        listed,
+        is_delta: false,
+    };
     let failed = |error| explain(&location.bucket, location.path.as_ref(), &error);
     let (base, pattern) = glob::split(location.path.as_ref());
     let prefix = parse(place, base)?;
     if pattern.is_empty() && !location.is_folder {
         match store.head(&prefix).await {
-            Ok(meta) => return Ok(Listed::Named(vec![found(place, meta, Vec::new())])),
+            Ok(meta) => {
+                return Ok(plain(Listed::Named(vec![found(place, meta, Vec::new())])));
+            }
             Err(error) if is_missing(&error) => {}
             Err(error) => return Err(failed(error)),
         }
@@ -80,17 +122,21 @@ async fn remote(
         roots.extend(root_at(place, folder, store).await.map_err(failed)?);
     }
     let mut files = below(place, base, &pattern, metas);
-    lakes::refuse(&roots, &location.bucket.uri(base), &files)?;
+    let is_delta = lakes::is_delta(&roots, &location.bucket.uri(base), &pattern, &files)?;
     files.sort_by(|one, other| one.meta.location.cmp(&other.meta.location));
     match (pattern.is_empty(), files.is_empty()) {
+        (true, _) if is_delta => Ok(Lying {
+            listed: Listed::Folder(files),
+            is_delta,
+        }),
         (true, true) => Err(Error::new(
             ErrorCode::NotFound,
             format!("there is no file at or below '{place}'"),
         )
         .with_hint("check the path; names that begin with _ or . do not count")),
-        (true, false) => Ok(Listed::Folder(files)),
+        (true, false) => Ok(plain(Listed::Folder(files))),
         (false, true) => Err(no_match(&place.to_string())),
-        (false, false) => Ok(Listed::Named(files)),
+        (false, false) => Ok(plain(Listed::Named(files))),
     }
 }
 
@@ -201,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    async fn subject() -> InMemory {
+    async fn subject() -> Arc<dyn ObjectStore> {
         let store = InMemory::new();
         for (name, text) in [
             ("trips/y=2024/a.csv", "1"),
@@ -214,7 +260,7 @@ mod tests {
         ] {
             store.put(&Path::from(name), text.into()).await.unwrap();
         }
-        store
+        Arc::new(store)
     }
 
     async fn names(uri: &str) -> Result<Vec<String>, Error> {
@@ -224,7 +270,10 @@ mod tests {
             &Stores::new(Environment::default()),
         )
         .unwrap();
-        let (Listed::Named(files) | Listed::Folder(files)) = list(&place, &subject().await).await?;
+        let (Listed::Named(files) | Listed::Folder(files)) = list(&place, &subject().await).await?
+        else {
+            panic!("no log lies there");
+        };
         Ok(files.iter().map(|file| file.shown.clone()).collect())
     }
 

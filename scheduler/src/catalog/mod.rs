@@ -1,6 +1,7 @@
 //! The pool's named datasets. Entries are durable in the state store (`store::keys`); an in-memory mirror of them answers
 //! the planner. Adding a table looks into its files once, for the schema; queries list its files anew.
 
+mod delta;
 mod glob;
 mod infer;
 mod kinds;
@@ -221,21 +222,25 @@ impl Catalog {
         let asked = request.kind()?;
         let place = Place::parse(&request.uri, &self.base, &self.stores)?;
         let store = store_of(&place, self.session.runtime_env())?;
-        let listed = list::list(&place, store.as_ref()).await?;
+        let listed = list::list(&place, &store).await?;
+        let told = listed.told();
         let (kind, files) = kinds::choose(&place.to_string(), listed, asked)?;
-        if files.is_empty() {
+        if files.is_empty() && told.is_none() {
             return Err(kinds::no_files(&place.to_string()));
         }
         let format = request.format(kind, kinds::all_tabs(&files))?;
         let reading = Arc::new(request.reading(kind)?);
-        let columns = match &request.columns {
-            Some(columns) => Arc::clone(columns),
-            None => {
+        let columns = match (&request.columns, &told) {
+            (Some(columns), _) | (None, Some((columns, _))) => Arc::clone(columns),
+            (None, None) => {
                 let sample = infer::Sample::of(format, &reading, request.infer_rows);
                 infer::schema_of(&self.session, &store, &sample, &files).await?
             }
         };
-        let folders = partitions::columns(&files)?;
+        let folders = match told {
+            Some((_, folders)) => folders,
+            None => partitions::columns(&files)?,
+        };
         partitions::check(&place.to_string(), &folders, &request.folders)?;
         let uri = place.to_string();
         let schema = merge::with_folders(&uri, format, &columns, &folders)?;

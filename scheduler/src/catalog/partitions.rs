@@ -22,6 +22,13 @@ fn of(file: &Found) -> Vec<(&str, Option<String>)> {
         .collect()
 }
 
+/// The folder that says this value of a column.
+pub(super) fn folder(key: &str, value: Option<&str>) -> String {
+    let value = value.filter(|value| !value.is_empty());
+    let escaped = value.map(|value| value.replace('%', "%25"));
+    format!("{key}={}", escaped.as_deref().unwrap_or(NULL))
+}
+
 /// The text that `%2F` and its like stand for; what is no escape stays.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());

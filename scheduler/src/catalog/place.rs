@@ -6,6 +6,7 @@ use std::path::{Component, Path as FilePath, PathBuf};
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::path::Path;
+use url::Url;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Location, Stores};
 
@@ -75,6 +76,25 @@ impl Place {
     pub(super) fn is_below(&self, output: &Self) -> bool {
         let ((store, path), (other, written)) = (self.parts(), output.parts());
         store == other && below(written, glob::split(path).0).is_some()
+    }
+
+    /// The URL of a folder in this place's store.
+    pub(super) fn folder_url(&self, folder: &Path) -> Result<String, Error> {
+        let url = match self {
+            Self::Local(path) => Url::from_directory_path(path).ok(),
+            Self::Remote(location) => {
+                Url::parse(&location.bucket.uri(""))
+                    .ok()
+                    .and_then(|mut url| {
+                        let parts = folder.parts().map(|part| part.as_ref().to_owned());
+                        let parts = parts.chain([String::new()]);
+                        url.path_segments_mut().ok()?.clear().extend(parts);
+                        Some(url)
+                    })
+            }
+        };
+        let text = || Error::new(ErrorCode::Invalid, format!("'{self}' has no URL"));
+        url.map(String::from).ok_or_else(text)
     }
 
     /// What a person calls an object of this place's store.
@@ -201,10 +221,10 @@ mod tests {
 
     #[test]
     fn a_uri_becomes_an_absolute_path_or_is_refused() {
-        let base = FilePath::new("/work/here");
+        let base = FilePath::new("/data/here");
         let ok = |uri| absolute(uri, base).unwrap();
-        assert_eq!(ok("data/*.csv"), "/work/here/data/*.csv");
-        assert_eq!(ok("./a/../b"), "/work/here/b");
+        assert_eq!(ok("data/*.csv"), "/data/here/data/*.csv");
+        assert_eq!(ok("./a/../b"), "/data/here/b");
         assert_eq!(ok("/../../etc"), "/etc");
         assert_eq!(ok("file:///a%20b/c%2523.csv"), "/a b/c%23.csv");
         assert_eq!(ok("file://localhost/x/"), "/x");

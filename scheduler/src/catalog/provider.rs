@@ -147,7 +147,7 @@ impl Dataset {
                     files,
                 });
             }
-            let listed = list::list(&place, store.as_ref()).await?;
+            let listed = list::list(&place, &store).await?;
             let kind = Kind::of(self.table.format);
             let (_, files) = kinds::choose(&self.table.uri, listed, Some(kind))?;
             Ok(Files {

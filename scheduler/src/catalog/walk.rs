@@ -9,30 +9,40 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use super::glob;
 use super::lakes::{self, Root};
-use super::list::{Found, Listed, is_hidden, local_location, no_match};
+use super::list::{Found, Listed, Lying, is_hidden, local_location, no_match};
 
 /// Folders within folders; more are a link that leads to its own folder.
 const MAX_DEPTH: usize = 32;
 
 /// The files of an absolute path, by name.
-pub(super) fn list(path: &str) -> Result<Listed, Error> {
+pub(super) fn list(path: &str) -> Result<Lying, Error> {
+    let named = |files| Lying {
+        listed: Listed::Named(files),
+        is_delta: false,
+    };
     match fs::metadata(path) {
-        Ok(facts) if facts.is_dir() => Ok(Listed::Folder(walk(path, &[])?)),
-        Ok(facts) => Ok(Listed::Named(vec![found(Path::new(path), &facts, &[])?])),
+        Ok(facts) if facts.is_dir() => {
+            let (files, is_delta) = walk(path, &[])?;
+            Ok(Lying {
+                listed: Listed::Folder(files),
+                is_delta,
+            })
+        }
+        Ok(facts) => Ok(named(vec![found(Path::new(path), &facts, &[])?])),
         Err(error) if error.kind() == io::ErrorKind::NotFound && glob::is_pattern(path) => {
             let (base, pattern) = glob::split(path);
-            let files = walk(if base.is_empty() { "/" } else { base }, &pattern)?;
+            let (files, _) = walk(if base.is_empty() { "/" } else { base }, &pattern)?;
             if files.is_empty() {
                 return Err(no_match(path));
             }
-            Ok(Listed::Named(files))
+            Ok(named(files))
         }
         Err(error) => Err(unreadable(Path::new(path), &error)),
     }
 }
 
-/// The files below `base` that fit the pattern; an empty one fits all.
-fn walk(base: &str, pattern: &[&str]) -> Result<Vec<Found>, Error> {
+/// The files below `base` that fit the pattern, where an empty one fits all; and whether they are those of a Delta Lake table.
+fn walk(base: &str, pattern: &[&str]) -> Result<(Vec<Found>, bool), Error> {
     let mut files = Vec::new();
     let mut roots = above(Path::new(base));
     let mut open = vec![(PathBuf::from(base), Vec::<String>::new())];
@@ -65,9 +75,9 @@ fn walk(base: &str, pattern: &[&str]) -> Result<Vec<Found>, Error> {
             }
         }
     }
-    lakes::refuse(&roots, base, &files)?;
+    let is_delta = lakes::is_delta(&roots, base, pattern, &files)?;
     files.sort_by(|one, other| one.shown.cmp(&other.shown));
-    Ok(files)
+    Ok((files, is_delta))
 }
 
 /// The table that keeps this folder beside its files, where it is one of Delta Lake's and others'.
@@ -145,8 +155,10 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
 mod tests {
     use super::*;
 
-    fn names(listed: Listed) -> Vec<String> {
-        let (Listed::Named(files) | Listed::Folder(files)) = listed;
+    fn names(lying: Lying) -> Vec<String> {
+        let (Listed::Named(files) | Listed::Folder(files)) = lying.listed else {
+            panic!("no log was read");
+        };
         files
             .iter()
             .map(|file| [file.folders.join("/"), file.name().to_owned()].join("|"))
@@ -166,7 +178,7 @@ mod tests {
         assert_eq!(names(list(&at("*.csv")).unwrap()), all);
         assert_eq!(names(list(&at("[ab].csv")).unwrap()), all[..2]);
         assert_eq!(names(list(&at("x [1].csv")).unwrap()), all[2..]);
-        assert_eq!(list(&at("sub")).unwrap(), Listed::Folder(vec![]));
+        assert_eq!(list(&at("sub")).unwrap().listed, Listed::Folder(vec![]));
         for gone in ["c.csv", "c*.csv", "no/x.csv", "no/*.csv"] {
             let error = list(&at(gone)).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NotFound);

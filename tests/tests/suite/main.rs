@@ -8,6 +8,7 @@ mod jobs;
 mod jobs_bad_rows;
 mod lake_changes;
 mod lake_damage;
+mod lake_delta;
 mod lake_faults;
 mod lake_formats;
 mod lake_formats_files;

@@ -1,5 +1,5 @@
-//! Azure storage by a service principal: tokens and data over TLS with certificates that no machine trusts by itself, by the
-//! variables of the environment and by links.
+//! Azure storage by a service principal, by the identity of a workload or a machine, and by nobody: tokens and data over TLS with
+//! certificates that no machine trusts by itself, by the variables of the environment and by links.
 
 use anyhow::{Context, Result, ensure};
 use whimbrel_tests::cluster::{Cluster, Options};
@@ -9,6 +9,8 @@ use super::stores::{done, whimbrel};
 
 /// The secret of the clients of `tests/models/entra.py`.
 const SECRET: &str = "the-right-secret-of-tests";
+/// What a machine's own endpoint wants to see.
+const MACHINE: &str = "the-header-of-the-machine";
 
 async fn cluster(settings: &[(&str, &str)]) -> Result<Cluster> {
     Cluster::with(Options {
@@ -103,5 +105,69 @@ async fn a_service_principal_reads_over_tls_and_a_wrong_one_does_not() -> Result
             "{client} {secret}: {line}"
         );
     }
+    Ok(())
+}
+
+/// Neither has a secret of its own: the platform vouches for the workload, and the machine is known where it asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_machines_and_nobody_read_what_they_may() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("a.csv");
+    std::fs::write(&file, "n\n40\n2\n")?;
+    let entra = Entra::start()?;
+    let azure = Azure::secured(&[("a.csv", &file)], &entra).await?;
+    let (authority, tenant, ca) = (entra.authority()?, entra.tenant()?, entra.file("ca")?);
+    let (account, endpoint) = (azure.account()?, azure.endpoint()?);
+    let (assertion, machine) = (entra.file("assertion")?, format!("{authority}/machine"));
+    let uri = format!("abfss://{LAKE}@{account}.dfs.core.windows.net/a.csv");
+
+    let workload = cluster(&[
+        ("AZURE_STORAGE_ENDPOINT", &endpoint),
+        ("AZURE_AUTHORITY_HOST", &authority),
+        ("AZURE_TENANT_ID", &tenant),
+        ("AZURE_CLIENT_ID", "client-1"),
+        ("AZURE_FEDERATED_TOKEN_FILE", &assertion),
+        ("SSL_CERT_FILE", &ca),
+    ])
+    .await?;
+    sum(&workload, &uri).await?;
+    drop(workload);
+
+    let pool = cluster(&[
+        ("IDENTITY_ENDPOINT", &machine),
+        ("IDENTITY_HEADER", MACHINE),
+    ])
+    .await?;
+    let at = format!("abfss://{account}.dfs.core.windows.net/");
+    let link = async |who: &[&str]| {
+        let args = [
+            "link",
+            "add",
+            "blobs",
+            "--replace",
+            "--kind",
+            "azure",
+            "--at",
+            &at,
+        ];
+        let transport = ["--endpoint", &endpoint, "--ca-file", &ca];
+        done(&pool, &[args.as_slice(), &transport, who].concat()).await
+    };
+    link(&["--managed-identity"]).await?;
+    sum(&pool, &uri).await?;
+    link(&["--managed-identity", "--client-id", "client-1"]).await?;
+    sum(&pool, &uri).await?;
+    link(&["--anonymous"]).await?;
+    sum(
+        &pool,
+        &format!("abfss://{LAKE}-open@{account}.dfs.core.windows.net/open.csv"),
+    )
+    .await?;
+    let outcome = whimbrel(&pool, &["table", "add", "closed", "--uri", &uri]).await?;
+    ensure!(
+        outcome.code == 1 && outcome.stderr.contains("a.csv"),
+        "{}",
+        outcome.stderr
+    );
     Ok(())
 }
