@@ -23,6 +23,13 @@ pub fn job(cluster: &Cluster, args: &[&str]) -> Result<Outcome> {
     run(cluster.folder(), Some(cluster.address()), &all)
 }
 
+/// How many attempts have written something for a job with this local output; known until the sweep.
+pub fn attempts(output: &Path, job: &str) -> Result<usize> {
+    let intents = output.join("_whimbrel").join(job).join("intents");
+    let intents = std::fs::read_dir(&intents).with_context(|| intents.display().to_string())?;
+    Ok(intents.count())
+}
+
 /// A job as `job show --json` tells it.
 #[derive(Clone, Debug)]
 pub struct Status {

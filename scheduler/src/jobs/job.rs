@@ -33,7 +33,7 @@ pub(crate) struct Live {
     /// What holds it up.
     pub(crate) problem: Option<Error>,
     /// Counts changes of the record, so that whoever waits sees them.
-    changes: u64,
+    pub(super) changes: u64,
 }
 
 /// See the module.
