@@ -206,9 +206,7 @@ impl Stores {
 
     /// Refuses a local path that the pool may not read.
     pub fn check_path(&self, path: &str) -> Result<(), Error> {
-        self.shared
-            .allow
-            .check_path(Path::new(path), Purpose::Read)
+        self.shared.allow.check_path(Path::new(path), Purpose::Read)
     }
 
     /// The store of a bucket. Nothing is asked over the network yet, and no secret is read.

@@ -21,7 +21,9 @@ impl Purpose {
     /// The rights that S3 calls so.
     pub(crate) fn s3_rights(self) -> &'static str {
         match self {
-            Self::Read => "the right to read it (s3:GetObject, and s3:ListBucket to see what is missing)",
+            Self::Read => {
+                "the right to read it (s3:GetObject, and s3:ListBucket to see what is missing)"
+            }
             Self::Write => {
                 "the rights to write it (s3:PutObject, s3:GetObject, s3:DeleteObject, s3:ListBucket, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads)"
             }

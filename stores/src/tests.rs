@@ -350,14 +350,22 @@ async fn what_is_not_allowed_is_not_read_by_any_way() {
         (told.error.code(), told.place.as_str()),
         (ErrorCode::Denied, "s3://lake/other/a")
     );
-    for shut in ["s3://lake/other/".to_owned(), at("open/link/out").display().to_string()] {
+    for shut in [
+        "s3://lake/other/".to_owned(),
+        at("open/link/out").display().to_string(),
+    ] {
         let error = stores.output(&shut, None).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Denied, "{shut}");
-        assert!(error.message().contains("may not be written: `allow` of"), "{error}");
+        assert!(
+            error.message().contains("may not be written: `allow` of"),
+            "{error}"
+        );
     }
     stores.output("s3://lake/trips/scored/", None).unwrap();
     let folder = at("open/out").display().to_string();
-    stores.output(&folder, Some(&"job1".parse().unwrap())).unwrap();
+    stores
+        .output(&folder, Some(&"job1".parse().unwrap()))
+        .unwrap();
     for bad in ["out", "gs://b/x", "file:///", "/"] {
         let error = stores.output(bad, None).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Invalid, "{bad}");

@@ -53,9 +53,9 @@ impl Address {
         if is_set(AmazonS3ConfigKey::S3Express) {
             return None;
         }
-        let region =
-            value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
-        let own = value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
+        let region = value(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+        let own =
+            value(AmazonS3ConfigKey::S3Endpoint).or_else(|| value(AmazonS3ConfigKey::Endpoint));
         let hosted = is_set(AmazonS3ConfigKey::VirtualHostedStyleRequest);
         let endpoint = match (own, hosted) {
             (Some(endpoint), true) => endpoint,
@@ -73,11 +73,7 @@ impl Address {
 
 impl S3Uploads {
     /// The uploads of the bucket that `store` is the client of.
-    pub(crate) fn new(
-        address: Address,
-        store: &AmazonS3,
-        options: &ClientOptions,
-    ) -> Result<Self> {
+    pub(crate) fn new(address: Address, store: &AmazonS3, options: &ClientOptions) -> Result<Self> {
         let endpoint = Url::parse(&address.endpoint).map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             endpoint,
@@ -91,7 +87,9 @@ impl S3Uploads {
         let mut url = self.endpoint.clone();
         {
             let mut query = url.query_pairs_mut();
-            query.append_pair("uploads", "").append_pair("prefix", prefix);
+            query
+                .append_pair("uploads", "")
+                .append_pair("prefix", prefix);
             if let Some(Marker { key, upload }) = after {
                 query
                     .append_pair("key-marker", key)

@@ -30,6 +30,16 @@ pub fn attempts(output: &Path, job: &str) -> Result<usize> {
     Ok(intents.count())
 }
 
+/// The journal of a job with this local output; known until the sweep.
+pub fn entries(output: &Path, job: &str) -> Result<Vec<Value>> {
+    let journal = output.join("_whimbrel").join(job).join("journal");
+    let entries = std::fs::read_dir(&journal).with_context(|| journal.display().to_string())?;
+    let read = |entry: std::io::Result<std::fs::DirEntry>| -> Result<Value> {
+        Ok(serde_json::from_slice(&std::fs::read(entry?.path())?)?)
+    };
+    entries.map(read).collect()
+}
+
 /// A job as `job show --json` tells it.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -82,7 +92,11 @@ impl Job {
 
     /// `job COMMAND ID`.
     pub fn tell(&self, command: &str) -> Result<Outcome> {
-        run(&self.folder, Some(&self.pool), &["job", command, &self.id, "--json"])
+        run(
+            &self.folder,
+            Some(&self.pool),
+            &["job", command, &self.id, "--json"],
+        )
     }
 
     pub fn status(&self) -> Result<Status> {
@@ -116,7 +130,9 @@ impl Job {
         let records = output.join("_whimbrel").join(&self.id);
         wait::until("the sweep", || async {
             let left = |name: &str| records.join(name).exists();
-            let gone = !left("plan") && !left("splits") && std::fs::read_dir(records.join("journal")).map_or(0, Iterator::count) == 0;
+            let gone = !left("plan")
+                && !left("splits")
+                && std::fs::read_dir(records.join("journal")).map_or(0, Iterator::count) == 0;
             (gone && left("manifest.json")).then_some(())
         })
         .await

@@ -341,7 +341,12 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "URI")]
     pub(crate) output: String,
     /// The input's columns that the output has too
-    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', conflicts_with = "keep_all")]
+    #[arg(
+        long,
+        value_name = "COLUMN,...",
+        value_delimiter = ',',
+        conflicts_with = "keep_all"
+    )]
     pub(crate) keep: Vec<String>,
     /// The output has all columns of the input
     #[arg(long)]

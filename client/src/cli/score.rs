@@ -40,7 +40,10 @@ async fn submit(
         console.note(&format!("note: {note}"));
     }
     if existed {
-        console.note(&format!("job {} was there already, under this key", job.job_id));
+        console.note(&format!(
+            "job {} was there already, under this key",
+            job.job_id
+        ));
     }
     if watch {
         if !existed {

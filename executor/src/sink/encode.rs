@@ -58,9 +58,12 @@ impl Encoder {
             } => {
                 let properties = properties(spec, *compression, *row_group_rows);
                 let options = ArrowWriterOptions::new().with_properties(properties);
-                let writer =
-                    ArrowWriter::try_new_with_options(Vec::new(), SchemaRef::clone(schema), options)
-                        .map_err(unwritten)?;
+                let writer = ArrowWriter::try_new_with_options(
+                    Vec::new(),
+                    SchemaRef::clone(schema),
+                    options,
+                )
+                .map_err(unwritten)?;
                 Ok(Self::Parquet(Box::new(writer)))
             }
             SinkFormat::Arrow => {

@@ -9,13 +9,11 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::options::ArrowReadOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::execution::options::ArrowReadOptions;
-use datafusion::prelude::{
-    CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext,
-};
+use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext};
 use futures::stream::{self, StreamExt};
 use tokio::sync::Barrier;
 use whimbrel_predict::error::find;
@@ -163,7 +161,8 @@ async fn a_split_is_written_unseen_and_entered_once_in_every_format() {
         let output = subject.output();
         let seen = output.list("").await.unwrap();
         assert!(
-            seen.iter().all(|object| object.path.starts_with("_whimbrel/")),
+            seen.iter()
+                .all(|object| object.path.starts_with("_whimbrel/")),
             "{seen:?}"
         );
 
@@ -177,7 +176,11 @@ async fn a_split_is_written_unseen_and_entered_once_in_every_format() {
         assert!(matches!(published, Published::Visible { .. }));
         let path = subject.out().join(&receipt.intent.path);
         assert!(path.to_string_lossy().ends_with(format.ending()));
-        assert_eq!(rows_in(&path.to_string_lossy(), &format).await, 6, "{format}");
+        assert_eq!(
+            rows_in(&path.to_string_lossy(), &format).await,
+            6,
+            "{format}"
+        );
     }
 }
 
@@ -198,7 +201,9 @@ async fn rows_in(path: &str, format: &SinkFormat) -> usize {
             assert!(marks.iter().any(|mark| mark.key == "whimbrel.model"));
             let groups = 6_u64.div_ceil(*row_group_rows);
             assert_eq!(file.num_row_groups() as u64, groups);
-            context.read_parquet(path, ParquetReadOptions::default()).await
+            context
+                .read_parquet(path, ParquetReadOptions::default())
+                .await
         }
         SinkFormat::Csv { compression, .. } => {
             let options = CsvReadOptions::new()
@@ -215,7 +220,12 @@ async fn rows_in(path: &str, format: &SinkFormat) -> usize {
         SinkFormat::Arrow => context.read_arrow(path, ArrowReadOptions::default()).await,
     };
     let frame = frame.unwrap();
-    let names: Vec<_> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let names: Vec<_> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
     assert_eq!(names, ["id", "name"]);
     frame.count().await.unwrap()
 }
@@ -314,7 +324,8 @@ async fn an_attempt_that_fails_says_why_and_leaves_nothing() {
     let told = find(&error).unwrap();
     let place = subject.out().display().to_string();
     assert!(
-        told.message().starts_with(&format!("'{place}' cannot be written: ")),
+        told.message()
+            .starts_with(&format!("'{place}' cannot be written: ")),
         "{told}"
     );
     assert_eq!(told.code(), ErrorCode::Unavailable);

@@ -45,7 +45,13 @@ async fn a_task_that_comes_twice_writes_its_split_once() {
             panic!("{status:?}")
         };
         // One row that says what came of the split.
-        assert_eq!(done.partitions.iter().map(|part| part.num_rows).sum::<u64>(), 1);
+        assert_eq!(
+            done.partitions
+                .iter()
+                .map(|part| part.num_rows)
+                .sum::<u64>(),
+            1
+        );
     }
     let (output, records) = (LocalOutput::new(out), Records::of("job1"));
     let entry = Journal::new(&output, &records)

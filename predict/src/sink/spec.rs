@@ -81,9 +81,8 @@ impl SinkFormat {
 
     /// Refuses columns that such files cannot hold, and two of one name.
     pub fn check(&self, schema: &Schema) -> Result<(), Error> {
-        let refuse = |text: String, hint: &str| {
-            Err(Error::new(ErrorCode::Invalid, text).with_hint(hint))
-        };
+        let refuse =
+            |text: String, hint: &str| Err(Error::new(ErrorCode::Invalid, text).with_hint(hint));
         let mut names = HashSet::new();
         for field in schema.fields() {
             let name = field.name();
@@ -93,8 +92,12 @@ impl SinkFormat {
             }
             let (kind, data_type) = (self.kind(), field.data_type());
             if matches!(self, Self::Csv { .. }) && data_type.is_nested() {
-                let text = format!("column '{name}' cannot be written as {kind}: it is {data_type}");
-                return refuse(text, "choose one field of it in the query, or write parquet or json");
+                let text =
+                    format!("column '{name}' cannot be written as {kind}: it is {data_type}");
+                return refuse(
+                    text,
+                    "choose one field of it in the query, or write parquet or json",
+                );
             }
         }
         Ok(())

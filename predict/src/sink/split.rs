@@ -139,11 +139,7 @@ fn of_task(sink: &ScoreSinkExec, partition: usize) -> Result<SplitId> {
     match config.file_groups.as_slice() {
         [group] => of_files(&spec.job, config, group),
         groups => {
-            let text = format!(
-                "score job {}: a task has {} splits",
-                spec.job,
-                groups.len()
-            );
+            let text = format!("score job {}: a task has {} splits", spec.job, groups.len());
             Err(external(Error::new(ErrorCode::Bug, text)))
         }
     }

@@ -98,7 +98,11 @@ fn a_split_keeps_its_name_when_others_are_done() {
         task.downcast_ref::<ScoreSinkExec>().unwrap().split(),
         Some(&all[2])
     );
-    assert!(without(&plan, &all.iter().cloned().collect()).unwrap().is_none());
+    assert!(
+        without(&plan, &all.iter().cloned().collect())
+            .unwrap()
+            .is_none()
+    );
     let mut other = spec(None);
     other.job = "job2".parse().unwrap();
     let other = with_spec(&plan, &Arc::new(other)).unwrap();
@@ -107,9 +111,11 @@ fn a_split_keeps_its_name_when_others_are_done() {
 
 #[test]
 fn rows_that_may_move_between_partitions_belong_to_a_run() {
-    assert!(is_split_wise(&sink(filtered(over(groups(), None)), spec(None))));
-    let mixed: Arc<dyn ExecutionPlan> =
-        Arc::new(CoalescePartitionsExec::new(over(groups(), None)));
+    assert!(is_split_wise(&sink(
+        filtered(over(groups(), None)),
+        spec(None)
+    )));
+    let mixed: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(over(groups(), None)));
     let plan = sink(filtered(Arc::clone(&mixed)), spec(None));
     assert!(!is_split_wise(&plan));
     assert!(!is_split_wise(&sink(over(groups(), Some(5)), spec(None))));
@@ -201,7 +207,12 @@ async fn each_split_gives_one_row() {
     assert_eq!(*host.0.lock().unwrap(), [(id, 2)]);
     let nowhere = task.execute(0, Arc::new(TaskContext::default()));
     let error = nowhere.map(drop).unwrap_err();
-    assert!(find(&error).unwrap().message().contains("nothing is written"));
+    assert!(
+        find(&error)
+            .unwrap()
+            .message()
+            .contains("nothing is written")
+    );
     let known: Result<ParquetCompression, _> = "zip".parse();
     assert_eq!(
         known.unwrap_err().message(),

@@ -45,8 +45,7 @@ impl JobService for JobDesk {
         request: Request<SubmitJobRequest>,
     ) -> Result<Response<SubmitJobResponse>, Status> {
         let SubmitJobRequest { spec, key } = request.into_inner();
-        let spec =
-            spec.ok_or_else(|| Error::new(ErrorCode::Invalid, "the request has no spec"))?;
+        let spec = spec.ok_or_else(|| Error::new(ErrorCode::Invalid, "the request has no spec"))?;
         let Submission { job, existed } = self.pool.jobs.submit(None, spec, key).await?;
         let job = told(&job);
         Ok(Response::new(SubmitJobResponse { job, existed }))

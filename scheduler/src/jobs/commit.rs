@@ -81,7 +81,12 @@ impl Jobs {
         let records = Records::of(job.id());
         let read = journal::read(output, &records).await?;
         let run = job.record().pinned.run;
-        let cut = journal::cut(&work.plan.physical, &work.sink, run, read.generations.clone())?;
+        let cut = journal::cut(
+            &work.plan.physical,
+            &work.sink,
+            run,
+            read.generations.clone(),
+        )?;
         let Some(entries) = cut.complete(&read) else {
             return Ok(None);
         };

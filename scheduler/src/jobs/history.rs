@@ -72,8 +72,18 @@ mod tests {
             (State::Succeeded, true, 11_000, Due::Nothing),
             (State::Succeeded, true, 11_001, Due::Forget),
             (State::Succeeded, false, 99_000, Due::Nothing),
-            (State::Failed { resumable: true }, false, 99_000, Due::Cancel),
-            (State::Failed { resumable: false }, true, 99_000, Due::Forget),
+            (
+                State::Failed { resumable: true },
+                false,
+                99_000,
+                Due::Cancel,
+            ),
+            (
+                State::Failed { resumable: false },
+                true,
+                99_000,
+                Due::Forget,
+            ),
             (State::Cancelled, true, 0, Due::Nothing),
         ] {
             (job.state, job.tidy) = (state, tidy);

@@ -28,11 +28,10 @@ impl Place {
         }
         let path = PathBuf::from(crate::catalog::absolute(uri, FilePath::new("/"))?);
         if path.file_name().is_none() {
-            return Err(Error::new(
-                ErrorCode::Invalid,
-                format!("'{uri}' cannot be an output"),
-            )
-            .with_hint("name a folder below it"));
+            return Err(
+                Error::new(ErrorCode::Invalid, format!("'{uri}' cannot be an output"))
+                    .with_hint("name a folder below it"),
+            );
         }
         Ok(Self::Local(path))
     }
@@ -149,10 +148,12 @@ impl Output {
             }
         };
         let Some(found) = found else { return Ok(()) };
-        let text = format!("the output '{}' is not empty: it holds '{found}'", self.place.show());
-        Err(Error::new(ErrorCode::Exists, text).with_hint(
-            "name another folder, or say --mode append or --mode overwrite",
-        ))
+        let text = format!(
+            "the output '{}' is not empty: it holds '{found}'",
+            self.place.show()
+        );
+        Err(Error::new(ErrorCode::Exists, text)
+            .with_hint("name another folder, or say --mode append or --mode overwrite"))
     }
 
     /// The store's error, for people.
@@ -183,7 +184,13 @@ async fn first_entry(folder: &FilePath) -> Result<Option<String>, Error> {
                 .with_hint("name a folder");
         }
         let source = Box::new(error);
-        explain(&shown, &StoreError::Generic { store: "local", source })
+        explain(
+            &shown,
+            &StoreError::Generic {
+                store: "local",
+                source,
+            },
+        )
     };
     match tokio::fs::read_dir(folder).await {
         Ok(mut entries) => {
@@ -224,7 +231,13 @@ mod tests {
     async fn records_and_hidden_files_are_not_what_readers_see() {
         let folder = tempfile::tempdir().unwrap();
         let output = open(folder.path(), OutputMode::Append);
-        for path in ["a.parquet", "_SUCCESS", "_whimbrel/j/plan", "y=1/_b", "_y=1/c"] {
+        for path in [
+            "a.parquet",
+            "_SUCCESS",
+            "_whimbrel/j/plan",
+            "y=1/_b",
+            "_y=1/c",
+        ] {
             output.io().put(path, "x".into()).await.unwrap();
         }
         let visible = output.visible().await.unwrap();

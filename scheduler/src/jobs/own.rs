@@ -119,7 +119,10 @@ async fn has_ended(output: &Output, job: &ScoreJobId) -> Result<bool, StoreError
 
 fn encode(owner: &Owner) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(owner).map_err(|error| {
-        Error::new(ErrorCode::Bug, format!("an owner cannot be written: {error}"))
+        Error::new(
+            ErrorCode::Bug,
+            format!("an owner cannot be written: {error}"),
+        )
     })
 }
 
@@ -182,7 +185,10 @@ mod tests {
             assert!(error.message().starts_with("job a writes to"), "{error}");
             take(&second, "b", Standing::Over).await.unwrap();
             disown(&first, &"a".parse().unwrap()).await.unwrap();
-            assert!(take(&first, "a", Standing::Alive).await.is_err(), "it is b's");
+            assert!(
+                take(&first, "a", Standing::Alive).await.is_err(),
+                "it is b's"
+            );
             disown(&second, &"b".parse().unwrap()).await.unwrap();
             take(&first, "a", Standing::Alive).await.unwrap();
         }

@@ -85,7 +85,9 @@ impl Jobs {
         } = rows(planned)?;
         unique(&physical.schema())?;
         for input in &inputs {
-            self.parts.catalog.keep_apart(input, &output.place().show())?;
+            self.parts
+                .catalog
+                .keep_apart(input, &output.place().show())?;
         }
         let split_wise = is_split_wise(&physical);
         let models = models(&physical);
@@ -100,7 +102,8 @@ impl Jobs {
             on_error: spec.on_error.clone(),
         });
         let list = list(&physical, &sink).map_err(|error| plan_error(&error))?;
-        let plan: Arc<dyn ExecutionPlan> = Arc::new(ScoreSinkExec::new(physical, Arc::clone(&sink)));
+        let plan: Arc<dyn ExecutionPlan> =
+            Arc::new(ScoreSinkExec::new(physical, Arc::clone(&sink)));
         let plan = planning.write_down(plan, ctx).await?;
         let splits: Bytes = to_json(&list)?.into();
         let starts_over = (!split_wise).then(|| STARTS_OVER.to_owned());
@@ -138,7 +141,10 @@ impl Jobs {
         let plan = planning.take_up(kept, settings.clone(), uri).await?;
         let sink = plan.physical.downcast_ref::<ScoreSinkExec>();
         let sink = sink.ok_or_else(|| {
-            Error::new(ErrorCode::Bug, format!("the plan of job {} writes nothing", record.id))
+            Error::new(
+                ErrorCode::Bug,
+                format!("the plan of job {} writes nothing", record.id),
+            )
         })?;
         Ok(Work {
             sink: Arc::clone(sink.spec()),
@@ -170,7 +176,8 @@ async fn read_pinned(output: &Output, path: &str, digest: &Digest) -> Result<Byt
 
 /// The plan of rows that executors compute.
 fn rows(planned: Planned) -> Result<Plan, Error> {
-    let refused = |what: &str, hint: &str| Err(Error::new(ErrorCode::Invalid, what).with_hint(hint));
+    let refused =
+        |what: &str, hint: &str| Err(Error::new(ErrorCode::Invalid, what).with_hint(hint));
     match planned {
         Planned::Spread(plan) => Ok(plan),
         Planned::Here(_) | Planned::Rows(..) => refused(
@@ -190,8 +197,9 @@ fn unique(schema: &Schema) -> Result<(), Error> {
     for field in schema.fields() {
         if !seen.insert(field.name().as_str()) {
             let text = format!("the output has two columns '{}'", field.name());
-            return Err(Error::new(ErrorCode::Invalid, text)
-                .with_hint("name the prediction otherwise (--as), or give columns other names with AS"));
+            return Err(Error::new(ErrorCode::Invalid, text).with_hint(
+                "name the prediction otherwise (--as), or give columns other names with AS",
+            ));
         }
     }
     Ok(())
@@ -231,9 +239,18 @@ fn marks(id: &ScoreJobId, models: &[Model]) -> Vec<(String, String)> {
     let mut marks = vec![("whimbrel.job".to_owned(), id.to_string())];
     if !models.is_empty() {
         marks.extend([
-            ("whimbrel.model".to_owned(), all(|model| model.alias.clone())),
-            ("whimbrel.version".to_owned(), all(|model| model.version.clone())),
-            ("whimbrel.digest".to_owned(), all(|model| model.digest.to_string())),
+            (
+                "whimbrel.model".to_owned(),
+                all(|model| model.alias.clone()),
+            ),
+            (
+                "whimbrel.version".to_owned(),
+                all(|model| model.version.clone()),
+            ),
+            (
+                "whimbrel.digest".to_owned(),
+                all(|model| model.digest.to_string()),
+            ),
         ]);
     }
     marks
@@ -291,13 +308,19 @@ fn file(file: &PartitionedFile) -> File {
 
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| {
-        Error::new(ErrorCode::Bug, format!("a list of splits cannot be written: {error}"))
+        Error::new(
+            ErrorCode::Bug,
+            format!("a list of splits cannot be written: {error}"),
+        )
     })
 }
 
 fn from_json(bytes: &[u8]) -> Result<Vec<Split>, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
-        Error::new(ErrorCode::Bug, format!("a list of splits cannot be read: {error}"))
-            .with_hint("it was written by another version of Whimbrel; submit the job again")
+        Error::new(
+            ErrorCode::Bug,
+            format!("a list of splits cannot be read: {error}"),
+        )
+        .with_hint("it was written by another version of Whimbrel; submit the job again")
     })
 }

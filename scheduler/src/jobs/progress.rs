@@ -76,7 +76,10 @@ impl Meter {
         let (from, before) = self.seen.front().copied().unwrap_or((now, rows));
         (
             rate(rows.saturating_sub(before), now.saturating_sub(from)),
-            rate(rows.saturating_sub(self.first), now.saturating_sub(self.began)),
+            rate(
+                rows.saturating_sub(self.first),
+                now.saturating_sub(self.began),
+            ),
         )
     }
 }
@@ -107,7 +110,11 @@ pub(crate) fn report(record: &Record, live: &Live) -> v1::JobProgress {
     };
     let bytes_done = match record.state {
         super::state::State::Succeeded => bytes_total,
-        _ => live.journal.bytes_read.max(share(bytes_total)).min(bytes_total),
+        _ => live
+            .journal
+            .bytes_read
+            .max(share(bytes_total))
+            .min(bytes_total),
     };
     let running = live.running.values().sum();
     let mut executors: BTreeMap<&String, v1::JobExecutor> = BTreeMap::new();

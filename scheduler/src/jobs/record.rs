@@ -97,7 +97,10 @@ impl Record {
     fn encode(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![LAYOUT];
         serde_json::to_writer(&mut bytes, self).map_err(|error| {
-            Error::new(ErrorCode::Bug, format!("a job's record cannot be written: {error}"))
+            Error::new(
+                ErrorCode::Bug,
+                format!("a job's record cannot be written: {error}"),
+            )
         })?;
         Ok(bytes)
     }
@@ -151,7 +154,10 @@ impl Book {
             return Ok(None);
         };
         let keyed: Keyed = serde_json::from_slice(&entry.value).map_err(|error| {
-            Error::new(ErrorCode::Bug, format!("the key '{key}' cannot be read: {error}"))
+            Error::new(
+                ErrorCode::Bug,
+                format!("the key '{key}' cannot be read: {error}"),
+            )
         })?;
         Ok(Some(keyed.job))
     }
@@ -170,7 +176,9 @@ impl Book {
                 Error::new(ErrorCode::Bug, format!("a key cannot be written: {error}"))
             })?;
             let key = keys::job_key(&record.key);
-            transaction = transaction.expect(key.clone(), Expect::Absent).put(key, value);
+            transaction = transaction
+                .expect(key.clone(), Expect::Absent)
+                .put(key, value);
         }
         match self.store.commit(transaction).await? {
             Outcome::Committed(revision) => Ok(Some(revision)),
@@ -265,11 +273,19 @@ pub(crate) mod tests {
         let mut changed = first.clone();
         changed.state = State::Running;
         let later = book.change(&changed, revision).await.unwrap();
-        assert!(book.change(&first, revision).await.is_err(), "an old revision");
+        assert!(
+            book.change(&first, revision).await.is_err(),
+            "an old revision"
+        );
         assert_eq!(book.all().await.unwrap(), [(changed.clone(), later)]);
         book.forget(&changed, later).await.unwrap();
         assert_eq!(book.keyed("nightly").await.unwrap(), None);
-        assert!(book.create(&record("b", "nightly")).await.unwrap().is_some());
+        assert!(
+            book.create(&record("b", "nightly"))
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]

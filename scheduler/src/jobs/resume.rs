@@ -177,7 +177,9 @@ impl Jobs {
             Ok(Committed::Real(manifest)) => {
                 let took = self.parts.clock.monotonic().saturating_sub(began);
                 let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                self.note_success(job, output, &manifest, took).boxed().await
+                self.note_success(job, output, &manifest, took)
+                    .boxed()
+                    .await
             }
             Ok(Committed::Cancelled) => self.obey(job, output, Verdict::Cancel).await,
             Ok(Committed::Missing) => match self.run(job, output, work).boxed().await? {
@@ -241,12 +243,13 @@ impl Jobs {
     }
 }
 
-/// Whether the same job may go better another time: with other rights, more room, mended executors. Its plan and its input are
-/// pinned, so what is wrong with these stays wrong.
+/// Whether the same job may go better another time: with other rights, more room, mended executors. An input that is not what was
+/// listed never is again.
 fn may_change(code: ErrorCode) -> bool {
     match code {
-        ErrorCode::Invalid | ErrorCode::InputChanged => false,
-        ErrorCode::NotFound
+        ErrorCode::InputChanged => false,
+        ErrorCode::Invalid
+        | ErrorCode::NotFound
         | ErrorCode::Exists
         | ErrorCode::Denied
         | ErrorCode::Data

@@ -127,7 +127,12 @@ impl Jobs {
         let records = Records::of(job.id());
         let read = journal::read(output, &records).await?;
         let run = job.record().pinned.run;
-        let cut = journal::cut(&work.plan.physical, &work.sink, run, read.generations.clone())?;
+        let cut = journal::cut(
+            &work.plan.physical,
+            &work.sink,
+            run,
+            read.generations.clone(),
+        )?;
         let done = cut.done(&read, &work.sizes);
         job.note(|live| live.journal = done);
         if cut.left(&read)?.is_none() {
@@ -141,7 +146,10 @@ impl Jobs {
             run @ Some(_) => {
                 let sink = &work.sink;
                 let generations = read.generations.clone();
-                (journal::cut(&work.plan.physical, sink, run, generations)?, read)
+                (
+                    journal::cut(&work.plan.physical, sink, run, generations)?,
+                    read,
+                )
             }
         };
         let Some(left) = cut.left(&read)? else {
@@ -168,7 +176,10 @@ impl Jobs {
         });
         tracing::info!(score_job = %job.id(), job_id = engine_job.as_str(), splits = cut.splits(), done = base.splits, "score job handed to the engine");
         pass(Failpoint::Started);
-        let round = self.follow(job, output, work, &cut, following).boxed().await;
+        let round = self
+            .follow(job, output, work, &cut, following)
+            .boxed()
+            .await;
         self.parts
             .engine
             .end(self.parts.clock.as_ref(), &engine_job)

@@ -427,9 +427,13 @@ mod tests {
             assert_eq!(again, spec);
             assert_eq!(again.digest().unwrap(), spec.digest().unwrap());
             assert_ne!(
-                Spec::try_from(v1::JobSpec { keep_all: true, keep: Vec::new(), ..asked() })
-                    .unwrap()
-                    .digest(),
+                Spec::try_from(v1::JobSpec {
+                    keep_all: true,
+                    keep: Vec::new(),
+                    ..asked()
+                })
+                .unwrap()
+                .digest(),
                 spec.digest()
             );
         }
@@ -438,14 +442,62 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_could() {
         let cases: [(&str, v1::JobSpec); 8] = [
-            ("no column", v1::JobSpec { keep: Vec::new(), ..asked() }),
-            ("no output", v1::JobSpec { output: " ".to_owned(), ..asked() }),
-            ("no model or no input", v1::JobSpec { model: String::new(), ..asked() }),
-            ("a query, and a model", v1::JobSpec { sql: "SELECT 1".to_owned(), ..asked() }),
-            ("'xml' is no format", v1::JobSpec { format: "xml".to_owned(), ..asked() }),
-            ("'merge' is no mode", v1::JobSpec { mode: "merge".to_owned(), ..asked() }),
-            ("'lzo' is no compression", v1::JobSpec { compression: "lzo".to_owned(), ..asked() }),
-            ("only CSV", v1::JobSpec { delimiter: ";".to_owned(), ..asked() }),
+            (
+                "no column",
+                v1::JobSpec {
+                    keep: Vec::new(),
+                    ..asked()
+                },
+            ),
+            (
+                "no output",
+                v1::JobSpec {
+                    output: " ".to_owned(),
+                    ..asked()
+                },
+            ),
+            (
+                "no model or no input",
+                v1::JobSpec {
+                    model: String::new(),
+                    ..asked()
+                },
+            ),
+            (
+                "a query, and a model",
+                v1::JobSpec {
+                    sql: "SELECT 1".to_owned(),
+                    ..asked()
+                },
+            ),
+            (
+                "'xml' is no format",
+                v1::JobSpec {
+                    format: "xml".to_owned(),
+                    ..asked()
+                },
+            ),
+            (
+                "'merge' is no mode",
+                v1::JobSpec {
+                    mode: "merge".to_owned(),
+                    ..asked()
+                },
+            ),
+            (
+                "'lzo' is no compression",
+                v1::JobSpec {
+                    compression: "lzo".to_owned(),
+                    ..asked()
+                },
+            ),
+            (
+                "only CSV",
+                v1::JobSpec {
+                    delimiter: ";".to_owned(),
+                    ..asked()
+                },
+            ),
         ];
         for (what, asked) in cases {
             let error = Spec::try_from(asked).unwrap_err();

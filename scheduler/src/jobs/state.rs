@@ -94,8 +94,15 @@ impl State {
             }
             (Failed { resumable: true }, Event::Resumed) => Some(Submitted),
             (
-                Preparing | Submitted | Running | Waiting { .. } | Committing | Cancelling
-                | Succeeded | Failed { .. } | Cancelled,
+                Preparing
+                | Submitted
+                | Running
+                | Waiting { .. }
+                | Committing
+                | Cancelling
+                | Succeeded
+                | Failed { .. }
+                | Cancelled,
                 _,
             ) => None,
         }

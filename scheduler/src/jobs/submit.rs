@@ -65,7 +65,8 @@ impl Jobs {
             };
             let record = job.record();
             if record.spec_digest != *digest {
-                let text = format!("the key '{key}' is that of job {id}, which was asked something else");
+                let text =
+                    format!("the key '{key}' is that of job {id}, which was asked something else");
                 return Err(Error::new(ErrorCode::Exists, text).with_hint(format!(
                     "take another key, or look at `whimbrel job show {id}` for the difference"
                 )));
@@ -135,7 +136,12 @@ impl Jobs {
     }
 
     /// Takes the output, tries it, and writes down what is run.
-    async fn prepare(self: &Arc<Self>, job: &Job, output: &Output, made: &Made) -> Result<(), Error> {
+    async fn prepare(
+        self: &Arc<Self>,
+        job: &Job,
+        output: &Output,
+        made: &Made,
+    ) -> Result<(), Error> {
         let records = Records::of(job.id());
         let told = |error| output.explain(&error);
         {
@@ -143,7 +149,9 @@ impl Jobs {
             let trials = self.parts.stores.trials();
             let clock = self.parts.clock.as_ref();
             let standing = |holder| self.standing(holder).boxed();
-            own(output, job.id(), clock, trials, standing).boxed().await?;
+            own(output, job.id(), clock, trials, standing)
+                .boxed()
+                .await?;
         }
         pass(Failpoint::Owned);
         if output.mode() == OutputMode::Error {
@@ -151,8 +159,12 @@ impl Jobs {
         }
         probe(output.io(), &output.place().show(), &records.folder()).await?;
         let io = output.io();
-        io.put(&records.splits(), made.splits.clone()).await.map_err(told)?;
-        io.put(&records.plan(), made.plan.clone()).await.map_err(told)?;
+        io.put(&records.splits(), made.splits.clone())
+            .await
+            .map_err(told)?;
+        io.put(&records.plan(), made.plan.clone())
+            .await
+            .map_err(told)?;
         pass(Failpoint::Written);
         Ok(())
     }

@@ -53,7 +53,10 @@ mod tests {
         assert!(!watchdog.look(at(8), moved(1), true));
         assert!(!watchdog.look(at(18), moved(1), true));
         assert!(watchdog.look(at(19), moved(1), true));
-        assert!(!watchdog.look(at(40), moved(1), false), "it waits for a slot");
+        assert!(
+            !watchdog.look(at(40), moved(1), false),
+            "it waits for a slot"
+        );
         assert!(!watchdog.look(at(50), moved(1), true));
         assert!(watchdog.look(at(51), moved(1), true));
         assert!(!watchdog.look(at(52), moved(2), true));

@@ -43,7 +43,9 @@ fn buckets(stores: &Stores, plan: &Arc<dyn ExecutionPlan>) -> Vec<Bucket> {
         let scan = node
             .downcast_ref::<DataSourceExec>()
             .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
-        let sink = node.downcast_ref::<ScoreSinkExec>().map(ScoreSinkExec::spec);
+        let sink = node
+            .downcast_ref::<ScoreSinkExec>()
+            .map(ScoreSinkExec::spec);
         let uris = scan
             .map(|scan| scan.object_store_url.as_str())
             .into_iter()

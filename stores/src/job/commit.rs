@@ -8,8 +8,8 @@ use object_store::Result;
 
 use super::manifest::Object;
 use super::{
-    Counts, Decision, Entry, Journal, Manifest, Records, SUCCESS, SplitKey, Success, Verdict, from_json,
-    to_json,
+    Counts, Decision, Entry, Journal, Manifest, Records, SUCCESS, SplitKey, Success, Verdict,
+    from_json, to_json,
 };
 use crate::output::{Claim, DeferredOutput, Intent, Listed, Patience, Published, Receipt, claim};
 
@@ -167,7 +167,11 @@ impl<'a> Commit<'a> {
     ) -> Result<(Vec<(Entry, Receipt, Option<String>)>, Vec<SplitKey>)> {
         let mut receipts: Vec<(Entry, Receipt)> = Vec::new();
         for entry in entries.values() {
-            receipts.extend(entry.receipts().map(|receipt| (entry.clone(), receipt.clone())));
+            receipts.extend(
+                entry
+                    .receipts()
+                    .map(|receipt| (entry.clone(), receipt.clone())),
+            );
         }
         let output = self.output;
         let published: Vec<_> = stream::iter(receipts)

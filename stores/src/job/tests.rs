@@ -224,10 +224,7 @@ fn store() -> (FaultStore, Arc<dyn DeferredOutput>) {
 async fn used(output: &Arc<dyn DeferredOutput>) {
     output.put("old", "old rows".into()).await.unwrap();
     let other = json!({"job": "older", "manifest": "m", "rows": 1});
-    output
-        .put(SUCCESS, other.to_string().into())
-        .await
-        .unwrap();
+    output.put(SUCCESS, other.to_string().into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -274,7 +271,9 @@ async fn before_the_decision_nothing_is_visible_and_a_cancel_stays_so() {
     }
     let visible = async || {
         let listed = output.list("").await.unwrap();
-        let seen = listed.iter().filter(|object| !object.path.starts_with(RECORDS));
+        let seen = listed
+            .iter()
+            .filter(|object| !object.path.starts_with(RECORDS));
         seen.count()
     };
     assert_eq!(visible().await, 0);
@@ -293,7 +292,10 @@ async fn before_the_decision_nothing_is_visible_and_a_cancel_stays_so() {
         .decide(proposal(Verdict::Commit, "two"), &Thrice)
         .await
         .unwrap();
-    assert_eq!((late.verdict, late.decided_by.as_str()), (Verdict::Cancel, "one"));
+    assert_eq!(
+        (late.verdict, late.decided_by.as_str()),
+        (Verdict::Cancel, "one")
+    );
     assert_eq!(commit.finish(late).await.unwrap(), Ended::Cancelled);
     assert_eq!(visible().await, 0);
 }
@@ -312,7 +314,11 @@ async fn of_two_attempts_at_a_split_the_later_one_leaves_nothing() {
     first.unwrap();
     second.unwrap();
     let staged = output.staged("").await.unwrap();
-    let entry = Journal::new(output.as_ref(), &records).get(&key).await.unwrap().unwrap();
+    let entry = Journal::new(output.as_ref(), &records)
+        .get(&key)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(staged, [entry.output.unwrap().intent]);
 }
 
@@ -327,7 +333,9 @@ async fn an_upload_that_the_store_dropped_is_made_again() {
     assert_eq!(store.fired(), 2);
     assert_whole(output.as_ref(), "dropped").await;
     let listed = output.list("").await.unwrap();
-    let again = listed.iter().filter(|object| object.path.starts_with("part-") && object.path.contains(".1-"));
+    let again = listed
+        .iter()
+        .filter(|object| object.path.starts_with("part-") && object.path.contains(".1-"));
     assert_eq!(again.count(), 1, "{listed:?}");
 }
 
@@ -346,7 +354,10 @@ async fn readers_of_success_see_all_rows_and_never_another_jobs_word() {
         let dying = Dying::at(&output, dies_at, true);
         drop(drive(&dying, "a").await);
         let parts = output.list("").await.unwrap();
-        let parts = parts.iter().filter(|object| object.path.starts_with("part-")).count();
+        let parts = parts
+            .iter()
+            .filter(|object| object.path.starts_with("part-"))
+            .count();
         match output.get(SUCCESS).await.unwrap() {
             None => {}
             Some(found) => {

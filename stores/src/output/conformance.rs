@@ -308,13 +308,18 @@ async fn a_store_whose_conditional_writes_are_not_atomic_is_refused() {
         let error = probe(output.as_ref(), "s3://lake/out/", "_whimbrel/job").await;
         let error = error.unwrap_err();
         assert!(error.message().contains(says), "{error}");
-        assert!(error.message().starts_with("'s3://lake/out/' cannot hold"), "{error}");
+        assert!(
+            error.message().starts_with("'s3://lake/out/' cannot hold"),
+            "{error}"
+        );
         assert_eq!(store.fired(), faults.len());
         assert_eq!(paths(output.as_ref()).await, Vec::<String>::new());
     }
     // One whose answers are lost is sound.
     let (store, output) = cloud();
     store.order(Call::Put, Fault::Lost);
-    probe(output.as_ref(), "s3://lake/out/", "_whimbrel/job").await.unwrap();
+    probe(output.as_ref(), "s3://lake/out/", "_whimbrel/job")
+        .await
+        .unwrap();
     assert_eq!(store.fired(), 1);
 }

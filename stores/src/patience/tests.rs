@@ -11,9 +11,9 @@ use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
 };
 
 use super::*;
@@ -267,7 +267,10 @@ async fn a_part_is_sent_again_until_the_budget_is_spent() {
         .complete_multipart(&path, &id, vec![part])
         .await
         .unwrap();
-    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "one");
+    assert_eq!(
+        store.get(&path).await.unwrap().bytes().await.unwrap(),
+        "one"
+    );
     let (_, store) = subject(Duration::ZERO, &[Fault::Busy]).await;
     let id = store.create_multipart(&path).await.unwrap();
     let error = store.put_part(&path, &id, 0, "one".into()).await;

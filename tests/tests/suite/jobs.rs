@@ -61,10 +61,17 @@ async fn a_table_is_scored_into_a_folder_that_appears_at_once() -> Result<()> {
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     must_be_whole(&client, &format!("{shown}/")).await?;
-    ensure!(done.number("/progress/rows_written") == data::TRIPS as u64, "{}", done.json);
+    ensure!(
+        done.number("/progress/rows_written") == data::TRIPS as u64,
+        "{}",
+        done.json
+    );
     let manifest = std::fs::read(output.join(done.text("/manifest")))?;
     let manifest: Value = serde_json::from_slice(&manifest)?;
-    ensure!(manifest["counts"]["rows_written"] == data::TRIPS, "{manifest}");
+    ensure!(
+        manifest["counts"]["rows_written"] == data::TRIPS,
+        "{manifest}"
+    );
     let success: Value = serde_json::from_slice(&std::fs::read(output.join("_SUCCESS"))?)?;
     ensure!(success["job"] == job.id.as_str(), "{success}");
     // The sweep leaves the output, its records that are worth keeping, and nothing beside it.
@@ -99,8 +106,14 @@ async fn a_job_writes_to_object_stores_and_every_format_reads_back() -> Result<(
     for (place, format) in [
         (format!("s3://{LAKE}/scored"), "parquet"),
         (format!("s3://{LAKE}/lines"), "csv"),
-        (format!("abfss://{LAKE}@{account}.dfs.core.windows.net/scored"), "parquet"),
-        (format!("abfss://{LAKE}@{account}.dfs.core.windows.net/lines"), "json"),
+        (
+            format!("abfss://{LAKE}@{account}.dfs.core.windows.net/scored"),
+            "parquet",
+        ),
+        (
+            format!("abfss://{LAKE}@{account}.dfs.core.windows.net/lines"),
+            "json",
+        ),
     ] {
         let mut options = trips(&place);
         options.extend(["--format", format]);
@@ -108,7 +121,11 @@ async fn a_job_writes_to_object_stores_and_every_format_reads_back() -> Result<(
         ensure!(done.state() == "succeeded", "{place}: {}", done.json);
         must_be_whole(&client, &format!("{place}/")).await?;
         let again = score(&cluster, &options)?;
-        ensure!(again.stderr.contains("is not empty"), "{place}: {}", again.stderr);
+        ensure!(
+            again.stderr.contains("is not empty"),
+            "{place}: {}",
+            again.stderr
+        );
     }
     Ok(())
 }
@@ -124,13 +141,26 @@ async fn an_output_grows_or_is_replaced_as_it_is_said() -> Result<()> {
         Ok(client.rows(&sql, false).await?.to_text())
     };
     let mut expected = Vec::new();
-    for (mode, times) in [("append", 1), ("append", 2), ("overwrite", 1), ("append", 2)] {
+    for (mode, times) in [
+        ("append", 1),
+        ("append", 2),
+        ("overwrite", 1),
+        ("append", 2),
+    ] {
         let mut options = trips(&shown);
         options.extend(["--mode", mode]);
         let done = Job::submit(&cluster, &options)?.ended().await?;
         ensure!(done.state() == "succeeded", "{mode}: {}", done.json);
-        expected.push(format!("n | ids\n{} | {}\n", times * data::TRIPS, data::TRIPS));
-        ensure!(rows().await? == expected[expected.len() - 1], "{mode}: {}", rows().await?);
+        expected.push(format!(
+            "n | ids\n{} | {}\n",
+            times * data::TRIPS,
+            data::TRIPS
+        ));
+        ensure!(
+            rows().await? == expected[expected.len() - 1],
+            "{mode}: {}",
+            rows().await?
+        );
     }
     Ok(())
 }
@@ -140,14 +170,20 @@ async fn a_query_that_joins_and_aggregates_commits_as_a_whole() -> Result<()> {
     let cluster = Cluster::start(2, 1).await?;
     let client = furnish(&cluster).await?;
     let sql = "SELECT borough, avg(PREDICT('fare', *)) AS fare, count(*) AS n FROM trips GROUP BY borough";
-    let output = cluster.folder().join("means").to_string_lossy().into_owned();
+    let output = cluster
+        .folder()
+        .join("means")
+        .to_string_lossy()
+        .into_owned();
     let mut job = Job::submit(&cluster, &["--sql", sql, "--output", &output])?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     let notes = done.json["notes"].to_string();
     ensure!(notes.contains("starts over"), "{notes}");
     let expected = client.rows(sql, false).await?;
-    let written = client.rows(&format!("SELECT * FROM '{output}/'"), false).await?;
+    let written = client
+        .rows(&format!("SELECT * FROM '{output}/'"), false)
+        .await?;
     written.must_equal(&expected, "an aggregate")
 }
 
@@ -162,10 +198,17 @@ async fn a_key_makes_a_second_submission_harmless() -> Result<()> {
     let second = Job::submit(&cluster, &options)?;
     ensure!(first.id == second.id);
     ensure!(first.ended().await?.state() == "succeeded");
-    ensure!(Job::submit(&cluster, &options)?.id == first.id, "after its end too");
+    ensure!(
+        Job::submit(&cluster, &options)?.id == first.id,
+        "after its end too"
+    );
     options.extend(["--as", "p"]);
     let refused = score(&cluster, &options)?;
-    ensure!(refused.code == 1 && refused.stderr.contains("was asked something else"), "{}", refused.stderr);
+    ensure!(
+        refused.code == 1 && refused.stderr.contains("was asked something else"),
+        "{}",
+        refused.stderr
+    );
     Ok(())
 }
 
@@ -191,28 +234,57 @@ async fn what_cannot_be_is_refused_in_one_line() -> Result<()> {
     let cases = [
         (with(&used, &[]), "is not empty: it holds 'old.csv'"),
         (with(&inside, &[]), "lies inside the input"),
-        (with(&folder, &["--mode", "overwrite"]), "lies inside the output"),
-        (with(&fresh, &["--keep", "trip_di"]), "column 'trip_di' does not exist; did you mean 'trip_id'?"),
-        (with(&fresh, &["--model", "fair"]), "model 'fair' is not bound; did you mean 'fare'?"),
-        (with(&fresh, &["--input", "trip"]), "table 'trip' does not exist; did you mean 'trips'?"),
+        (
+            with(&folder, &["--mode", "overwrite"]),
+            "lies inside the output",
+        ),
+        (
+            with(&fresh, &["--keep", "trip_di"]),
+            "column 'trip_di' does not exist; did you mean 'trip_id'?",
+        ),
+        (
+            with(&fresh, &["--model", "fair"]),
+            "no model is bound to the alias 'fair'; did you mean 'fare'?",
+        ),
+        (
+            with(&fresh, &["--input", "trip"]),
+            "table 'trip' does not exist; did you mean 'trips'?",
+        ),
         (with(&fresh, &["--as", "trip_id"]), "two columns 'trip_id'"),
         (with("s3://other/", &[]), "other"),
-        (with("/proc/scored", &[]), "'/proc/scored' cannot be written"),
+        (
+            with("/proc/scored", &[]),
+            "'/proc/scored' cannot be written",
+        ),
     ];
     for (options, expected) in &cases {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let refused = score(&cluster, &options)?;
         let said = refused.stderr.trim();
         ensure!(refused.code == 1, "{options:?}: {said}");
-        ensure!(said.starts_with("error: ") && said.contains(expected), "{options:?}: {said}");
+        ensure!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{options:?}: {said}"
+        );
         ensure!(said.lines().count() == 1, "{options:?}: {said}");
     }
-    let jobs = whimbrel_tests::command::run(cluster.folder(), Some(cluster.address()), &["job", "list", "--json"])?;
-    ensure!(jobs.stdout.is_empty(), "a refused job is none: {}", jobs.stdout);
+    let jobs = whimbrel_tests::command::run(
+        cluster.folder(),
+        Some(cluster.address()),
+        &["job", "list", "--json"],
+    )?;
+    ensure!(
+        jobs.stdout.is_empty(),
+        "a refused job is none: {}",
+        jobs.stdout
+    );
     ensure!(!Path::new(&fresh).exists());
     let left: Vec<_> = files(cluster.folder())?
         .into_iter()
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+        })
         .collect();
     ensure!(left.is_empty(), "{left:?}");
     Ok(())
@@ -231,7 +303,10 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     ];
     let mut first = Job::submit(&cluster, &options)?;
     let refused = score(&cluster, &options)?;
-    ensure!(!first.status()?.is_over(), "it ended too early: that proves nothing");
+    ensure!(
+        !first.status()?.is_over(),
+        "it ended too early: that proves nothing"
+    );
     let expected = format!("job {} writes to the output '{output}'", first.id);
     ensure!(refused.stderr.contains(&expected), "{}", refused.stderr);
     first.cancel()?;
@@ -240,7 +315,10 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     ensure!(second.status()?.state() != "failed");
     second.cancel()?;
     ensure!(second.ended().await?.state() == "cancelled");
-    ensure!(!Path::new(&output).exists(), "a cancelled job shows nothing");
+    ensure!(
+        !Path::new(&output).exists(),
+        "a cancelled job shows nothing"
+    );
     second.status()?.json["job_id"].as_str().context("its id")?;
     Ok(())
 }

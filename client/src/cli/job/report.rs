@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whimbrel_proto::v1::{
-    ErrorDetail, JobExecutor, JobModel, JobProgress, JobSpec, JobStatus,
-};
+use whimbrel_proto::v1::{ErrorDetail, JobExecutor, JobModel, JobProgress, JobSpec, JobStatus};
 
 use crate::cli::format;
 
@@ -36,7 +34,10 @@ pub(super) fn page(job: &JobStatus) -> String {
     if job.ended_at_ms > 0 {
         let took = u64::try_from(job.ended_at_ms - job.submitted_at_ms).unwrap_or_default();
         let took = format::duration(Duration::from_millis(took));
-        add("ended", format!("{}, after {took}", format::utc(job.ended_at_ms)));
+        add(
+            "ended",
+            format!("{}, after {took}", format::utc(job.ended_at_ms)),
+        );
     }
     if !job.key.is_empty() {
         add("key", job.key.clone());
@@ -45,9 +46,15 @@ pub(super) fn page(job: &JobStatus) -> String {
         add("model", spec.model.clone());
         add("input", spec.input.clone());
     } else {
-        add("query", spec.sql.split_whitespace().collect::<Vec<_>>().join(" "));
+        add(
+            "query",
+            spec.sql.split_whitespace().collect::<Vec<_>>().join(" "),
+        );
     }
-    add("output", format!("{} ({}, {})", spec.output, spec.mode, spec.format));
+    add(
+        "output",
+        format!("{} ({}, {})", spec.output, spec.mode, spec.format),
+    );
     for model in &job.models {
         add("pinned", format!("{} is {}", model.alias, model.digest));
     }
@@ -59,23 +66,36 @@ pub(super) fn page(job: &JobStatus) -> String {
         splits_running,
     } in &progress.executors
     {
-        let text = format!("{executor_id}: {} rows, {splits_running} splits running", format::count(*rows));
+        let text = format!(
+            "{executor_id}: {} rows, {splits_running} splits running",
+            format::count(*rows)
+        );
         add("executor", text);
     }
     for note in &job.notes {
         add("note", note.clone());
     }
     if let Some(error) = &job.error {
-        let what = if job.state == "failed" { "error" } else { "held up" };
+        let what = if job.state == "failed" {
+            "error"
+        } else {
+            "held up"
+        };
         add(what, sentence(error));
     }
     if job.resumable {
         add("resume", format!("`whimbrel job resume {}`", job.job_id));
     }
     if !job.manifest.is_empty() {
-        add("manifest", format!("{}/{}", spec.output.trim_end_matches('/'), job.manifest));
+        add(
+            "manifest",
+            format!("{}/{}", spec.output.trim_end_matches('/'), job.manifest),
+        );
         let took = format::duration(Duration::from_millis(job.commit_ms));
-        add("commit", format!("its objects became visible within {took}"));
+        add(
+            "commit",
+            format!("its objects became visible within {took}"),
+        );
     }
     lines.join("\n")
 }
@@ -115,10 +135,16 @@ fn rows(progress: &JobProgress) -> String {
         format::bytes(progress.bytes_written)
     );
     if progress.rows_dead > 0 {
-        text.push_str(&format!(", {} put aside", format::count(progress.rows_dead)));
+        text.push_str(&format!(
+            ", {} put aside",
+            format::count(progress.rows_dead)
+        ));
     }
     if progress.rows_per_second > 0 {
-        text.push_str(&format!(", {} rows/s", format::count(progress.rows_per_second)));
+        text.push_str(&format!(
+            ", {} rows/s",
+            format::count(progress.rows_per_second)
+        ));
     }
     text
 }
@@ -146,10 +172,16 @@ pub(super) fn line(job: &JobStatus, elapsed: Duration) -> String {
         format::count(progress.rows_done)
     );
     if progress.rows_per_second > 0 {
-        text.push_str(&format!(", {} rows/s", format::count(progress.rows_per_second)));
+        text.push_str(&format!(
+            ", {} rows/s",
+            format::count(progress.rows_per_second)
+        ));
     }
     if let Some(left) = progress.seconds_left.filter(|left| *left > 0) {
-        text.push_str(&format!(", {} left", format::duration(Duration::from_secs(left))));
+        text.push_str(&format!(
+            ", {} left",
+            format::duration(Duration::from_secs(left))
+        ));
     }
     format!("{text}, {took}")
 }

@@ -61,10 +61,7 @@ async fn last_of(
         let status = status?;
         *away = None;
         screen.show(&status);
-        if matches!(
-            status.state.as_str(),
-            "succeeded" | "failed" | "cancelled"
-        ) {
+        if matches!(status.state.as_str(), "succeeded" | "failed" | "cancelled") {
             return Ok(Some(status));
         }
     }
