@@ -23,6 +23,23 @@ pub fn job(cluster: &Cluster, args: &[&str]) -> Result<Outcome> {
     run(cluster.folder(), Some(cluster.address()), &all)
 }
 
+/// How many attempts have written something for a job with this local output; known until the sweep.
+pub fn attempts(output: &Path, job: &str) -> Result<usize> {
+    let intents = output.join("_whimbrel").join(job).join("intents");
+    let intents = std::fs::read_dir(&intents).with_context(|| intents.display().to_string())?;
+    Ok(intents.count())
+}
+
+/// The journal of a job with this local output; known until the sweep.
+pub fn entries(output: &Path, job: &str) -> Result<Vec<Value>> {
+    let journal = output.join("_whimbrel").join(job).join("journal");
+    let entries = std::fs::read_dir(&journal).with_context(|| journal.display().to_string())?;
+    let read = |entry: std::io::Result<std::fs::DirEntry>| -> Result<Value> {
+        Ok(serde_json::from_slice(&std::fs::read(entry?.path())?)?)
+    };
+    entries.map(read).collect()
+}
+
 /// A job as `job show --json` tells it.
 #[derive(Clone, Debug)]
 pub struct Status {

@@ -188,6 +188,43 @@ async fn a_query_that_joins_and_aggregates_commits_as_a_whole() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copy_and_insert_are_jobs() -> Result<()> {
+    let cluster = Cluster::start(1, 2).await?;
+    let client = furnish(&cluster).await?;
+    let output = cluster.folder().join("copied");
+    let shown = output.to_string_lossy().into_owned();
+    let copy =
+        format!("COPY ({EXPECTED}) TO '{shown}' STORED AS CSV OPTIONS ('has_header' 'true')");
+    let answer = client.rows(&copy, false).await?.to_text();
+    ensure!(
+        answer.starts_with("job_id | count | rows_dead | objects\n"),
+        "{answer}"
+    );
+    ensure!(
+        answer.contains(&format!(" | {} | 0 | ", data::TRIPS)),
+        "{answer}"
+    );
+    must_be_whole(&client, &format!("{shown}/")).await?;
+    // The text of a CSV file has no float32: the table's columns are those that were found.
+    client.add_table_at("copied", &format!("{shown}/")).await?;
+    let insert = "INSERT INTO copied (prediction, trip_id) SELECT PREDICT('fare', *), trip_id + 1000000 FROM trips";
+    client.rows(insert, false).await?;
+    let counted = client
+        .rows("SELECT count(DISTINCT trip_id) AS n FROM copied", false)
+        .await?;
+    ensure!(
+        counted.to_text() == format!("n\n{}\n", 2 * data::TRIPS),
+        "{}",
+        counted.to_text()
+    );
+    let error = client
+        .rows("INSERT INTO copied SELECT trip_id FROM trips", false)
+        .await;
+    ensure!(error.is_err(), "a column is missing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_makes_a_second_submission_harmless() -> Result<()> {
     let cluster = Cluster::start(1, 2).await?;
     furnish(&cluster).await?;
@@ -244,7 +281,7 @@ async fn what_cannot_be_is_refused_in_one_line() -> Result<()> {
         ),
         (
             with(&fresh, &["--model", "fair"]),
-            "model 'fair' is not bound; did you mean 'fare'?",
+            "no model is bound to the alias 'fair'; did you mean 'fare'?",
         ),
         (
             with(&fresh, &["--input", "trip"]),
