@@ -26,7 +26,7 @@ pub struct Config {
     /// The host name or address under which clients, the scheduler and other executors reach this one. Empty: the address of
     /// `bind`, which must then be a real one (not 0.0.0.0).
     pub advertise: String,
-    /// Where it may read tables: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/` or `file:///data/`, each
+    /// Where it may read tables and write the outputs of score jobs: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/` or `file:///data/`, each
     /// with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every local file. The
     /// scheduler has a list of its own.
     pub allow: Vec<String>,

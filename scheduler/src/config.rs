@@ -30,9 +30,9 @@ pub struct Config {
     pub client_token: String,
     /// A file that holds the bearer token, so that it is in no command line and no environment; `client_token` wins.
     pub client_token_file: Option<PathBuf>,
-    /// Where the pool may read tables and models: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
+    /// Where the pool may read tables and models and write the outputs of score jobs: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
     /// or `file:///data/`, each with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every
-    /// local file. Executors have a list of their own. A pool inside a command may read everything.
+    /// local file. Executors have a list of their own. A pool inside a command may read and write everything.
     pub allow: Vec<String>,
     /// An executor whose engine heartbeat is missing for this long is given up and its tasks run elsewhere. A broken
     /// connection is noticed much earlier, see `report_timeout`.

@@ -121,7 +121,7 @@ impl Job {
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> Result<Status> {
+    pub async fn ended(&self) -> Result<Status> {
         self.until("the job ends", Status::is_over).await
     }
 

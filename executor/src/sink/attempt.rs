@@ -2,182 +2,257 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
+use object_store::Error as StoreError;
 use whimbrel_predict::error::external;
-use whimbrel_predict::sink::{OutputMode, SinkReport, SinkSpec, SinkTask};
+use whimbrel_predict::sink::{OnError, OutputMode, SinkReport, SinkSpec, SinkTask};
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_stores::Stores;
 use whimbrel_stores::job::{Entry, Journal, Records, SplitKey};
-use whimbrel_stores::output::{DeferredOutput, Receipt, Trials};
+use whimbrel_stores::output::{DeferredOutput, Receipt};
 
 use super::encode::Encoder;
+use super::letters::Sorter;
 use super::running::Progress;
 use super::told;
 use super::upload::Upload;
 use crate::clock::new_attempt;
 
+type Rows = Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>;
+
 /// See the module.
 pub(super) struct Attempt {
+    stores: Stores,
+    executor: ExecutorId,
+    spec: Arc<SinkSpec>,
     output: Arc<dyn DeferredOutput>,
     records: Records,
     key: SplitKey,
-    /// Nobody else's.
-    name: String,
-    executor: ExecutorId,
-    spec: Arc<SinkSpec>,
-    schema: SchemaRef,
+    sorter: Sorter,
     bytes_read: u64,
-    rows: Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>,
-    stores: Stores,
+}
+
+/// The objects that an attempt makes.
+struct Objects {
+    rows: Upload,
+    letters: Option<Upload>,
 }
 
 /// What became of the rows.
-struct Written {
-    object: Option<Receipt>,
-    rows: u64,
+#[derive(Default)]
+struct Counts {
+    written: u64,
+    dead: u64,
 }
 
 impl Attempt {
-    pub(super) fn new(stores: &Stores, executor: ExecutorId, task: SinkTask) -> Result<Self> {
+    pub(super) fn new(
+        stores: Stores,
+        executor: ExecutorId,
+        task: SinkTask,
+    ) -> Result<(Self, Rows)> {
         let SinkTask {
             spec,
             split,
             generation,
             schema,
+            columns,
+            errors,
+            files,
             bytes_read,
             rows,
             ..
         } = task;
         let alone = (spec.mode == OutputMode::Error).then_some(&spec.job);
         let output = stores.output(&spec.output, alone).map_err(external)?;
-        Ok(Self {
+        let max = match &spec.on_error {
+            OnError::DeadLetter { max, .. } => *max,
+            OnError::Fail | OnError::Null => None,
+        };
+        let attempt = Self {
+            stores,
+            executor,
             output,
             records: Records::of(&spec.job),
             key: SplitKey {
                 split: split.to_string(),
                 generation,
             },
-            name: new_attempt(),
-            executor,
             spec,
-            schema,
+            sorter: Sorter {
+                schema,
+                columns,
+                errors,
+                split: split.to_string(),
+                files,
+                max,
+            },
             bytes_read,
-            rows,
-            stores: stores.clone(),
-        })
+        };
+        Ok((attempt, rows))
     }
 
-    pub(super) async fn run(self, progress: Progress) -> Result<SinkReport> {
-        let Self {
-            output,
-            records,
-            key,
-            name,
-            executor,
-            spec,
-            schema,
-            bytes_read,
-            rows,
-            stores,
-        } = self;
-        let told = |error: object_store::Error| told(&spec.output, &error);
-        let journal = Journal::new(output.as_ref(), &records);
-        if let Some(done) = journal.get(&key).await.map_err(told)? {
+    pub(super) async fn run(&self, rows: Rows, progress: &Progress) -> Result<SinkReport> {
+        let journal = Journal::new(self.output.as_ref(), &self.records);
+        let done = journal.get(&self.key).await;
+        if let Some(done) = done.map_err(|error| self.told(&error))? {
             return Ok(report(&done, true));
         }
-        let path = records.object(&key, &name, spec.format.ending());
-        let mut upload = Upload::new(Arc::clone(&output), &records, &name, path);
-        let written = match fill(&mut upload, &spec, &schema, rows, &progress).await {
-            Ok(written) => written,
-            Err(error) => {
-                upload.discard().await;
-                return Err(error);
+        let name = new_attempt();
+        let mut objects = self.objects(&name)?;
+        match self.fill(&mut objects, rows, progress).await {
+            Ok((written, output, dead_letters)) => {
+                let entry = Entry {
+                    key: self.key.clone(),
+                    attempt: name,
+                    executor: self.executor.to_string(),
+                    output,
+                    dead_letters,
+                    rows_read: written.written + written.dead,
+                    rows_written: written.written,
+                    rows_dead: written.dead,
+                    bytes_read: self.bytes_read,
+                };
+                let entered = self.enter(&mut objects, journal, &entry).await;
+                entered.map_err(|error| self.told(&error))
             }
+            Err(error) => {
+                objects.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn objects(&self, name: &str) -> Result<Objects> {
+        let path = |ending| self.records.object(&self.key, name, ending);
+        let rows = Upload::new(
+            Arc::clone(&self.output),
+            self.records.intent(name),
+            path(self.spec.format.ending()),
+        );
+        let letters = match &self.spec.on_error {
+            OnError::Fail | OnError::Null => None,
+            OnError::DeadLetter { uri, .. } => Some(Upload::new(
+                self.stores.output(uri, None).map_err(external)?,
+                self.records.intent(&format!("{name}-dead")),
+                path("dead.json"),
+            )),
         };
-        let entry = Entry {
-            key,
-            attempt: name,
-            executor: executor.to_string(),
-            output: written.object,
-            dead_letters: None,
-            rows_read: written.rows,
-            rows_written: written.rows,
-            rows_dead: 0,
-            bytes_read,
+        Ok(Objects { rows, letters })
+    }
+
+    /// From here on only another's entry proves that nobody needs the objects: an entry whose answer is lost may land yet.
+    async fn enter(
+        &self,
+        objects: &mut Objects,
+        journal: Journal<'_>,
+        entry: &Entry,
+    ) -> object_store::Result<SinkReport> {
+        objects.keep();
+        match journal.enter(entry, &self.stores.trials()).await? {
+            None => Ok(report(entry, false)),
+            Some(first) => {
+                objects.lost().await;
+                Ok(report(&first, true))
+            }
+        }
+    }
+
+    /// Reads, scores and writes all rows of the split.
+    async fn fill(
+        &self,
+        objects: &mut Objects,
+        rows: Rows,
+        progress: &Progress,
+    ) -> Result<(Counts, Option<Receipt>, Option<Receipt>)> {
+        let mut stream = rows()?;
+        let mut encoder: Option<Encoder> = None;
+        let mut counts = Counts::default();
+        while let Some(batch) = stream.next().await {
+            let sorted = self.sorter.sort(&batch?)?;
+            counts.dead += sorted.dead;
+            self.sorter.check(counts.dead).map_err(external)?;
+            if let Some(letters) = &mut objects.letters {
+                let mut lines = sorted.letters;
+                let pushed = letters.push(&mut lines).await;
+                pushed.map_err(|error| self.told_of_letters(&error))?;
+            }
+            let count = sorted.rows.num_rows() as u64;
+            if count > 0 {
+                let encoder = match &mut encoder {
+                    Some(encoder) => encoder,
+                    none => none
+                        .insert(Encoder::new(&self.spec, &self.sorter.schema).map_err(external)?),
+                };
+                encoder.write(&sorted.rows).await.map_err(external)?;
+                counts.written += count;
+                progress.add_rows(count);
+                self.pass_on(encoder, objects, progress).await?;
+            }
+            // A cancel is seen between two batches, however ready the next one is.
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+        if let Some(encoder) = &mut encoder {
+            encoder.finish().await.map_err(external)?;
+            self.pass_on(encoder, objects, progress).await?;
+        }
+        let output = objects.rows.seal().await;
+        let output = output.map_err(|error| self.told(&error))?;
+        let letters = match &mut objects.letters {
+            Some(letters) => letters.seal().await,
+            None => Ok(None),
         };
-        enter(&mut upload, journal, &entry, &stores.trials())
-            .await
-            .map_err(told)
+        let letters = letters.map_err(|error| self.told_of_letters(&error))?;
+        Ok((counts, output, letters))
+    }
+
+    async fn pass_on(
+        &self,
+        encoder: &mut Encoder,
+        objects: &mut Objects,
+        progress: &Progress,
+    ) -> Result<()> {
+        let mut bytes = encoder.take();
+        progress.add_bytes(bytes.len() as u64);
+        let pushed = objects.rows.push(&mut bytes).await;
+        pushed.map_err(|error| self.told(&error))
+    }
+
+    fn told(&self, error: &StoreError) -> DataFusionError {
+        told(&self.spec.output, error)
+    }
+
+    fn told_of_letters(&self, error: &StoreError) -> DataFusionError {
+        match &self.spec.on_error {
+            OnError::DeadLetter { uri, .. } => told(uri, error),
+            OnError::Fail | OnError::Null => self.told(error),
+        }
     }
 }
 
-/// From here on only another's entry proves that nobody needs the object: an entry whose answer is lost may land yet.
-async fn enter(
-    upload: &mut Upload,
-    journal: Journal<'_>,
-    entry: &Entry,
-    trials: &Trials,
-) -> object_store::Result<SinkReport> {
-    upload.keep();
-    match journal.enter(entry, trials).await? {
-        None => Ok(report(entry, false)),
-        Some(first) => {
+impl Objects {
+    fn each(&mut self) -> impl Iterator<Item = &mut Upload> {
+        [&mut self.rows].into_iter().chain(&mut self.letters)
+    }
+
+    fn keep(&mut self) {
+        self.each().for_each(Upload::keep);
+    }
+
+    async fn lost(&mut self) {
+        for upload in self.each() {
             upload.lost().await;
-            Ok(report(&first, true))
         }
     }
-}
 
-/// Reads, scores and writes all rows of the split.
-async fn fill(
-    upload: &mut Upload,
-    spec: &SinkSpec,
-    schema: &SchemaRef,
-    rows: impl FnOnce() -> Result<SendableRecordBatchStream>,
-    progress: &Progress,
-) -> Result<Written> {
-    let failed = |error: object_store::Error| told(&spec.output, &error);
-    let mut stream = rows()?;
-    let mut encoder: Option<Encoder> = None;
-    let mut count = 0;
-    while let Some(batch) = stream.next().await {
-        let batch = batch?;
-        if batch.num_rows() == 0 {
-            continue;
+    async fn discard(&mut self) {
+        for upload in self.each() {
+            upload.discard().await;
         }
-        let encoder = match &mut encoder {
-            Some(encoder) => encoder,
-            none => none.insert(Encoder::new(spec, schema).map_err(external)?),
-        };
-        encoder.write(&batch).await.map_err(external)?;
-        count += batch.num_rows() as u64;
-        progress.add_rows(batch.num_rows() as u64);
-        pass_on(encoder, upload, progress).await.map_err(failed)?;
-        // A cancel is seen between two batches, however ready the next one is.
-        tokio::task::yield_now().await;
     }
-    drop(stream);
-    if let Some(encoder) = &mut encoder {
-        encoder.finish().await.map_err(external)?;
-        pass_on(encoder, upload, progress).await.map_err(failed)?;
-    }
-    Ok(Written {
-        object: upload.seal().await.map_err(failed)?,
-        rows: count,
-    })
-}
-
-async fn pass_on(
-    encoder: &mut Encoder,
-    upload: &mut Upload,
-    progress: &Progress,
-) -> object_store::Result<()> {
-    let mut bytes = encoder.take();
-    progress.add_bytes(bytes.len() as u64);
-    upload.push(&mut bytes).await
 }
 
 fn report(entry: &Entry, already_done: bool) -> SinkReport {

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod encode;
+mod letters;
 mod running;
 #[cfg(test)]
 mod tests;
@@ -56,8 +57,8 @@ impl SinkHost for Writer {
             .begin(&task.spec.job, &task.split, task.generation);
         async move {
             let stores = linked_stores(&stores, task.context.session_config())?;
-            let attempt = Attempt::new(&stores, executor, task)?;
-            attempt.run(progress).await
+            let (attempt, rows) = Attempt::new(stores, executor, task)?;
+            attempt.run(rows, &progress).await
         }
         .boxed()
     }

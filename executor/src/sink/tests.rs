@@ -101,6 +101,9 @@ impl Subject {
             split: "s1".parse().unwrap(),
             generation: 0,
             schema: schema(),
+            columns: vec![0, 1],
+            errors: Vec::new(),
+            files: vec!["/a.csv".to_owned()],
             bytes_read: 77,
             context: Arc::new(TaskContext::default()),
             rows: Box::new(move || Ok(rows)),
@@ -123,11 +126,6 @@ impl Subject {
 
     async fn staged(&self) -> usize {
         self.output().staged("").await.unwrap().len()
-    }
-
-    async fn notes(&self) -> usize {
-        let notes = Records::of("job1").intents();
-        self.output().list(&notes).await.unwrap().len()
     }
 
     /// Nothing of an attempt is there, seen or unseen.
@@ -175,6 +173,8 @@ async fn a_split_is_written_unseen_and_entered_once_in_every_format() {
         let published = output.publish(&receipt).await.unwrap();
         assert!(matches!(published, Published::Visible { .. }));
         let path = subject.out().join(&receipt.intent.path);
+        let whole = crate::runtime::sha256_of_file(&path).unwrap();
+        assert_eq!(receipt.sha256, Some(whole));
         assert!(path.to_string_lossy().ends_with(format.ending()));
         assert_eq!(
             rows_in(&path.to_string_lossy(), &format).await,
@@ -237,7 +237,7 @@ async fn a_split_without_rows_is_entered_without_an_object() {
     let report = subject.write(SinkFormat::default(), none).await.unwrap();
     assert_eq!(report, SinkReport::default());
     assert_eq!(subject.entry().await.unwrap().output, None);
-    assert_eq!((subject.staged().await, subject.notes().await), (0, 0));
+    assert_eq!(subject.staged().await, 0);
 }
 
 #[tokio::test]
@@ -260,7 +260,6 @@ async fn of_two_attempts_at_once_one_is_kept_and_the_other_leaves_nothing() {
     let staged = subject.output().staged("").await.unwrap();
     let entry = subject.entry().await.unwrap();
     assert_eq!(staged, [entry.output.unwrap().intent]);
-    assert_eq!(subject.notes().await, 1);
 }
 
 #[tokio::test]
@@ -271,7 +270,7 @@ async fn a_cancelled_attempt_leaves_nothing() {
     let mut writing = subject.writer.write(subject.task(csv(), endless));
     let begun = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        while subject.notes().await == 0 {
+        while subject.staged().await == 0 {
             ticks.tick().await;
         }
         let running = subject.writer.running();
@@ -281,7 +280,6 @@ async fn a_cancelled_attempt_leaves_nothing() {
         ended = &mut writing => panic!("{ended:?}"),
         () = begun => {}
     }
-    assert_eq!(subject.staged().await, 1);
     drop(writing);
     assert_eq!(subject.writer.running(), []);
     let output = subject.output();
@@ -330,4 +328,55 @@ async fn an_attempt_that_fails_says_why_and_leaves_nothing() {
     );
     assert_eq!(told.code(), ErrorCode::Unavailable);
     assert_eq!(subject.entry().await, None);
+}
+
+/// The third column is what a model says of rows that it could not take.
+fn told(texts: [Option<&str>; 3]) -> RecordBatch {
+    let rows = batch(0, "a");
+    let fields = schema().fields().iter().cloned().collect::<Vec<_>>();
+    let error = Arc::new(Field::new("error", DataType::Utf8, true));
+    let schema = Schema::new([fields, vec![error]].concat());
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(StringArray::from(texts.to_vec())));
+    RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_scored_are_letters_of_the_same_entry() {
+    let subject = subject();
+    let dead = subject.folder.path().join("dead");
+    let task = |max| {
+        let told = told([None, Some(r#"{"row":{"id":1},"reason":"no"}"#), None]);
+        let rows = adapted(stream::iter([Ok(told)]));
+        let mut task = subject.task(csv(), rows);
+        let mut spec = SinkSpec::clone(&task.spec);
+        let uri = dead.display().to_string();
+        spec.on_error = OnError::DeadLetter { uri, max };
+        task.spec = Arc::new(spec);
+        task.errors = vec![2];
+        task
+    };
+    let error = subject.writer.write(task(Some(0))).await.unwrap_err();
+    let message = find(&error).unwrap().message();
+    assert!(
+        message.starts_with("more than 0 rows cannot be scored"),
+        "{message}"
+    );
+    let letters = LocalOutput::new(dead.clone());
+    assert!(subject.is_clean().await && letters.staged("").await.unwrap().is_empty());
+
+    let report = subject.writer.write(task(Some(1))).await.unwrap();
+    assert_eq!(
+        (report.rows_read, report.rows_written, report.rows_dead),
+        (3, 2, 1)
+    );
+    let entry = subject.entry().await.unwrap();
+    let receipt = entry.dead_letters.unwrap();
+    assert_eq!(letters.staged("").await.unwrap(), [receipt.intent.clone()]);
+    letters.publish(&receipt).await.unwrap();
+    let text = letters.get(&receipt.intent.path).await.unwrap().unwrap();
+    assert_eq!(
+        text,
+        "{\"split\":\"s1\",\"file\":\"/a.csv\",\"row\":{\"id\":1},\"reason\":\"no\"}\n"
+    );
 }

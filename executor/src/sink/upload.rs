@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::{Error, Result};
+use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use whimbrel_stores::job::Records;
 use whimbrel_stores::output::{DeferredOutput, Intent, MAX_PARTS, PART_BYTES, Receipt};
 
 /// Parts that are sent at once; as many bytes lie in memory for each split, and one part more.
@@ -26,6 +26,7 @@ pub(super) struct Upload {
     kept: Option<Intent>,
     parts: Vec<String>,
     bytes: u64,
+    digest: Sha256,
 }
 
 /// What must be thrown away.
@@ -36,22 +37,18 @@ struct Staged {
 }
 
 impl Upload {
-    /// An object at `path`. `attempt` is nobody else's.
-    pub(super) fn new(
-        output: Arc<dyn DeferredOutput>,
-        records: &Records,
-        attempt: &str,
-        path: String,
-    ) -> Self {
+    /// An object at `path`; both names are this attempt's alone.
+    pub(super) fn new(output: Arc<dyn DeferredOutput>, note: String, path: String) -> Self {
         Self {
             output,
             path,
-            note: records.intent(attempt),
+            note,
             buffer: Vec::new(),
             staged: Staged::default(),
             kept: None,
             parts: Vec::new(),
             bytes: 0,
+            digest: Sha256::new(),
         }
     }
 
@@ -84,7 +81,13 @@ impl Upload {
             return Ok(None);
         };
         let parts = mem::take(&mut self.parts);
-        self.output.seal(intent, parts, self.bytes).await.map(Some)
+        let digest = mem::take(&mut self.digest).finalize();
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let receipt = self.output.seal(intent, parts, self.bytes).await?;
+        Ok(Some(Receipt {
+            sha256: Some(digest),
+            ..receipt
+        }))
     }
 
     /// From here on the object may be in the journal, and is left to the sweep.
@@ -124,6 +127,7 @@ impl Upload {
             }
         }
         self.bytes += part.len() as u64;
+        self.digest.update(&part);
         self.parts.push(String::new());
         let output = Arc::clone(&self.output);
         self.staged
@@ -132,13 +136,16 @@ impl Upload {
         Ok(())
     }
 
-    /// Begins, and writes down at once what was begun.
+    /// Begins, and writes down at once what was begun, where it would not be found otherwise.
     async fn begun(&mut self) -> Result<Intent> {
         if let Some(intent) = &self.staged.intent {
             return Ok(intent.clone());
         }
         let intent = self.output.begin(&self.path).await?;
         self.staged.intent = Some(intent.clone());
+        if self.output.tells_all() {
+            return Ok(intent);
+        }
         let note = serde_json::to_vec(&[&intent]).map_err(|error| Error::Generic {
             store: "output",
             source: Box::new(error),

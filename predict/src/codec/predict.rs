@@ -14,7 +14,7 @@ use whimbrel_proto::v1;
 use super::malformed;
 use crate::binding::Binding;
 use crate::error::external;
-use crate::exec::PredictExec;
+use crate::exec::{PredictExec, RowErrors};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PredictNode {
@@ -26,6 +26,17 @@ pub(super) struct PredictNode {
     mask: Option<PhysicalExprNode>,
     #[prost(string, tag = "4")]
     output: String,
+    #[prost(oneof = "Caught", tags = "5, 6")]
+    errors: Option<Caught>,
+}
+
+/// What becomes of rows that cannot be scored, where they do not end the work.
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Caught {
+    #[prost(bool, tag = "5")]
+    Null(bool),
+    #[prost(string, tag = "6")]
+    Told(String),
 }
 
 impl PredictNode {
@@ -40,6 +51,11 @@ impl PredictNode {
             args: exec.args().iter().map(encode).collect::<Result<_>>()?,
             mask: exec.mask().map(encode).transpose()?,
             output: exec.output().to_owned(),
+            errors: match exec.errors() {
+                RowErrors::Fail => None,
+                RowErrors::Null => Some(Caught::Null(true)),
+                RowErrors::Told(name) => Some(Caught::Told(name.clone())),
+            },
         })
     }
 
@@ -54,6 +70,7 @@ impl PredictNode {
             args,
             mask,
             output,
+            errors,
         } = self;
         let [input] = inputs else {
             return Err(malformed("PREDICT has one input"));
@@ -64,6 +81,12 @@ impl PredictNode {
         let decode = |expr: &PhysicalExprNode| converter.proto_to_physical_expr(expr, &schema, ctx);
         let args = args.iter().map(decode).collect::<Result<_>>()?;
         let mask = mask.as_ref().map(decode).transpose()?;
-        PredictExec::try_new(Arc::clone(input), Arc::new(binding), args, mask, output)
+        let errors = match errors {
+            None => RowErrors::Fail,
+            Some(Caught::Null(_)) => RowErrors::Null,
+            Some(Caught::Told(name)) => RowErrors::Told(name),
+        };
+        PredictExec::try_new(Arc::clone(input), Arc::new(binding), args, mask, output)?
+            .catching(errors)
     }
 }

@@ -12,6 +12,7 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 
 use super::*;
 use crate::error::find;
+use crate::exec::RowErrors;
 use crate::signature::ElementType;
 use crate::testing;
 
@@ -83,6 +84,26 @@ fn a_plan_with_casts_and_a_mask_comes_back_the_same() {
     let [got, sent] = [&got, &sent].map(|plan| plan.downcast_ref::<PredictExec>().unwrap());
     assert_eq!(got.binding(), sent.binding());
     assert_eq!(got.schema(), sent.schema());
+}
+
+#[test]
+fn what_becomes_of_rows_that_cannot_be_scored_comes_back_too() {
+    let plan = plan();
+    for errors in [RowErrors::Null, RowErrors::Told("why".to_owned())] {
+        let exec = plan.downcast_ref::<PredictExec>().unwrap().clone();
+        let sent: Arc<dyn ExecutionPlan> = Arc::new(exec.catching(errors.clone()).unwrap());
+        let mut bytes = Vec::new();
+        let converter = DefaultPhysicalProtoConverter {};
+        codec().try_encode(sent, &mut bytes, &converter).unwrap();
+        let got = decode(&bytes).unwrap();
+        let got = got.downcast_ref::<PredictExec>().unwrap();
+        assert_eq!(got.errors(), &errors);
+        let told = usize::from(errors != RowErrors::Null);
+        assert_eq!(
+            got.schema().fields().len(),
+            plan.schema().fields().len() + told
+        );
+    }
 }
 
 #[test]

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
-use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
+use datafusion::error::Result;
+
+use crate::exec::catch::{self, Failed, RowErrors};
+use crate::exec::inputs::original;
+use crate::exec::job::Job;
 
 /// How many rows a feed may hold back in segments of which nothing is scored, in multiples of the model's batch.
 const HELD_BATCHES: usize = 8;
@@ -25,6 +29,8 @@ pub(super) struct Segment {
     batch: RecordBatch,
     chosen: Option<BooleanArray>,
     args: Vec<ArrayRef>,
+    /// Rows that have no arguments, in order.
+    failed: Vec<Failed>,
     scored: usize,
     bytes: usize,
 }
@@ -44,9 +50,15 @@ impl Segment {
             batch,
             chosen,
             args,
+            failed: Vec::new(),
             scored,
             bytes,
         }
+    }
+
+    /// The same, some of whose rows are known not to be scored.
+    pub(super) fn with_failed(self, failed: Vec<Failed>) -> Self {
+        Self { failed, ..self }
     }
 
     /// The rows pass by the model.
@@ -56,6 +68,7 @@ impl Segment {
             batch,
             chosen,
             args: Vec::new(),
+            failed: Vec::new(),
             scored: 0,
             bytes: 0,
         }
@@ -96,18 +109,28 @@ impl Segment {
             .iter()
             .map(|arg| arg.slice(first, scored))
             .collect();
-        Self::new(self.batch.slice(offset, rows), chosen, args)
+        let failed = self
+            .failed
+            .iter()
+            .filter(|(row, _)| (offset..offset + rows).contains(row))
+            .map(|(row, error)| (row - offset, error.clone()));
+        Self::new(self.batch.slice(offset, rows), chosen, args).with_failed(failed.collect())
     }
 
-    /// The rows with the model's values beside them.
-    fn attach(self, values: &ArrayRef, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    /// The rows with the model's values beside them; `failed` are those among the scored ones that have none.
+    fn attach(mut self, values: &ArrayRef, failed: Vec<Failed>, job: &Job) -> Result<RecordBatch> {
         let column = match &self.chosen {
             None => Arc::clone(values),
             Some(chosen) => scatter(values, chosen)?,
         };
         let mut columns = self.batch.columns().to_vec();
         columns.push(column);
-        RecordBatch::try_new(Arc::clone(schema), columns)
+        if matches!(job.errors, RowErrors::Told(_)) {
+            let place = |(scored, error)| (original(scored, self.chosen.as_ref()), error);
+            self.failed.extend(failed.into_iter().map(place));
+            columns.push(catch::told(&self.batch, &self.failed, &job.binding));
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&job.schema), columns)?)
     }
 }
 
@@ -192,13 +215,15 @@ impl Group {
         }
     }
 
-    /// The segments' rows with their values, in order; `values` is none where nothing was scored.
+    /// The segments' rows with their values, in order; `values` is none where nothing was scored. `failed` are the places of the
+    /// values that are missing.
     pub(super) fn attach(
         self,
         values: Option<&ArrayRef>,
-        returns: &DataType,
-        schema: &SchemaRef,
-    ) -> Result<Vec<RecordBatch>, ArrowError> {
+        failed: Vec<Failed>,
+        job: &Job,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut failed = failed.into_iter().peekable();
         let mut offset = 0;
         self.segments
             .into_iter()
@@ -206,10 +231,16 @@ impl Group {
                 let scored = segment.scored;
                 let part = match values {
                     Some(values) => values.slice(offset, scored),
-                    None => new_null_array(returns, 0),
+                    None => new_null_array(&job.binding.returns, 0),
                 };
+                let mut own = Vec::new();
+                while let Some((place, error)) =
+                    failed.next_if(|(place, _)| *place < offset + scored)
+                {
+                    own.push((place - offset, error));
+                }
                 offset += scored;
-                segment.attach(&part, schema)
+                segment.attach(&part, own, job)
             })
             .collect()
     }

@@ -106,7 +106,7 @@ impl Inputs {
 }
 
 /// The place in the batch of the n-th row that is scored.
-fn original(row: usize, chosen: Option<&BooleanArray>) -> usize {
+pub(super) fn original(row: usize, chosen: Option<&BooleanArray>) -> usize {
     match chosen {
         None => row,
         Some(chosen) => chosen.values().set_indices().nth(row).unwrap_or(row),

@@ -12,6 +12,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::binding::Binding;
 use crate::error::external;
+use crate::exec::catch::{self, RowErrors};
 use crate::exec::feeds::Group;
 use crate::exec::inputs::Inputs;
 use crate::runtime::{Feed, Model, ModelHost};
@@ -52,6 +53,7 @@ pub(super) struct Job {
     pub inputs: Arc<Inputs>,
     pub mask: Option<Arc<dyn PhysicalExpr>>,
     pub schema: SchemaRef,
+    pub errors: RowErrors,
     pub job_id: Arc<str>,
     pub partition: usize,
     pub metrics: Metrics,
@@ -69,23 +71,43 @@ impl Job {
         model: Option<Arc<dyn Model>>,
         group: Group,
     ) -> Result<Vec<RecordBatch>> {
-        let returns = &self.binding.returns;
         let Some(model) = model.filter(|_| group.scored() > 0) else {
-            return Ok(group.attach(None, returns, &self.schema)?);
+            return group.attach(None, Vec::new(), &self);
         };
+        let columns = group.columns()?;
+        let (values, failed) = match self.ask(&model, columns.clone(), group.scored()).await {
+            Ok(values) => (values, Vec::new()),
+            Err(error) if self.errors.is_caught() => {
+                let ask = |start, rows| {
+                    let part = columns.iter().map(|column| column.slice(start, rows));
+                    self.ask(&model, part.collect(), rows)
+                };
+                catch::score(group.scored(), error, &self.binding.returns, ask).await?
+            }
+            Err(error) => return Err(error),
+        };
+        group.attach(Some(&values), failed, &self)
+    }
+
+    async fn ask(
+        &self,
+        model: &Arc<dyn Model>,
+        columns: Vec<ArrayRef>,
+        rows: usize,
+    ) -> Result<ArrayRef> {
         let feed = Feed {
-            columns: group.columns()?,
-            rows: group.scored(),
+            columns,
+            rows,
             job_id: Arc::clone(&self.job_id),
         };
         let values = {
             let _timer = self.metrics.score_time.timer();
             model.score(feed).await.map_err(external)?
         };
-        self.check(&values, group.scored())?;
+        self.check(&values, rows)?;
         self.metrics.feeds.add(1);
-        self.metrics.rows_scored.add(group.scored());
-        Ok(group.attach(Some(&values), returns, &self.schema)?)
+        self.metrics.rows_scored.add(rows);
+        Ok(values)
     }
 
     /// A value beside the wrong row would be a silent error, so the answer must have the shape that was promised.

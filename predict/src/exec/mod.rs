@@ -4,6 +4,9 @@
 //! Scoring is the dear part of a plan, so the node never scores ahead of what is read from it but for the few feeds that keep
 //! the model busy, and dropping its stream stops it. Rows that the mask guards are neither computed nor scored; they get NULL.
 
+mod catch;
+#[cfg(test)]
+mod caught_tests;
 mod feeds;
 mod inputs;
 mod job;
@@ -41,6 +44,8 @@ use crate::binding::Binding;
 use crate::error::external;
 use crate::exec::inputs::Inputs;
 
+pub use self::catch::RowErrors;
+
 /// The most rows in one feed: a batch of this size stays in the L2 cache, and the cost of a call is long gone by then. A host
 /// may ask for fewer.
 pub const BATCH_ROWS: usize = 4096;
@@ -56,6 +61,7 @@ pub struct PredictExec {
     args: Vec<Arc<dyn PhysicalExpr>>,
     mask: Option<Arc<dyn PhysicalExpr>>,
     output: String,
+    errors: RowErrors,
     inputs: Arc<Inputs>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -74,9 +80,10 @@ impl PredictExec {
         let schema = input.schema();
         check_args(&binding, &args, mask.as_ref(), &schema)?;
         let inputs = Arc::new(Inputs::try_new(&binding, &args, &schema)?);
+        let errors = RowErrors::default();
         let properties = Arc::new(properties(
             &input,
-            output_schema(&schema, &binding, &output),
+            output_schema(&schema, &binding, &output, &errors),
         )?);
         Ok(Self {
             input,
@@ -84,10 +91,27 @@ impl PredictExec {
             args,
             mask,
             output,
+            errors,
             inputs,
             metrics: ExecutionPlanMetricsSet::new(),
             properties,
         })
+    }
+
+    /// The same, where rows that cannot be scored are dealt with so.
+    pub fn catching(self, errors: RowErrors) -> Result<Self> {
+        let schema = output_schema(&self.input.schema(), &self.binding, &self.output, &errors);
+        let properties = Arc::new(properties(&self.input, schema)?);
+        Ok(Self {
+            errors,
+            properties,
+            ..self
+        })
+    }
+
+    /// What becomes of rows that cannot be scored.
+    pub fn errors(&self) -> &RowErrors {
+        &self.errors
     }
 
     /// What is scored.
@@ -160,9 +184,12 @@ fn check_args(
     }
 }
 
-fn output_schema(input: &Schema, binding: &Binding, output: &str) -> SchemaRef {
+fn output_schema(input: &Schema, binding: &Binding, output: &str, errors: &RowErrors) -> SchemaRef {
     let mut fields = input.fields().to_vec();
     fields.push(Arc::new(Field::new(output, binding.returns.clone(), true)));
+    if let RowErrors::Told(name) = errors {
+        fields.push(Arc::new(Field::new(name, DataType::Utf8, true)));
+    }
     Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
 }
 
@@ -196,9 +223,13 @@ impl DisplayAs for PredictExec {
                     self.pairs(),
                     self.output
                 )?;
-                match &self.mask {
-                    Some(mask) => write!(f, ", mask={mask}"),
-                    None => Ok(()),
+                if let Some(mask) = &self.mask {
+                    write!(f, ", mask={mask}")?;
+                }
+                match &self.errors {
+                    RowErrors::Fail => Ok(()),
+                    RowErrors::Null => f.write_str(", on_error=null"),
+                    RowErrors::Told(name) => write!(f, ", on_error={name}"),
                 }
             }
             DisplayFormatType::TreeRender => {
@@ -253,9 +284,11 @@ impl ExecutionPlan for PredictExec {
                     args,
                     mask,
                     output,
+                    errors,
                     ..
                 } = self.as_ref().clone();
-                Ok(Arc::new(Self::try_new(input, binding, args, mask, output)?))
+                let new = Self::try_new(input, binding, args, mask, output)?;
+                Ok(Arc::new(new.catching(errors)?))
             }
         }
     }
@@ -294,9 +327,10 @@ impl ExecutionPlan for PredictExec {
         assert_eq_or_internal_err!(input.len(), 1, "PredictExec has one child");
         let mut statistics = input[0].as_ref().clone();
         statistics.total_byte_size = Precision::Absent;
+        let columns = self.schema().fields().len();
         statistics
             .column_statistics
-            .push(ColumnStatistics::new_unknown());
+            .resize_with(columns, ColumnStatistics::new_unknown);
         Ok(Arc::new(statistics))
     }
 

@@ -22,6 +22,7 @@ use futures::stream::{Stream, StreamExt};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
+use crate::exec::catch;
 use crate::exec::feeds::{Bounds, Group, Segment};
 use crate::exec::inputs::{From, chosen};
 use crate::exec::job::{Job, Metrics, job_id};
@@ -52,6 +53,7 @@ pub(super) fn score(
         inputs: Arc::clone(&exec.inputs),
         mask: exec.mask.clone(),
         schema: exec.schema(),
+        errors: exec.errors.clone(),
         job_id: job_id(context).into(),
         partition,
         metrics: Metrics::new(&exec.metrics, partition),
@@ -294,9 +296,15 @@ impl ScoreStream {
             self.segments.push_back(Segment::unscored(batch));
             return Ok(true);
         }
-        let args = self.job.inputs.evaluate(&batch, chosen.as_ref(), from)?;
-        self.segments
-            .extend(Segment::new(batch, chosen, args).cut(bounds));
+        let inputs = &self.job.inputs;
+        let segment = if self.job.errors.is_caught() {
+            let caught = catch::evaluate(inputs, &batch, chosen, from)?;
+            Segment::new(batch, caught.chosen, caught.args).with_failed(caught.failed)
+        } else {
+            let args = inputs.evaluate(&batch, chosen.as_ref(), from)?;
+            Segment::new(batch, chosen, args)
+        };
+        self.segments.extend(segment.cut(bounds));
         Ok(true)
     }
 

@@ -141,7 +141,7 @@ impl PartitionStream for Piped {
     }
 }
 
-fn ints(values: impl IntoIterator<Item = Option<i64>>) -> RecordBatch {
+pub(super) fn ints(values: impl IntoIterator<Item = Option<i64>>) -> RecordBatch {
     let values: ArrayRef = Arc::new(values.into_iter().collect::<Int64Array>());
     RecordBatch::try_from_iter_with_nullable([("x", values, true)]).unwrap()
 }
@@ -160,7 +160,7 @@ fn pipe(schema: SchemaRef, room: usize) -> (mpsc::Sender<RecordBatch>, Arc<dyn E
     (sender, Arc::new(exec))
 }
 
-fn input(batches: Vec<RecordBatch>) -> Arc<dyn ExecutionPlan> {
+pub(super) fn input(batches: Vec<RecordBatch>) -> Arc<dyn ExecutionPlan> {
     let (mut sender, exec) = pipe(batches[0].schema(), batches.len());
     for batch in batches {
         sender.try_send(batch).unwrap();
@@ -169,7 +169,10 @@ fn input(batches: Vec<RecordBatch>) -> Arc<dyn ExecutionPlan> {
 }
 
 /// Scores column x of `input`.
-fn predict(input: Arc<dyn ExecutionPlan>, mask: Option<Arc<dyn PhysicalExpr>>) -> PredictExec {
+pub(super) fn predict(
+    input: Arc<dyn ExecutionPlan>,
+    mask: Option<Arc<dyn PhysicalExpr>>,
+) -> PredictExec {
     let element = match input.schema().field(0).data_type() {
         DataType::Utf8 => ElementType::String,
         _ => ElementType::Int64,
@@ -179,12 +182,12 @@ fn predict(input: Arc<dyn ExecutionPlan>, mask: Option<Arc<dyn PhysicalExpr>>) -
     PredictExec::try_new(input, Arc::new(binding), args, mask, "value".to_owned()).unwrap()
 }
 
-fn context(host: impl ModelHost + 'static) -> Arc<TaskContext> {
+pub(super) fn context(host: impl ModelHost + 'static) -> Arc<TaskContext> {
     let config = SessionConfig::new().with_extension(Arc::new(ModelHostRef(Arc::new(host))));
     Arc::new(TaskContext::default().with_session_config(config))
 }
 
-fn values(batches: &[RecordBatch]) -> Vec<Option<f32>> {
+pub(super) fn values(batches: &[RecordBatch]) -> Vec<Option<f32>> {
     batches
         .iter()
         .flat_map(|batch| {

@@ -23,7 +23,8 @@ use futures::stream;
 use whimbrel_proto::ids::SplitId;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::split::input_bytes;
+use super::catching::{sorted, visible};
+use super::split::{input_bytes, input_files};
 use super::{SinkHostRef, SinkReport, SinkSpec, SinkTask};
 use crate::error::external;
 
@@ -192,11 +193,16 @@ impl ExecutionPlan for ScoreSinkExec {
             None => return Err(bug("a task does not know its split")),
         };
         let (input, own) = (Arc::clone(&self.input), Arc::clone(&context));
+        let rows = self.input.schema();
+        let (columns, errors) = sorted(&rows);
         let task = SinkTask {
             generation: self.spec.generation(&split),
             spec: Arc::clone(&self.spec),
             split: split.clone(),
-            schema: self.input.schema(),
+            schema: visible(&rows, &columns)?,
+            columns,
+            errors,
+            files: input_files(&self.input),
             bytes_read: input_bytes(&self.input),
             context,
             rows: Box::new(move || input.execute(partition, own)),

@@ -16,8 +16,14 @@ pub struct SinkTask {
     pub spec: Arc<SinkSpec>,
     pub split: SplitId,
     pub generation: u32,
-    /// The rows' columns.
+    /// The columns that are written.
     pub schema: SchemaRef,
+    /// Where they are in the rows.
+    pub columns: Vec<usize>,
+    /// The columns of texts that tell, in JSON, why a row could not be scored.
+    pub errors: Vec<usize>,
+    /// The files that the rows come from, where that is known.
+    pub files: Vec<String>,
     /// The bytes of input files that the split is.
     pub bytes_read: u64,
     pub context: Arc<TaskContext>,

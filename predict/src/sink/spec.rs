@@ -1,10 +1,11 @@
 //! What a score job writes, and where: pinned when the job is submitted, and carried whole by each of its tasks.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use serde::{Deserialize, Serialize};
 use whimbrel_proto::ids::{ScoreJobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode};
@@ -79,36 +80,20 @@ impl SinkFormat {
     /// Readers prune by row groups, and writers hold one in memory.
     pub const ROW_GROUP_ROWS: u64 = 1_048_576;
 
-    /// Refuses columns that such files cannot hold, and two of one name.
+    /// Refuses columns that such files cannot hold.
     pub fn check(&self, schema: &Schema) -> Result<(), Error> {
-        let refuse =
-            |text: String, hint: &str| Err(Error::new(ErrorCode::Invalid, text).with_hint(hint));
-        let mut names = HashSet::new();
-        for field in schema.fields() {
-            let name = field.name();
-            if !names.insert(name) {
-                let text = format!("the output would have two columns '{name}'");
-                return refuse(text, "give one of them another name with AS");
-            }
-            let (kind, data_type) = (self.kind(), field.data_type());
-            if matches!(self, Self::Csv { .. }) && data_type.is_nested() {
-                let text =
-                    format!("column '{name}' cannot be written as {kind}: it is {data_type}");
-                return refuse(
-                    text,
-                    "choose one field of it in the query, or write parquet or json",
-                );
-            }
+        if !matches!(self, Self::Csv { .. }) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Parquet { .. } => "parquet",
-            Self::Csv { .. } => "csv",
-            Self::Json { .. } => "json",
-            Self::Arrow => "arrow",
+        let nested = |field: &&Arc<Field>| field.data_type().is_nested();
+        match schema.fields().iter().find(nested) {
+            None => Ok(()),
+            Some(field) => {
+                let (name, data_type) = (field.name(), field.data_type());
+                let text = format!("column '{name}' cannot be written as csv: it is {data_type}");
+                Err(Error::new(ErrorCode::Invalid, text)
+                    .with_hint("choose one field of it in the query, or write parquet or json"))
+            }
         }
     }
 

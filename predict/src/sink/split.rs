@@ -21,6 +21,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use super::{ScoreSinkExec, SinkSpec};
 use crate::error::external;
 use crate::exec::PredictExec;
+use crate::locate::shown;
 
 /// The hex digits of a digest that are kept.
 const DIGITS: usize = 32;
@@ -112,22 +113,35 @@ pub fn placed(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<dyn 
     .data()
 }
 
+/// The files that a plan reads, as people call them.
+pub(super) fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let mut files: Vec<String> = pieces(plan)
+        .into_iter()
+        .map(|(config, file)| shown(config, &file.object_meta.location))
+        .collect();
+    files.dedup();
+    files
+}
+
 /// The bytes of all files that a plan reads.
 pub(super) fn input_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = plan
-        .downcast_ref::<DataSourceExec>()
-        .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>())
-        .map_or(0, |config| {
-            let files = config.file_groups.iter().flat_map(FileGroup::iter);
-            files
-                .map(|file| {
-                    let (start, end) = range(file);
-                    u64::try_from(end - start).unwrap_or_default()
-                })
-                .sum()
-        });
-    let below = plan.children().into_iter().map(input_bytes);
-    own + below.sum::<u64>()
+    let bytes = |(_, file)| {
+        let (start, end) = range(file);
+        u64::try_from(end - start).unwrap_or_default()
+    };
+    pieces(plan).into_iter().map(bytes).sum()
+}
+
+/// What a plan reads, whatever nodes are above it: an executor puts its own between.
+fn pieces(plan: &Arc<dyn ExecutionPlan>) -> Vec<(&FileScanConfig, &PartitionedFile)> {
+    let scan = plan.downcast_ref::<DataSourceExec>();
+    let own = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let own = own.into_iter().flat_map(|config| {
+        let files = config.file_groups.iter().flat_map(FileGroup::iter);
+        files.map(move |file| (config, file))
+    });
+    own.chain(plan.children().into_iter().flat_map(pieces))
+        .collect()
 }
 
 fn of_task(sink: &ScoreSinkExec, partition: usize) -> Result<SplitId> {
@@ -209,7 +223,7 @@ fn on_scan(
     }
 }
 
-fn sink_of(plan: &Arc<dyn ExecutionPlan>) -> Result<&ScoreSinkExec> {
+pub(super) fn sink_of(plan: &Arc<dyn ExecutionPlan>) -> Result<&ScoreSinkExec> {
     plan.downcast_ref::<ScoreSinkExec>().ok_or_else(|| {
         let text = format!("a score job's plan ends in {}", plan.name());
         external(Error::new(ErrorCode::Bug, text))

@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt64Type};
+use datafusion::config::CsvOptions;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    CsvSource, FileGroup, FileScanConfigBuilder, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::physical_expr::expressions::lit;
+use datafusion::logical_expr::Operator;
+use datafusion::object_store::ObjectStoreExt;
+use datafusion::object_store::memory::InMemory;
+use datafusion::physical_expr::expressions::{binary, col, lit};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::physical_plan::{AsExecutionPlan, DefaultPhysicalExtensionCodec};
@@ -26,6 +33,10 @@ use whimbrel_proto::ids::SplitId;
 use super::*;
 use crate::codec::WhimbrelPhysicalCodec;
 use crate::error::find;
+use crate::exec::PredictExec;
+use crate::runtime::ModelHostRef;
+use crate::signature::ElementType;
+use crate::testing::{self, SumHost};
 
 fn spec(run: Option<u32>) -> SinkSpec {
     SinkSpec {
@@ -167,6 +178,153 @@ fn a_sink_comes_back_from_the_wire_the_same() {
     assert_eq!(got.split(), Some(&split));
 }
 
+#[test]
+fn what_a_file_cannot_hold_is_refused_by_its_name() {
+    let known: Result<ParquetCompression, _> = "zip".parse();
+    assert_eq!(
+        known.unwrap_err().message(),
+        "'zip' is no compression of parquet files"
+    );
+    let text = Field::new("a", DataType::Utf8, true);
+    let list = Field::new_list("b", Field::new_list_field(DataType::Int64, true), true);
+    let csv = SinkFormat::Csv {
+        header: true,
+        delimiter: b',',
+        compression: TextCompression::None,
+    };
+    let check = |format: &SinkFormat, fields: &[&Field]| {
+        let fields: Vec<Field> = fields.iter().map(|field| (*field).clone()).collect();
+        format.check(&Schema::new(fields))
+    };
+    check(&SinkFormat::default(), &[&text, &list]).unwrap();
+    let nested = check(&csv, &[&text, &list]).unwrap_err();
+    assert!(
+        nested
+            .message()
+            .starts_with("column 'b' cannot be written as csv"),
+        "{nested}"
+    );
+}
+
+/// Keeps the rows that come to a sink.
+#[derive(Debug, Default)]
+struct Keeper(Mutex<Vec<RecordBatch>>);
+
+impl SinkHost for Arc<Keeper> {
+    fn write(&self, task: SinkTask) -> BoxFuture<'static, Result<SinkReport>> {
+        let keeper = Self::clone(self);
+        async move {
+            assert_eq!(task.files, ["mem:///a.csv"]);
+            let rows: Vec<_> = (task.rows)()?.try_collect().await?;
+            let sorted = rows.iter().map(|rows| {
+                assert_eq!(rows.project(&task.columns).unwrap().schema(), task.schema);
+                rows.project(&task.errors).unwrap()
+            });
+            keeper
+                .0
+                .lock()
+                .unwrap()
+                .extend(rows.iter().cloned().zip(sorted).map(|(rows, errors)| {
+                    RecordBatch::try_from_iter([
+                        ("value", Arc::clone(rows.column(task.columns[0]))),
+                        ("error", Arc::clone(errors.column(0))),
+                    ])
+                    .unwrap()
+                }));
+            Ok(SinkReport::default())
+        }
+        .boxed()
+    }
+}
+
+/// `SELECT value + 1 AS more FROM (... PREDICT ...) WHERE value > 3`.
+fn scored(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let binding = testing::binding("fare", &["a"], ElementType::Int64).unwrap();
+    let args = vec![col("a", &scan.schema()).unwrap()];
+    let predict =
+        PredictExec::try_new(scan, Arc::new(binding), args, None, "value".to_owned()).unwrap();
+    let schema = predict.schema();
+    let value = || col("value", &schema).unwrap();
+    let over = binary(value(), Operator::Gt, lit(3.0_f32), &schema).unwrap();
+    let filter = FilterExecBuilder::new(over, Arc::new(predict));
+    let filter = filter
+        .apply_projection(Some(vec![1]))
+        .unwrap()
+        .build()
+        .unwrap();
+    let schema = filter.schema();
+    let more = binary(
+        col("value", &schema).unwrap(),
+        Operator::Plus,
+        lit(1.0_f32),
+        &schema,
+    );
+    let more = ProjectionExpr {
+        expr: more.unwrap(),
+        alias: "more".to_owned(),
+    };
+    Arc::new(ProjectionExec::try_new([more], Arc::new(filter)).unwrap())
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_scored_comes_to_the_sink_with_its_reason_past_every_filter() {
+    let store = Arc::new(InMemory::new());
+    store
+        .put(&"a.csv".into(), "a\n1\n5\n\"\"\n9\n".into())
+        .await
+        .unwrap();
+    let url = ObjectStoreUrl::parse("mem://").unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let options = CsvOptions::default().with_has_header(true);
+    let source = CsvSource::new(schema).with_csv_options(options);
+    let config = FileScanConfigBuilder::new(url.clone(), Arc::new(source))
+        .with_file(PartitionedFile::new("a.csv", 13))
+        .build();
+    let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(config);
+    let mut spec = spec(None);
+    spec.on_error = OnError::DeadLetter {
+        uri: "s3://lake/dead/".to_owned(),
+        max: None,
+    };
+    let plan = catching(&sink(scored(Arc::clone(&scan)), spec.clone())).unwrap();
+    assert_eq!(ids(&plan).len(), 1);
+    let keeper = Arc::new(Keeper::default());
+    let config = SessionConfig::new()
+        .with_extension(Arc::new(SinkHostRef(Arc::new(Arc::clone(&keeper)))))
+        .with_extension(Arc::new(ModelHostRef(Arc::new(SumHost::default()))));
+    let context = Arc::new(TaskContext::default().with_session_config(config));
+    context
+        .runtime_env()
+        .register_object_store(url.as_ref(), store);
+    let task = placed(plan, 0).unwrap();
+    let _: Vec<_> = task
+        .execute(0, context)
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let kept = keeper.0.lock().unwrap();
+    let kept = arrow::compute::concat_batches(&kept[0].schema(), kept.iter()).unwrap();
+    let values: Vec<_> = kept
+        .column(0)
+        .as_primitive::<Float32Type>()
+        .iter()
+        .collect();
+    assert_eq!(values, [Some(6.0), None, Some(10.0)]);
+    let errors: Vec<_> = kept.column(1).as_string::<i32>().iter().collect();
+    assert_eq!((errors[0], errors[2]), (None, None));
+    assert!(errors[1].unwrap().contains("got a NULL"), "{errors:?}");
+
+    let mixed: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(scan));
+    let refused = catching(&sink(scored(mixed), spec)).unwrap_err();
+    assert!(
+        find(&refused)
+            .unwrap()
+            .message()
+            .starts_with("dead letters need")
+    );
+}
+
 /// Writes down for which splits it was asked.
 #[derive(Debug, Default)]
 struct Asked(Mutex<Vec<(SplitId, u32)>>);
@@ -212,10 +370,5 @@ async fn each_split_gives_one_row() {
             .unwrap()
             .message()
             .contains("nothing is written")
-    );
-    let known: Result<ParquetCompression, _> = "zip".parse();
-    assert_eq!(
-        known.unwrap_err().message(),
-        "'zip' is no compression of parquet files"
     );
 }

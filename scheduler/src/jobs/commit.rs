@@ -36,7 +36,7 @@ impl Jobs {
         output: &Output,
     ) -> Result<Option<Verdict>, Error> {
         let (records, nothing) = (Records::of(job.id()), serde_json::Value::Null);
-        let commit = Commit::new(output.io(), &records, &nothing);
+        let commit = output.commit(&records, &nothing);
         let decision = commit.decided().await;
         let decision = decision.map_err(|error| output.explain(&error))?;
         Ok(decision.map(|decision| decision.verdict))
@@ -52,7 +52,7 @@ impl Jobs {
         let records = Records::of(job.id());
         let told = |error| output.explain(&error);
         let spec = told_of(&job.record());
-        let commit = Commit::new(output.io(), &records, &spec);
+        let commit = output.commit(&records, &spec);
         let decision = match commit.decided().await.map_err(told)? {
             Some(decision) => decision,
             None => match self.decide(job, output, work, &commit).boxed().await? {
@@ -113,7 +113,7 @@ impl Jobs {
             entries: BTreeMap::new(),
             replaced: Vec::new(),
         };
-        let commit = Commit::new(output.io(), &records, &nothing);
+        let commit = output.commit(&records, &nothing);
         let decided = commit.decide(proposal, &self.parts.stores.trials()).await;
         let verdict = decided.map_err(|error| output.explain(&error))?.verdict;
         if verdict == Verdict::Cancel {
@@ -160,6 +160,7 @@ fn told_of(record: &Record) -> serde_json::Value {
         "splits_digest": record.pinned.splits,
         "models": models,
         "mode": record.spec.mode,
+        "on_error": record.spec.on_error,
         "format": record.spec.format,
         "submitted_at_ms": record.submitted_at_ms,
     })

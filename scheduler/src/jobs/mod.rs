@@ -167,7 +167,9 @@ impl Jobs {
     /// A job's output.
     fn output(&self, record: &Record) -> Result<Output, Error> {
         let spec = &record.spec;
-        Output::open(&self.parts.stores, &record.id, &spec.output, spec.mode)
+        let stores = &self.parts.stores;
+        Output::open(stores, &record.id, &spec.output, spec.mode)?
+            .with_dead_letters(stores, &spec.on_error)
     }
 
     /// Writes that `event` has happened; false where it cannot happen now, and the job is to be looked at again.

@@ -4,10 +4,10 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use object_store::Error as StoreError;
-use whimbrel_predict::sink::OutputMode;
+use whimbrel_predict::sink::{OnError, OutputMode};
 use whimbrel_proto::ids::ScoreJobId;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::job::RECORDS;
+use whimbrel_stores::job::{Commit, RECORDS, Records};
 use whimbrel_stores::output::{DeferredOutput, Listed, LocalOutput, explain};
 use whimbrel_stores::{Bucket, Location, Stores};
 
@@ -78,6 +78,8 @@ pub(crate) struct Output {
     place: Place,
     mode: OutputMode,
     io: Arc<dyn DeferredOutput>,
+    /// Where rows go that cannot be scored, if not the way of all others.
+    dead_letters: Option<Arc<dyn DeferredOutput>>,
     /// Where it is said whose the output is.
     owner: (Arc<dyn DeferredOutput>, String),
 }
@@ -109,8 +111,48 @@ impl Output {
             place,
             mode,
             io,
+            dead_letters: None,
             owner,
         })
+    }
+
+    /// The same, where rows that cannot be scored may have a place of their own.
+    pub(crate) fn with_dead_letters(
+        self,
+        stores: &Stores,
+        on_error: &OnError,
+    ) -> Result<Self, Error> {
+        let OnError::DeadLetter { uri, .. } = on_error else {
+            return Ok(self);
+        };
+        let place = Place::parse(uri, stores)?;
+        let folder = |place: &Place| format!("{}/", place.show().trim_end_matches('/'));
+        let (own, dead) = (folder(&self.place), folder(&place));
+        if own.starts_with(&dead) || dead.starts_with(&own) {
+            let text =
+                format!("the dead letters' folder '{uri}' and the output are in one another");
+            return Err(Error::new(ErrorCode::Invalid, text).with_hint(
+                "name a folder beside the output: readers of one shall not find the other",
+            ));
+        }
+        let io = stores.output(uri, None)?;
+        Ok(Self {
+            dead_letters: Some(Arc::new(Tripwire::new(io))),
+            ..self
+        })
+    }
+
+    /// The commit of a job with these records; `spec` goes into the manifest.
+    pub(crate) fn commit<'a>(
+        &'a self,
+        records: &'a Records,
+        spec: &'a serde_json::Value,
+    ) -> Commit<'a> {
+        let commit = Commit::new(self.io(), records, spec);
+        match &self.dead_letters {
+            Some(dead_letters) => commit.with_dead_letters(dead_letters.as_ref()),
+            None => commit,
+        }
     }
 
     pub(crate) fn place(&self) -> &Place {

@@ -12,7 +12,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use serde::{Deserialize, Serialize};
 use whimbrel_predict::exec::PredictExec;
-use whimbrel_predict::sink::{ScoreSinkExec, SinkSpec, is_split_wise, splits};
+use whimbrel_predict::sink::{ScoreSinkExec, SinkSpec, catching, is_split_wise, splits};
 use whimbrel_proto::ids::{Digest, ScoreJobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -86,6 +86,7 @@ impl Jobs {
             inputs,
         } = rows(planned)?;
         unique(&physical.schema())?;
+        spec.format.check(&physical.schema())?;
         for input in &inputs {
             self.parts
                 .catalog
@@ -106,6 +107,7 @@ impl Jobs {
         let list = list(&physical, &sink).map_err(|error| plan_error(&error))?;
         let plan: Arc<dyn ExecutionPlan> =
             Arc::new(ScoreSinkExec::new(physical, Arc::clone(&sink)));
+        let plan = catching(&plan).map_err(|error| plan_error(&error))?;
         let plan = planning.write_down(plan, ctx).await?;
         let splits: Bytes = to_json(&list)?.into();
         let starts_over = (!split_wise).then(|| STARTS_OVER.to_owned());

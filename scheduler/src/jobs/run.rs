@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use whimbrel_predict::sink::{OnError, SinkSpec};
 use whimbrel_proto::ids::JobId;
 use whimbrel_proto::{Error, ErrorCode, Retry};
 use whimbrel_stores::job::Records;
@@ -87,6 +88,19 @@ fn judge(rounds: &mut Rounds, setback: Setback, done: u64) -> Option<Error> {
     (rounds.fruitless >= FRUITLESS).then_some(last)
 }
 
+/// The reason to end a job where more rows of its splits could not be scored than it may have.
+fn too_many(sink: &SinkSpec, dead: u64) -> Option<Error> {
+    let OnError::DeadLetter { max: Some(max), .. } = sink.on_error else {
+        return None;
+    };
+    let text = format!("{dead} rows cannot be scored, and {max} may be put aside");
+    (dead > max).then(|| {
+        Error::new(ErrorCode::Invalid, text).with_hint(
+            "look at a few of them with --on-error null, or submit the job with a higher --max-errors",
+        )
+    })
+}
+
 impl Jobs {
     /// Runs what is left until there is nothing left; an error is the reason why there will always be.
     pub(super) async fn run(
@@ -135,6 +149,9 @@ impl Jobs {
         )?;
         let done = cut.done(&read, &work.sizes);
         job.note(|live| live.journal = done);
+        if let Some(error) = too_many(&work.sink, done.rows_dead) {
+            return Ok(Round::Broke(error));
+        }
         if cut.left(&read)?.is_none() {
             return Ok(Round::Complete);
         }
@@ -281,6 +298,9 @@ impl Jobs {
                 let read = journal::read(output, &records, &work.known).await?;
                 let done = cut.done(&read, &work.sizes);
                 job.note(|live| live.journal = done);
+                if let Some(error) = too_many(&work.sink, done.rows_dead) {
+                    return Ok(Round::Broke(error));
+                }
                 if cut.complete(&read).is_some() {
                     return Ok(Round::Complete);
                 }
@@ -299,6 +319,9 @@ impl Jobs {
         let read = journal::read(output, &records, &work.known).await?;
         let done = cut.done(&read, &work.sizes);
         job.note(|live| live.journal = done);
+        if let Some(error) = too_many(&work.sink, done.rows_dead) {
+            return Ok(Round::Broke(error));
+        }
         if cut.complete(&read).is_some() {
             return Ok(Round::Complete);
         }

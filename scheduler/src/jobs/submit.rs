@@ -94,7 +94,9 @@ impl Jobs {
     ) -> Result<Submission, Error> {
         let id: ScoreJobId = self.parts.ids.id().parse()?;
         let session = session.unwrap_or_else(|| Session::alone(id.as_str()));
-        let output = Output::open(&self.parts.stores, &id, &spec.output, spec.mode)?;
+        let stores = &self.parts.stores;
+        let output = Output::open(stores, &id, &spec.output, spec.mode)?
+            .with_dead_letters(stores, &spec.on_error)?;
         let made = self.plan(&session, &spec, &id, &output).boxed().await?;
         let record = Record {
             id: id.clone(),

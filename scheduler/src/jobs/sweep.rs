@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::try_join_all;
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::job::{Commit, Counts, Manifest, Records};
+use whimbrel_stores::job::{Counts, Manifest, Records};
 
 use super::output::Output;
 use super::own::disown;
@@ -63,7 +63,7 @@ impl Jobs {
             _ => nothing(job),
         };
         let spec = serde_json::Value::Null;
-        let commit = Commit::new(output.io(), &records, &spec);
+        let commit = output.commit(&records, &spec);
         let swept = commit.sweep(&manifest).boxed().await.map_err(told)?;
         if swept > 0 {
             return Ok(swept);

@@ -42,6 +42,7 @@ pub enum Ended {
 #[derive(Clone, Copy, Debug)]
 pub struct Commit<'a> {
     output: &'a dyn DeferredOutput,
+    dead_letters: &'a dyn DeferredOutput,
     records: &'a Records,
     spec: &'a serde_json::Value,
 }
@@ -55,8 +56,18 @@ impl<'a> Commit<'a> {
     ) -> Self {
         Self {
             output,
+            dead_letters: output,
             records,
             spec,
+        }
+    }
+
+    /// The same, where dead letters are elsewhere than the output.
+    #[must_use]
+    pub fn with_dead_letters(self, dead_letters: &'a dyn DeferredOutput) -> Self {
+        Self {
+            dead_letters,
+            ..self
         }
     }
 
@@ -173,10 +184,14 @@ impl<'a> Commit<'a> {
                     .map(|receipt| (entry.clone(), receipt.clone())),
             );
         }
-        let output = self.output;
+        let (output, dead_letters) = (self.output, self.dead_letters);
         let published: Vec<_> = stream::iter(receipts)
             .map(|(entry, receipt)| async move {
-                let published = output.publish(&receipt).await?;
+                let home = match entry.output.as_ref() == Some(&receipt) {
+                    true => output,
+                    false => dead_letters,
+                };
+                let published = home.publish(&receipt).await?;
                 Ok::<_, object_store::Error>((entry, receipt, published))
             })
             .buffer_unordered(AT_ONCE)
@@ -220,6 +235,7 @@ impl<'a> Commit<'a> {
                     entry.rows_dead
                 },
                 etag,
+                sha256: receipt.sha256,
                 split: entry.key.split,
             };
             if is_output {
@@ -251,11 +267,19 @@ impl<'a> Commit<'a> {
             .chain(&kept.dead_letters)
             .map(|object| object.path.as_str())
             .collect();
+        let swept = self.sweep_one(self.output, &kept).await?;
+        if std::ptr::addr_eq(self.output, self.dead_letters) {
+            return Ok(swept);
+        }
+        Ok(swept + self.sweep_one(self.dead_letters, &kept).await?)
+    }
+
+    async fn sweep_one(&self, output: &dyn DeferredOutput, kept: &HashSet<&str>) -> Result<usize> {
         // Who died between beginning an object and saying so has left it all the same.
-        let mut strays = self.output.staged("").await?;
+        let mut strays = output.staged("").await?;
         strays.retain(|intent| self.records.owns(&intent.path));
-        for listed in self.output.list(&self.records.intents()).await? {
-            if let Some(bytes) = self.output.get(&listed.path).await? {
+        for listed in output.list(&self.records.intents()).await? {
+            if let Some(bytes) = output.get(&listed.path).await? {
                 strays.extend(from_json::<Vec<Intent>>(&listed.path, &bytes)?);
             }
         }
@@ -264,10 +288,10 @@ impl<'a> Commit<'a> {
         strays.dedup();
         let count = strays.len();
         for intent in strays {
-            self.output.discard(&intent).await?;
+            output.discard(&intent).await?;
         }
-        for listed in self.output.list(&self.records.intents()).await? {
-            self.output.delete(&listed.path, None).await?;
+        for listed in output.list(&self.records.intents()).await? {
+            output.delete(&listed.path, None).await?;
         }
         Ok(count)
     }

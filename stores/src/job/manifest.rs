@@ -58,6 +58,7 @@ pub struct Object {
     pub bytes: u64,
     pub rows: u64,
     pub etag: Option<String>,
+    pub sha256: Option<String>,
     pub split: String,
 }
 

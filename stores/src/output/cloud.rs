@@ -93,6 +93,7 @@ impl DeferredOutput for CloudOutput {
             intent,
             parts,
             bytes,
+            sha256: None,
         })
     }
 
@@ -101,6 +102,7 @@ impl DeferredOutput for CloudOutput {
             intent,
             parts,
             bytes,
+            ..
         } = receipt;
         let location = self.at(&intent.path)?;
         let parts = parts.iter().map(|content_id| PartId {

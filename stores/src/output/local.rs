@@ -163,6 +163,7 @@ impl DeferredOutput for LocalOutput {
             intent,
             parts,
             bytes,
+            sha256: None,
         })
     }
 
@@ -213,6 +214,10 @@ impl DeferredOutput for LocalOutput {
             Ok(found.into_iter().map(intent).collect())
         })
         .await
+    }
+
+    fn tells_all(&self) -> bool {
+        true
     }
 
     async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {

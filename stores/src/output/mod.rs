@@ -46,6 +46,9 @@ pub struct Receipt {
     /// The store's names of the parts, in order.
     pub parts: Vec<String>,
     pub bytes: u64,
+    /// Of all bytes, where the writer has taken it.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }
 
 /// What has become of a receipt.
@@ -77,6 +80,11 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
 
     /// The objects that were begun below `prefix` and neither published nor discarded, as far as the store tells.
     async fn staged(&self, prefix: &str) -> Result<Vec<Intent>>;
+
+    /// Whether `staged` tells of everything that was begun, so that nobody needs to write it down.
+    fn tells_all(&self) -> bool {
+        false
+    }
 
     /// Creates a record. [`object_store::Error::AlreadyExists`] or `Precondition` where there is one, or where the store
     /// cannot tell: [`claim`] finds out.

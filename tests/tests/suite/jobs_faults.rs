@@ -79,7 +79,7 @@ async fn a_killed_executor_costs_its_running_splits_and_nothing_else() -> Result
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let victim = cluster.executors[1].field("executor_id")?;
     let hidden = cluster.folder().join(format!(".out.whimbrel-{}", job.id));
     let finished = |output: &Path| -> Result<Vec<String>> {
@@ -142,7 +142,7 @@ async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &s
         ensure!(told.is_none(), "{point}: it was answered");
     }
     // Whoever had no answer asks again, under the same key; whoever had one asks nobody.
-    let mut job = match told {
+    let job = match told {
         Some(id) => Job::of(cluster, &id),
         None => {
             wait::until("the same key is taken", || async {
@@ -241,7 +241,7 @@ async fn a_cancel_is_not_forgotten_by_a_scheduler_that_dies() -> Result<()> {
         cluster.wait_executors(1).await?;
         let output = cluster.folder().join(point);
         let shown = output.to_string_lossy().into_owned();
-        let mut job = Job::submit(&cluster, &options(&shown))?;
+        let job = Job::submit(&cluster, &options(&shown))?;
         let hidden = cluster
             .folder()
             .join(format!(".{point}.whimbrel-{}", job.id));
@@ -273,7 +273,7 @@ async fn a_frozen_executor_wakes_too_late_and_changes_nothing() -> Result<()> {
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let before = job
         .until("both executors score", |status| {
             let executors = status.json["progress"]["executors"].as_array();
@@ -314,7 +314,7 @@ async fn a_job_waits_for_executors_as_long_as_it_takes() -> Result<()> {
     let mut cluster = Cluster::start(0, 1).await?;
     let client = furnish(&cluster, "fare").await?;
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&output))?;
+    let job = Job::submit(&cluster, &options(&output))?;
     let waiting = job
         .until("it waits", |status| status.state() == "waiting")
         .await?;
@@ -346,7 +346,7 @@ async fn a_failed_job_goes_on_once_its_cause_is_mended() -> Result<()> {
     let client = furnish(&cluster, "fare").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let failed = job.ended().await?;
     ensure!(failed.state() == "failed", "{}", failed.json);
     ensure!(failed.json["resumable"] == true, "{}", failed.json);
@@ -379,7 +379,7 @@ async fn a_file_that_changes_meanwhile_ends_the_job_by_name_and_a_model_that_goe
     let cluster = Cluster::start(1, 1).await?;
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&output))?;
+    let job = Job::submit(&cluster, &options(&output))?;
     client.0.unbind_model("m").await?;
     job.until("a split is done", |status| {
         status.number("/progress/splits_done") > 0

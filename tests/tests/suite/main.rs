@@ -5,6 +5,7 @@ mod deploy;
 mod embedded;
 mod faults;
 mod jobs;
+mod jobs_bad_rows;
 mod jobs_faults;
 mod lake_changes;
 mod lake_damage;

@@ -98,7 +98,8 @@ async fn committed(stores: &Stores, output: &dyn DeferredOutput) -> Result<Manif
     let again = commit.finish(decision).await?;
     ensure!(matches!(again, Ended::Succeeded(_)), "{again:?}");
     let path = receipt.intent.path;
-    ensure!(seen(output).await? == [path.clone()]);
+    let seen = seen(output).await?;
+    ensure!(seen.len() == 1 && seen[0] == path, "{seen:?}");
     let whole = output.get(&path).await?.context("not there")?;
     ensure!(whole == content()?.concat(), "other bytes");
     Ok(*manifest)
