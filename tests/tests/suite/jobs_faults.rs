@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::data;
-use whimbrel_tests::jobs::{Job, attempts, entries, score};
+use whimbrel_tests::jobs::{Job, Status, entries, score, scored};
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::wait;
@@ -103,21 +103,25 @@ async fn a_killed_executor_costs_its_running_splits_and_nothing_else() -> Result
     cluster.executors[1].kill()?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
-    must_be_whole(&client, &shown).await?;
-    // What it had finished stands, and of what it had in hand one split may have been begun twice.
+    // What it had finished stands, and the other one has scored what is its own in the journal and nothing else.
     let after = finished(&output)?;
     ensure!(
         before.iter().all(|attempt| after.contains(attempt)),
         "{before:?} {after:?}"
     );
-    let tried = attempts(&output, &job.id)?;
-    let splits = usize::try_from(done.number("/progress/splits_total"))?;
-    ensure!(tried <= splits + 1, "{tried} attempts at {splits} splits");
-    Ok(())
+    let other = cluster.executors[0].field("executor_id")?;
+    let own: u64 = entries(&output, &job.id)?
+        .iter()
+        .filter(|entry| entry["executor"] == other.as_str())
+        .filter_map(|entry| entry["rows_read"].as_u64())
+        .sum();
+    let rows = scored(&cluster, &other, done.number("/ended_at_ms")).await?;
+    ensure!(rows == own, "{rows} rows scored for {own}");
+    must_be_whole(&client, &shown).await
 }
 
 /// Runs a job whose scheduler dies at `point`, starts the scheduler again, and looks at what came of the job.
-async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &str) -> Result<()> {
+async fn survives(cluster: &mut Cluster, point: &str, output: &str) -> Result<Status> {
     cluster.restart_scheduler(&[("WHIMBREL_FAILPOINT", point)])?;
     cluster.wait_executors(1).await?;
     let key = format!("{point} {output}");
@@ -153,43 +157,34 @@ async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &s
     };
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{point}: {}", done.json);
-    must_be_whole(client, output)
-        .await
-        .with_context(|| point.to_owned())
+    Ok(done)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_that_dies_anywhere_loses_no_job() -> Result<()> {
     let mut cluster = Cluster::start(1, 2).await?;
     let client = furnish(&cluster, "fare").await?;
+    let executor = cluster.executors[0].field("executor_id")?;
     let points: &[&str] = if chaos() { &ALL } else { &SOME };
-    for point in BEFORE_SUBMITTED[..if chaos() { 3 } else { 1 }]
-        .iter()
-        .chain(points)
-    {
-        let output = cluster
-            .folder()
-            .join(format!("out-{}", point.replace(':', "-")));
+    let first = &BEFORE_SUBMITTED[..if chaos() { 3 } else { 1 }];
+    for point in first.iter().chain(points) {
+        let output = cluster.folder().join(point.replace(':', "-"));
         let shown = output.to_string_lossy().into_owned();
-        survives(&mut cluster, &client, point, &shown).await?;
-        let id = {
-            let success = std::fs::read(output.join("_SUCCESS"))?;
-            let success: serde_json::Value = serde_json::from_slice(&success)?;
-            success["job"].as_str().context("whose it is")?.to_owned()
-        };
-        let tried = attempts(&output, &id)?;
-        // At most what both slots had in hand is done again, and nothing once the journal was complete.
-        let again = tried.saturating_sub(data::FILES);
-        let allowed = if matches!(*point, "submitted" | "started") {
-            2
-        } else {
-            0
+        let before = scored(&cluster, &executor, 0).await?;
+        let done = survives(&mut cluster, point, &shown).await?;
+        let rows = scored(&cluster, &executor, done.number("/ended_at_ms")).await? - before;
+        // At most what both slots had in hand is scored again, and nothing once the journal was complete.
+        let again = match *point {
+            "submitted" | "started" => 2 * ROWS / done.number("/progress/splits_total"),
+            _ => 0,
         };
         ensure!(
-            again <= allowed,
-            "{point}: {tried} attempts at {} splits",
-            data::FILES
+            (ROWS..=ROWS + again).contains(&rows),
+            "{point}: {rows} rows scored of {ROWS}"
         );
+        must_be_whole(&client, &shown)
+            .await
+            .with_context(|| (*point).to_owned())?;
     }
     Ok(())
 }
@@ -226,7 +221,8 @@ async fn a_commit_to_an_object_store_goes_on_where_it_was() -> Result<()> {
     };
     for point in points {
         let output = format!("s3://{LAKE}/{}", point.replace(':', "-"));
-        survives(&mut cluster, &client, point, &output).await?;
+        survives(&mut cluster, point, &output).await?;
+        must_be_whole(&client, &output).await?;
     }
     Ok(())
 }
