@@ -23,11 +23,19 @@ pub fn job(cluster: &Cluster, args: &[&str]) -> Result<Outcome> {
     run(cluster.folder(), Some(cluster.address()), &all)
 }
 
-/// How many attempts have written something for a job with this local output; known until the sweep.
-pub fn attempts(output: &Path, job: &str) -> Result<usize> {
-    let intents = output.join("_whimbrel").join(job).join("intents");
-    let intents = std::fs::read_dir(&intents).with_context(|| intents.display().to_string())?;
-    Ok(intents.count())
+/// Rows that this executor has scored since it started, as it said at or after a moment.
+pub async fn scored(cluster: &Cluster, executor_id: &str, after_ms: u64) -> Result<u64> {
+    wait::until("the executor's report", || async {
+        let status = cluster.status().await.ok()?;
+        let executor = status
+            .executors
+            .into_iter()
+            .find(|executor| executor.executor_id == executor_id)?;
+        let seen = u64::try_from(executor.last_seen_ms).ok()?;
+        let rows = executor.models.iter().map(|model| model.rows_scored).sum();
+        (seen > after_ms).then_some(rows)
+    })
+    .await
 }
 
 /// The journal of a job with this local output; known until the sweep.
@@ -121,7 +129,7 @@ impl Job {
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> Result<Status> {
+    pub async fn ended(&self) -> Result<Status> {
         self.until("the job ends", Status::is_over).await
     }
 

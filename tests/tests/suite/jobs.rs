@@ -57,7 +57,7 @@ async fn a_table_is_scored_into_a_folder_that_appears_at_once() -> Result<()> {
     let client = furnish(&cluster).await?;
     let output = cluster.folder().join("scored");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &trips(&shown))?;
+    let job = Job::submit(&cluster, &trips(&shown))?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     must_be_whole(&client, &format!("{shown}/")).await?;
@@ -175,7 +175,7 @@ async fn a_query_that_joins_and_aggregates_commits_as_a_whole() -> Result<()> {
         .join("means")
         .to_string_lossy()
         .into_owned();
-    let mut job = Job::submit(&cluster, &["--sql", sql, "--output", &output])?;
+    let job = Job::submit(&cluster, &["--sql", sql, "--output", &output])?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     let notes = done.json["notes"].to_string();
@@ -231,7 +231,7 @@ async fn a_key_makes_a_second_submission_harmless() -> Result<()> {
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
     let mut options = trips(&output);
     options.extend(["--key", "nightly 2026-11-21"]);
-    let mut first = Job::submit(&cluster, &options)?;
+    let first = Job::submit(&cluster, &options)?;
     let second = Job::submit(&cluster, &options)?;
     ensure!(first.id == second.id);
     ensure!(first.ended().await?.state() == "succeeded");
@@ -338,7 +338,7 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     let options = [
         "--model", "slow", "--input", "big", "--keep", "trip_id", "--output", &output,
     ];
-    let mut first = Job::submit(&cluster, &options)?;
+    let first = Job::submit(&cluster, &options)?;
     let refused = score(&cluster, &options)?;
     ensure!(
         !first.status()?.is_over(),
@@ -348,7 +348,7 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     ensure!(refused.stderr.contains(&expected), "{}", refused.stderr);
     first.cancel()?;
     ensure!(first.ended().await?.state() == "cancelled");
-    let mut second = Job::submit(&cluster, &options)?;
+    let second = Job::submit(&cluster, &options)?;
     ensure!(second.status()?.state() != "failed");
     second.cancel()?;
     ensure!(second.ended().await?.state() == "cancelled");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::data;
-use whimbrel_tests::jobs::{Job, attempts, entries, score};
+use whimbrel_tests::jobs::{Job, Status, entries, score, scored};
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::wait;
@@ -79,7 +79,7 @@ async fn a_killed_executor_costs_its_running_splits_and_nothing_else() -> Result
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let victim = cluster.executors[1].field("executor_id")?;
     let hidden = cluster.folder().join(format!(".out.whimbrel-{}", job.id));
     let finished = |output: &Path| -> Result<Vec<String>> {
@@ -103,21 +103,25 @@ async fn a_killed_executor_costs_its_running_splits_and_nothing_else() -> Result
     cluster.executors[1].kill()?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
-    must_be_whole(&client, &shown).await?;
-    // What it had finished stands, and of what it had in hand one split may have been begun twice.
+    // What it had finished stands, and the other one has scored what is its own in the journal and nothing else.
     let after = finished(&output)?;
     ensure!(
         before.iter().all(|attempt| after.contains(attempt)),
         "{before:?} {after:?}"
     );
-    let tried = attempts(&output, &job.id)?;
-    let splits = usize::try_from(done.number("/progress/splits_total"))?;
-    ensure!(tried <= splits + 1, "{tried} attempts at {splits} splits");
-    Ok(())
+    let other = cluster.executors[0].field("executor_id")?;
+    let own: u64 = entries(&output, &job.id)?
+        .iter()
+        .filter(|entry| entry["executor"] == other.as_str())
+        .filter_map(|entry| entry["rows_read"].as_u64())
+        .sum();
+    let rows = scored(&cluster, &other, done.number("/ended_at_ms")).await?;
+    ensure!(rows == own, "{rows} rows scored for {own}");
+    must_be_whole(&client, &shown).await
 }
 
 /// Runs a job whose scheduler dies at `point`, starts the scheduler again, and looks at what came of the job.
-async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &str) -> Result<()> {
+async fn survives(cluster: &mut Cluster, point: &str, output: &str) -> Result<Status> {
     cluster.restart_scheduler(&[("WHIMBREL_FAILPOINT", point)])?;
     cluster.wait_executors(1).await?;
     let key = format!("{point} {output}");
@@ -142,7 +146,7 @@ async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &s
         ensure!(told.is_none(), "{point}: it was answered");
     }
     // Whoever had no answer asks again, under the same key; whoever had one asks nobody.
-    let mut job = match told {
+    let job = match told {
         Some(id) => Job::of(cluster, &id),
         None => {
             wait::until("the same key is taken", || async {
@@ -153,43 +157,34 @@ async fn survives(cluster: &mut Cluster, client: &Asker, point: &str, output: &s
     };
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{point}: {}", done.json);
-    must_be_whole(client, output)
-        .await
-        .with_context(|| point.to_owned())
+    Ok(done)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_that_dies_anywhere_loses_no_job() -> Result<()> {
     let mut cluster = Cluster::start(1, 2).await?;
     let client = furnish(&cluster, "fare").await?;
+    let executor = cluster.executors[0].field("executor_id")?;
     let points: &[&str] = if chaos() { &ALL } else { &SOME };
-    for point in BEFORE_SUBMITTED[..if chaos() { 3 } else { 1 }]
-        .iter()
-        .chain(points)
-    {
-        let output = cluster
-            .folder()
-            .join(format!("out-{}", point.replace(':', "-")));
+    let first = &BEFORE_SUBMITTED[..if chaos() { 3 } else { 1 }];
+    for point in first.iter().chain(points) {
+        let output = cluster.folder().join(point.replace(':', "-"));
         let shown = output.to_string_lossy().into_owned();
-        survives(&mut cluster, &client, point, &shown).await?;
-        let id = {
-            let success = std::fs::read(output.join("_SUCCESS"))?;
-            let success: serde_json::Value = serde_json::from_slice(&success)?;
-            success["job"].as_str().context("whose it is")?.to_owned()
-        };
-        let tried = attempts(&output, &id)?;
-        // At most what both slots had in hand is done again, and nothing once the journal was complete.
-        let again = tried.saturating_sub(data::FILES);
-        let allowed = if matches!(*point, "submitted" | "started") {
-            2
-        } else {
-            0
+        let before = scored(&cluster, &executor, 0).await?;
+        let done = survives(&mut cluster, point, &shown).await?;
+        let rows = scored(&cluster, &executor, done.number("/ended_at_ms")).await? - before;
+        // At most what both slots had in hand is scored again, and nothing once the journal was complete.
+        let again = match *point {
+            "submitted" | "started" => 2 * ROWS / done.number("/progress/splits_total"),
+            _ => 0,
         };
         ensure!(
-            again <= allowed,
-            "{point}: {tried} attempts at {} splits",
-            data::FILES
+            (ROWS..=ROWS + again).contains(&rows),
+            "{point}: {rows} rows scored of {ROWS}"
         );
+        must_be_whole(&client, &shown)
+            .await
+            .with_context(|| (*point).to_owned())?;
     }
     Ok(())
 }
@@ -226,7 +221,8 @@ async fn a_commit_to_an_object_store_goes_on_where_it_was() -> Result<()> {
     };
     for point in points {
         let output = format!("s3://{LAKE}/{}", point.replace(':', "-"));
-        survives(&mut cluster, &client, point, &output).await?;
+        survives(&mut cluster, point, &output).await?;
+        must_be_whole(&client, &output).await?;
     }
     Ok(())
 }
@@ -241,7 +237,7 @@ async fn a_cancel_is_not_forgotten_by_a_scheduler_that_dies() -> Result<()> {
         cluster.wait_executors(1).await?;
         let output = cluster.folder().join(point);
         let shown = output.to_string_lossy().into_owned();
-        let mut job = Job::submit(&cluster, &options(&shown))?;
+        let job = Job::submit(&cluster, &options(&shown))?;
         let hidden = cluster
             .folder()
             .join(format!(".{point}.whimbrel-{}", job.id));
@@ -273,7 +269,7 @@ async fn a_frozen_executor_wakes_too_late_and_changes_nothing() -> Result<()> {
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let before = job
         .until("both executors score", |status| {
             let executors = status.json["progress"]["executors"].as_array();
@@ -314,7 +310,7 @@ async fn a_job_waits_for_executors_as_long_as_it_takes() -> Result<()> {
     let mut cluster = Cluster::start(0, 1).await?;
     let client = furnish(&cluster, "fare").await?;
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&output))?;
+    let job = Job::submit(&cluster, &options(&output))?;
     let waiting = job
         .until("it waits", |status| status.state() == "waiting")
         .await?;
@@ -346,7 +342,7 @@ async fn a_failed_job_goes_on_once_its_cause_is_mended() -> Result<()> {
     let client = furnish(&cluster, "fare").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&shown))?;
+    let job = Job::submit(&cluster, &options(&shown))?;
     let failed = job.ended().await?;
     ensure!(failed.state() == "failed", "{}", failed.json);
     ensure!(failed.json["resumable"] == true, "{}", failed.json);
@@ -379,7 +375,7 @@ async fn a_file_that_changes_meanwhile_ends_the_job_by_name_and_a_model_that_goe
     let cluster = Cluster::start(1, 1).await?;
     let client = furnish(&cluster, "slow").await?;
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &options(&output))?;
+    let job = Job::submit(&cluster, &options(&output))?;
     client.0.unbind_model("m").await?;
     job.until("a split is done", |status| {
         status.number("/progress/splits_done") > 0
