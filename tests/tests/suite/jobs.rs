@@ -288,7 +288,6 @@ async fn what_cannot_be_is_refused_in_one_line() -> Result<()> {
             "table 'trip' does not exist; did you mean 'trips'?",
         ),
         (with(&fresh, &["--as", "trip_id"]), "two columns 'trip_id'"),
-        (with("s3://other/", &[]), "other"),
         (
             with("/proc/scored", &[]),
             "'/proc/scored' cannot be written",
