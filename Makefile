@@ -34,7 +34,7 @@ test: setup fixtures
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
 chaos: setup fixtures
-	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_faults
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)

@@ -149,6 +149,24 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ends the scheduler without warning, where it still runs, and starts another at its place with these settings beside those
+    /// of the pool.
+    pub fn restart_scheduler(&mut self, settings: &[(&str, &str)]) -> Result<()> {
+        if self.scheduler.exited().is_none() {
+            self.scheduler.kill()?;
+        }
+        let ports = [port(&self.pool)?, port(&self.cluster_address)?];
+        let mut all = self.scheduler_settings.clone();
+        all.extend(owned(settings));
+        self.scheduler = scheduler(self.folder.path(), ports, &all)?;
+        Ok(())
+    }
+
+    /// The settings of executors that are added from now on.
+    pub fn set_executor(&mut self, settings: &[(&str, &str)]) {
+        self.executor_settings = owned(settings);
+    }
+
     /// Starts one more executor; returns its place in `executors`.
     pub fn add_executor(&mut self, slots: usize) -> Result<usize> {
         self.started += 1;

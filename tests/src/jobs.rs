@@ -23,6 +23,31 @@ pub fn job(cluster: &Cluster, args: &[&str]) -> Result<Outcome> {
     run(cluster.folder(), Some(cluster.address()), &all)
 }
 
+/// Rows that this executor has scored since it started, as it said at or after a moment.
+pub async fn scored(cluster: &Cluster, executor_id: &str, after_ms: u64) -> Result<u64> {
+    wait::until("the executor's report", || async {
+        let status = cluster.status().await.ok()?;
+        let executor = status
+            .executors
+            .into_iter()
+            .find(|executor| executor.executor_id == executor_id)?;
+        let seen = u64::try_from(executor.last_seen_ms).ok()?;
+        let rows = executor.models.iter().map(|model| model.rows_scored).sum();
+        (seen > after_ms).then_some(rows)
+    })
+    .await
+}
+
+/// The journal of a job with this local output; known until the sweep.
+pub fn entries(output: &Path, job: &str) -> Result<Vec<Value>> {
+    let journal = output.join("_whimbrel").join(job).join("journal");
+    let entries = std::fs::read_dir(&journal).with_context(|| journal.display().to_string())?;
+    let read = |entry: std::io::Result<std::fs::DirEntry>| -> Result<Value> {
+        Ok(serde_json::from_slice(&std::fs::read(entry?.path())?)?)
+    };
+    entries.map(read).collect()
+}
+
 /// A job as `job show --json` tells it.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -104,7 +129,7 @@ impl Job {
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> Result<Status> {
+    pub async fn ended(&self) -> Result<Status> {
         self.until("the job ends", Status::is_over).await
     }
 

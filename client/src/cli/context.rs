@@ -11,9 +11,9 @@ use crate::cli::args::Global;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 
-/// Variables that are no settings of a daemon: what this command reads itself, and three of the tests.
+/// Variables that are no settings of a daemon: what this command reads itself, and four of the tests.
 #[cfg(feature = "embedded")]
-pub(crate) const OWN_VARIABLES: [&str; 9] = [
+pub(crate) const OWN_VARIABLES: [&str; 10] = [
     "pool",
     "token",
     "token_file",
@@ -23,6 +23,7 @@ pub(crate) const OWN_VARIABLES: [&str; 9] = [
     "bin",
     "golden",
     "failpoint",
+    "chaos",
 ];
 
 /// What every command works with.

@@ -115,12 +115,9 @@ pub fn placed(plan: Arc<dyn ExecutionPlan>, partition: usize) -> Result<Arc<dyn 
 
 /// The files that a plan reads, as people call them.
 pub(super) fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
-    let mut files: Vec<String> = scan(plan)
+    let mut files: Vec<String> = pieces(plan)
         .into_iter()
-        .flat_map(|config| {
-            let files = config.file_groups.iter().flat_map(FileGroup::iter);
-            files.map(|file| shown(config, &file.object_meta.location))
-        })
+        .map(|(config, file)| shown(config, &file.object_meta.location))
         .collect();
     files.dedup();
     files
@@ -128,20 +125,23 @@ pub(super) fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
 
 /// The bytes of all files that a plan reads.
 pub(super) fn input_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = plan
-        .downcast_ref::<DataSourceExec>()
-        .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>())
-        .map_or(0, |config| {
-            let files = config.file_groups.iter().flat_map(FileGroup::iter);
-            files
-                .map(|file| {
-                    let (start, end) = range(file);
-                    u64::try_from(end - start).unwrap_or_default()
-                })
-                .sum()
-        });
-    let below = plan.children().into_iter().map(input_bytes);
-    own + below.sum::<u64>()
+    let bytes = |(_, file)| {
+        let (start, end) = range(file);
+        u64::try_from(end - start).unwrap_or_default()
+    };
+    pieces(plan).into_iter().map(bytes).sum()
+}
+
+/// What a plan reads, whatever nodes are above it: an executor puts its own between.
+fn pieces(plan: &Arc<dyn ExecutionPlan>) -> Vec<(&FileScanConfig, &PartitionedFile)> {
+    let scan = plan.downcast_ref::<DataSourceExec>();
+    let own = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let own = own.into_iter().flat_map(|config| {
+        let files = config.file_groups.iter().flat_map(FileGroup::iter);
+        files.map(move |file| (config, file))
+    });
+    own.chain(plan.children().into_iter().flat_map(pieces))
+        .collect()
 }
 
 fn of_task(sink: &ScoreSinkExec, partition: usize) -> Result<SplitId> {

@@ -17,7 +17,7 @@ impl Cells for Pool {
         let outcome = async {
             match self.runner.prepare(session.clone(), sql).await? {
                 Planned::Spread(_) | Planned::Here(_) | Planned::Rows(..) => {}
-                Planned::Effect(_) | Planned::Check(_) => {
+                Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => {
                     return Err(Error::new(ErrorCode::Invalid, "the statement is no query")
                         .with_hint("write a SELECT that gives the model"));
                 }

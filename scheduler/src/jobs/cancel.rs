@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use whimbrel_proto::ids::ScoreJobId;
-use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_proto::{Error, ErrorCode, v1};
 
 use super::state::State;
 use super::{Event, Job, Jobs};
@@ -48,6 +48,33 @@ impl Jobs {
                         self.drive(&job);
                     }
                 }
+            }
+        }
+    }
+
+    /// Waits for the job's end; that it failed is an error.
+    pub(crate) async fn ended(&self, job: &Arc<Job>) -> Result<v1::JobStatus, Error> {
+        let mut changes = job.watch();
+        while !job.state().is_over() {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+        let id = job.id();
+        match job.state() {
+            State::Succeeded => Ok(v1::JobStatus::from(job.as_ref())),
+            State::Cancelled => Err(Error::new(
+                ErrorCode::Cancelled,
+                format!("job {id} was cancelled"),
+            )),
+            _ => {
+                let error = job.record().error.as_ref().map(Error::from);
+                Err(error.unwrap_or_else(|| {
+                    Error::new(
+                        ErrorCode::Bug,
+                        format!("job {id} failed, and nobody said why"),
+                    )
+                }))
             }
         }
     }

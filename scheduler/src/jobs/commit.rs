@@ -79,7 +79,7 @@ impl Jobs {
         commit: &Commit<'_>,
     ) -> Result<Option<Decision>, Error> {
         let records = Records::of(job.id());
-        let read = journal::read(output, &records).await?;
+        let read = journal::read(output, &records, &work.known).await?;
         let run = job.record().pinned.run;
         let cut = journal::cut(
             &work.plan.physical,

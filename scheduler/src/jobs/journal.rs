@@ -1,7 +1,7 @@
 //! The journal of a job as the scheduler reads it: which of the splits that the job consists of now are done.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::physical_plan::ExecutionPlan;
 use whimbrel_predict::sink::{SinkSpec, splits, with_spec, without};
@@ -82,13 +82,25 @@ pub(super) struct Read {
     pub(super) generations: BTreeMap<SplitId, u32>,
 }
 
+/// The entries that were read so far: they never change, so each is fetched once.
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<BTreeMap<String, Entry>>);
+
+impl Known {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Reads the journal.
-pub(super) async fn read(output: &Output, records: &Records) -> Result<Read, Error> {
+pub(super) async fn read(output: &Output, records: &Records, known: &Known) -> Result<Read, Error> {
     let journal = Journal::new(output.io(), records);
+    let before = known.lock().clone();
     let (entries, begin_at) = journal
-        .read()
+        .read_on(&before)
         .await
         .map_err(|error| output.explain(&error))?;
+    known.lock().clone_from(&entries);
     let generations = begin_at
         .into_iter()
         .map(|(split, generation)| Ok((split.parse()?, generation)))

@@ -42,6 +42,7 @@ use whimbrel_stores::Stores;
 
 use crate::catalog::Catalog;
 use crate::clock::{Clock, Ids};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::executors::Executors;
 use crate::failures::Failures;
@@ -64,6 +65,17 @@ pub(crate) struct Limits {
     pub(crate) lease: Duration,
     pub(crate) history: Duration,
     pub(crate) stall: Duration,
+}
+
+impl Limits {
+    /// What the settings say.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            lease: config.job_lease.get(),
+            history: config.job_history.get(),
+            stall: config.job_stall.get(),
+        }
+    }
 }
 
 /// The parts that a job passes.

@@ -26,6 +26,14 @@ impl Place {
         if let Some(location) = stores.locate(uri)? {
             return Ok(Self::Remote(location));
         }
+        let is_relative = !uri.contains(":/") && !uri.starts_with('/');
+        if is_relative && !uri.is_empty() {
+            return Err(Error::new(
+                ErrorCode::Invalid,
+                format!("the output '{uri}' is no absolute path"),
+            )
+            .with_hint("write /path/of/a/folder, s3://BUCKET/PATH or abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"));
+        }
         let path = PathBuf::from(crate::catalog::absolute(uri, FilePath::new("/"))?);
         if path.file_name().is_none() {
             return Err(

@@ -56,6 +56,8 @@ where
         since_ms: clock.unix_ms(),
     };
     let bytes = encode(&own)?;
+    // A store that cannot be reached says so here, once: a claim would go on asking.
+    io.get(path).await.map_err(told)?;
     for _ in 0..ROUNDS {
         let holder = match claim(io, path, bytes.clone().into(), &trials).await {
             Ok(Claim::Won) => return Ok(()),

@@ -17,6 +17,7 @@ use whimbrel_proto::ids::{Digest, ScoreJobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::Jobs;
+use super::journal::Known;
 use super::output::Output;
 use super::record::{Model, Pinned, Record};
 use super::spec::Spec;
@@ -62,6 +63,7 @@ pub(super) struct Work {
     pub(super) sink: Arc<SinkSpec>,
     /// Bytes of input, by split.
     pub(super) sizes: HashMap<String, u64>,
+    pub(super) known: Known,
 }
 
 impl Jobs {
@@ -154,6 +156,7 @@ impl Jobs {
                 .into_iter()
                 .map(|split| (split.id.to_string(), split.bytes))
                 .collect(),
+            known: Known::default(),
             plan,
         })
     }
@@ -186,7 +189,7 @@ fn rows(planned: Planned) -> Result<Plan, Error> {
             "the query reads no table, and a score job writes rows of one",
             "run it with `whimbrel sql`",
         ),
-        Planned::Effect(_) | Planned::Check(_) => refused(
+        Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => refused(
             "a score job writes the rows of a SELECT, and this is another statement",
             "give the SELECT alone",
         ),

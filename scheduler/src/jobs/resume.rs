@@ -243,12 +243,13 @@ impl Jobs {
     }
 }
 
-/// Whether the same job may go better another time: with other rights, more room, mended executors. Its plan and its input are
-/// pinned, so what is wrong with these stays wrong.
+/// Whether the same job may go better another time: with other rights, more room, mended executors. An input that is not what was
+/// listed never is again.
 fn may_change(code: ErrorCode) -> bool {
     match code {
-        ErrorCode::Invalid | ErrorCode::InputChanged => false,
-        ErrorCode::NotFound
+        ErrorCode::InputChanged => false,
+        ErrorCode::Invalid
+        | ErrorCode::NotFound
         | ErrorCode::Exists
         | ErrorCode::Denied
         | ErrorCode::Data

@@ -139,7 +139,7 @@ impl Jobs {
         rounds: &Rounds,
     ) -> Result<Round, Error> {
         let records = Records::of(job.id());
-        let read = journal::read(output, &records).await?;
+        let read = journal::read(output, &records, &work.known).await?;
         let run = job.record().pinned.run;
         let cut = journal::cut(
             &work.plan.physical,
@@ -295,7 +295,7 @@ impl Jobs {
             self.note_progress(job, &engine_job, &mut meter).await;
             if now.saturating_sub(looked) >= LOOK {
                 looked = now;
-                let read = journal::read(output, &records).await?;
+                let read = journal::read(output, &records, &work.known).await?;
                 let done = cut.done(&read, &work.sizes);
                 job.note(|live| live.journal = done);
                 if let Some(error) = too_many(&work.sink, done.rows_dead) {
@@ -316,7 +316,7 @@ impl Jobs {
                 return Ok(Round::Again(Setback::Stalled(executors)));
             }
         };
-        let read = journal::read(output, &records).await?;
+        let read = journal::read(output, &records, &work.known).await?;
         let done = cut.done(&read, &work.sizes);
         job.note(|live| live.journal = done);
         if let Some(error) = too_many(&work.sink, done.rows_dead) {

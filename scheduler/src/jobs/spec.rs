@@ -154,6 +154,12 @@ fn source(asked: &v1::JobSpec) -> Result<Source, Error> {
         "" => PREDICTION.to_owned(),
         name => name.to_owned(),
     };
+    if matches!(&keep, Keep::Columns(names) if names.contains(&prediction)) {
+        return Err(invalid(
+            format!("the output has two columns '{prediction}'"),
+            "name the prediction otherwise: --as NAME",
+        ));
+    }
     Ok(Source::Model {
         alias: model.parse()?,
         input: input.clone(),

@@ -30,12 +30,9 @@ pub(super) fn kind(plan: &LogicalPlan) -> std::result::Result<Kind, Error> {
         ),
         LogicalPlan::Dml(dml) => not_yet(
             dml.name(),
-            "write a SELECT's rows with `whimbrel sql ... -o FILE`",
+            "rows are added with INSERT INTO table SELECT ..., and written with COPY",
         ),
-        LogicalPlan::Copy(_) => not_yet(
-            "COPY",
-            "write a SELECT's rows with `whimbrel sql ... -o FILE`",
-        ),
+        LogicalPlan::Copy(_) => not_yet("EXPLAIN of COPY", "explain its SELECT"),
         LogicalPlan::Analyze(_) => not_yet("EXPLAIN ANALYZE", "EXPLAIN shows the plan"),
         _ => Ok(Kind::Rows),
     }

@@ -10,6 +10,7 @@ mod pinned;
 mod planning;
 mod record;
 mod run;
+mod score;
 mod spread;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) use models::CheckModel;
 pub(crate) use planning::Planning;
 pub(crate) use record::{Cancelled, Queries, Query, QueryPhase, Snapshot};
 pub(crate) use run::{Limits, Parts, Runner};
+pub(crate) use score::ScoreStatement;
 pub(crate) use spread::lost_result;
 
 /// What a statement turned out to be.
@@ -41,6 +43,8 @@ pub(crate) enum Planned {
     Effect(Effect),
     /// A report on what a model makes of some rows.
     Check(CheckModel),
+    /// Rows that are written, by a job.
+    Score(Box<ScoreStatement>),
 }
 
 /// A plan, ready to run.
@@ -58,6 +62,7 @@ impl Planned {
             Self::Spread(plan) | Self::Here(plan) => plan.physical.schema(),
             Self::Rows(schema, _) => Arc::clone(schema),
             Self::Check(_) => CheckModel::schema(),
+            Self::Score(_) => score::schema(),
             Self::Effect(_) => SchemaRef::new(arrow::datatypes::Schema::empty()),
         }
     }

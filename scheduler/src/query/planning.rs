@@ -16,6 +16,7 @@ use whimbrel_stores::Stores;
 use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
 use super::pinned::inputs;
+use super::score::understood;
 use super::{Plan, Planned, bounds, links, models};
 use crate::engine::Engine;
 use crate::error::plan_error;
@@ -127,6 +128,9 @@ impl Planning {
         partitions: usize,
     ) -> Result<Planned, Error> {
         let statement = one_statement(sql)?;
+        if let Some(score) = understood(&statement, self.planner.catalog())? {
+            return Ok(Planned::Score(Box::new(score)));
+        }
         let written = statement.clone();
         let (state, logical) = self.planner.plan(session, statement, partitions).await?;
         match kind(&logical)? {

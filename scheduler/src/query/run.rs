@@ -2,17 +2,18 @@
 //! caller goes away is cancelled.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use whimbrel_proto::ids::QueryId;
-use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_proto::{Error, ErrorCode, v1};
 
 use super::local::collect;
 use super::{
-    Answer, Cancelled, Effect, Planned, Planning, Queries, Query, QueryPhase, Shelf, Source,
+    Answer, Cancelled, Effect, Planned, Planning, Queries, Query, QueryPhase, ScoreStatement,
+    Shelf, Source, score,
 };
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::config::MIN_PARTITIONS;
 use crate::engine::Engine;
 use crate::executors::{Capacity, Executors};
 use crate::failures::Failures;
+use crate::jobs::Jobs;
 use crate::models::Registry;
 use crate::session::Session;
 
@@ -54,6 +56,7 @@ pub(crate) struct Parts {
 pub(crate) struct Runner {
     pub(super) parts: Parts,
     draining: AtomicBool,
+    jobs: OnceLock<Weak<Jobs>>,
 }
 
 impl Runner {
@@ -61,7 +64,14 @@ impl Runner {
         Arc::new(Self {
             parts,
             draining: AtomicBool::new(false),
+            jobs: OnceLock::new(),
         })
+    }
+
+    /// The jobs exist only after what plans and runs their statements.
+    pub(crate) fn score_with(&self, jobs: &Arc<Jobs>) {
+        // A second pool for the same runner would be a defect of the one place that calls this.
+        let _ = self.jobs.set(Arc::downgrade(jobs));
     }
 
     /// Takes no new statements.
@@ -201,6 +211,10 @@ impl Runner {
                 let report = self.check_model(&session, &check, query).await?;
                 Ok(self.shelve(query, schema, vec![report]))
             }
+            Planned::Score(statement) => {
+                let job = self.score(session, *statement).await?;
+                Ok(self.shelve(query, schema, vec![score::answer(&job)?]))
+            }
             Planned::Here(plan) => {
                 let batches = collect(plan).await?;
                 Ok(self.shelve(query, schema, batches))
@@ -215,13 +229,31 @@ impl Runner {
                 match self.parts.planning.plan(session, sql, partitions).await? {
                     Planned::Spread(plan) => self.spread(plan, query).await,
                     Planned::Here(plan) => Ok(self.shelve(query, schema, collect(plan).await?)),
-                    Planned::Rows(..) | Planned::Effect(_) | Planned::Check(_) => Err(Error::new(
+                    Planned::Rows(..)
+                    | Planned::Effect(_)
+                    | Planned::Check(_)
+                    | Planned::Score(_) => Err(Error::new(
                         ErrorCode::Bug,
                         "the statement became another while it waited",
                     )),
                 }
             }
         }
+    }
+
+    /// Submits the job and waits for its end. A caller that leaves does not end it.
+    async fn score(
+        &self,
+        session: Arc<Session>,
+        statement: ScoreStatement,
+    ) -> Result<v1::JobStatus, Error> {
+        let jobs = self.jobs.get().and_then(Weak::upgrade);
+        let jobs = jobs.ok_or_else(|| {
+            Error::new(ErrorCode::Unavailable, "the scheduler is not up yet").with_hint("try again")
+        })?;
+        let ScoreStatement { spec, key } = statement;
+        let submission = jobs.submit(Some(session), spec, key).await?;
+        jobs.ended(&submission.job).await
     }
 
     async fn change(

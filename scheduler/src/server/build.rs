@@ -209,7 +209,6 @@ async fn assemble(
     let Facts {
         clock,
         ids,
-        runtime,
         stores,
         catalog,
         models,
@@ -220,31 +219,9 @@ async fn assemble(
     let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(WhimbrelPhysicalCodec::new(Arc::new(
         BallistaPhysicalExtensionCodec::default(),
     )));
-    let options = Options {
-        scheduler_id: ids.id(),
-        host: cluster.host.clone(),
-        cluster_port: cluster.port,
-        max_message_bytes: config.max_message_bytes.as_usize(),
-        heartbeat_timeout: config.heartbeat_timeout.get(),
-        executor_wait: config.executor_wait.get(),
-        result_ttl: config.result_ttl.get(),
-        physical_codec: Arc::clone(&codec),
-        ids: Arc::clone(ids),
-    };
+    let options = engine_options(config, facts, cluster, Arc::clone(&codec));
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
-    let planner = SessionPlanner::new(
-        config.max_message_bytes.as_usize(),
-        Arc::clone(runtime),
-        Arc::clone(models),
-        Arc::clone(catalog),
-    )?;
-    let planning = Arc::new(Planning::new(
-        planner,
-        Arc::clone(models),
-        stores.clone(),
-        codec,
-        config.max_sql_bytes.as_usize(),
-    ));
+    let planning = planning(config, facts, codec)?;
     let queries = Arc::new(Queries::new(
         Arc::clone(clock),
         Arc::clone(ids),
@@ -284,15 +261,12 @@ async fn assemble(
             stores: stores.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
-            limits: jobs::Limits {
-                lease: config.job_lease.get(),
-                history: config.job_history.get(),
-                stall: config.job_stall.get(),
-            },
+            limits: jobs::Limits::of(config),
         },
         Arc::clone(&facts.store),
     )
     .await?;
+    runner.score_with(&jobs);
     let pool = Arc::new(Pool {
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
@@ -317,6 +291,46 @@ async fn assemble(
     let cells: Weak<dyn Cells> = Arc::downgrade(&(Arc::clone(&pool) as Arc<dyn Cells>));
     pool.models.sources().run_queries_on(cells);
     Ok((pool, planning))
+}
+
+fn engine_options(
+    config: &Config,
+    facts: &Facts,
+    cluster: &Reached,
+    physical_codec: Arc<dyn PhysicalExtensionCodec>,
+) -> Options {
+    Options {
+        scheduler_id: facts.ids.id(),
+        host: cluster.host.clone(),
+        cluster_port: cluster.port,
+        max_message_bytes: config.max_message_bytes.as_usize(),
+        heartbeat_timeout: config.heartbeat_timeout.get(),
+        executor_wait: config.executor_wait.get(),
+        result_ttl: config.result_ttl.get(),
+        physical_codec,
+        ids: Arc::clone(&facts.ids),
+    }
+}
+
+/// What plans the statements of all sessions.
+fn planning(
+    config: &Config,
+    facts: &Facts,
+    codec: Arc<dyn PhysicalExtensionCodec>,
+) -> Result<Arc<Planning>, Error> {
+    let planner = SessionPlanner::new(
+        config.max_message_bytes.as_usize(),
+        Arc::clone(&facts.runtime),
+        Arc::clone(&facts.models),
+        Arc::clone(&facts.catalog),
+    )?;
+    Ok(Arc::new(Planning::new(
+        planner,
+        Arc::clone(&facts.models),
+        facts.stores.clone(),
+        codec,
+        config.max_sql_bytes.as_usize(),
+    )))
 }
 
 /// Starts what runs for as long as the scheduler does.

@@ -57,6 +57,11 @@ impl SessionPlanner {
         })
     }
 
+    /// The tables of the pool.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The logical plan of a statement and the state that it was planned in; `partitions` is what the pool can use.
     pub(crate) async fn plan(
         &self,

@@ -126,6 +126,14 @@ impl<'a> Journal<'a> {
     /// The valid entry of each split that is done, and the generation in which each of the others must be done, where that is not
     /// the first.
     pub async fn read(&self) -> Result<(BTreeMap<String, Entry>, BTreeMap<String, u32>)> {
+        self.read_on(&BTreeMap::new()).await
+    }
+
+    /// The same, where these entries were read before: an entry never changes, so only new ones are fetched.
+    pub async fn read_on(
+        &self,
+        known: &BTreeMap<String, Entry>,
+    ) -> Result<(BTreeMap<String, Entry>, BTreeMap<String, u32>)> {
         let void = self.keys(&self.records.void()).await?;
         let entered = self.keys(&self.records.journal()).await?;
         let mut begin_at: BTreeMap<String, u32> = BTreeMap::new();
@@ -137,11 +145,23 @@ impl<'a> Journal<'a> {
             let from = begin_at.get(&key.split).copied().unwrap_or_default();
             key.generation >= from
         });
-        let entries: Vec<Option<Entry>> = stream::iter(valid)
+        let is_known = |key: &SplitKey| {
+            let entry = known.get(&key.split);
+            entry.filter(|entry| entry.key == *key).cloned()
+        };
+        let (mut entries, mut new) = (Vec::new(), Vec::new());
+        for key in valid {
+            match is_known(&key) {
+                Some(entry) => entries.push(Some(entry)),
+                None => new.push(key),
+            }
+        }
+        let fetched: Vec<Option<Entry>> = stream::iter(new)
             .map(|key| async move { self.get(&key).await })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        entries.extend(fetched);
         let done: BTreeMap<String, Entry> = entries
             .into_iter()
             .flatten()

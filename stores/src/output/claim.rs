@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{Error, Result};
+use whimbrel_proto::Retry;
 
 use super::DeferredOutput;
+use crate::error::told;
+use crate::patience::spent;
 
 /// Who wrote the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub async fn claim(
 
 /// Whether asking again cannot help.
 fn is_final(error: &Error) -> bool {
+    let said = told(error).map(|told| told.error.retry());
+    if spent(error).is_some() || said == Some(Retry::Never) {
+        return true;
+    }
     matches!(
         error,
         Error::PermissionDenied { .. }
@@ -66,4 +73,25 @@ fn is_final(error: &Error) -> bool {
             | Error::NotImplemented { .. }
             | Error::UnknownConfigurationKey { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use whimbrel_proto::{Error as Told, ErrorCode};
+
+    use super::*;
+    use crate::patience::Spent;
+
+    #[test]
+    fn a_store_that_has_said_its_last_word_is_not_asked_again() {
+        let last = Told::new(ErrorCode::Unavailable, "away for 10 minutes");
+        let generic = |source| Error::Generic {
+            store: "S3",
+            source,
+        };
+        assert!(is_final(&generic(Box::new(Spent::new(last)))));
+        assert!(!is_final(&generic("503 Slow Down".into())));
+        let denied = Told::new(ErrorCode::Denied, "there are no credentials");
+        assert!(is_final(&crate::error::refusal("s3://lake/a", denied)));
+    }
 }

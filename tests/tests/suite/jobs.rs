@@ -57,7 +57,7 @@ async fn a_table_is_scored_into_a_folder_that_appears_at_once() -> Result<()> {
     let client = furnish(&cluster).await?;
     let output = cluster.folder().join("scored");
     let shown = output.to_string_lossy().into_owned();
-    let mut job = Job::submit(&cluster, &trips(&shown))?;
+    let job = Job::submit(&cluster, &trips(&shown))?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     must_be_whole(&client, &format!("{shown}/")).await?;
@@ -175,7 +175,7 @@ async fn a_query_that_joins_and_aggregates_commits_as_a_whole() -> Result<()> {
         .join("means")
         .to_string_lossy()
         .into_owned();
-    let mut job = Job::submit(&cluster, &["--sql", sql, "--output", &output])?;
+    let job = Job::submit(&cluster, &["--sql", sql, "--output", &output])?;
     let done = job.ended().await?;
     ensure!(done.state() == "succeeded", "{}", done.json);
     let notes = done.json["notes"].to_string();
@@ -188,13 +188,50 @@ async fn a_query_that_joins_and_aggregates_commits_as_a_whole() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copy_and_insert_are_jobs() -> Result<()> {
+    let cluster = Cluster::start(1, 2).await?;
+    let client = furnish(&cluster).await?;
+    let output = cluster.folder().join("copied");
+    let shown = output.to_string_lossy().into_owned();
+    let copy =
+        format!("COPY ({EXPECTED}) TO '{shown}' STORED AS CSV OPTIONS ('has_header' 'true')");
+    let answer = client.rows(&copy, false).await?.to_text();
+    ensure!(
+        answer.starts_with("job_id | count | rows_dead | objects\n"),
+        "{answer}"
+    );
+    ensure!(
+        answer.contains(&format!(" | {} | 0 | ", data::TRIPS)),
+        "{answer}"
+    );
+    must_be_whole(&client, &format!("{shown}/")).await?;
+    // The text of a CSV file has no float32: the table's columns are those that were found.
+    client.add_table_at("copied", &format!("{shown}/")).await?;
+    let insert = "INSERT INTO copied (prediction, trip_id) SELECT PREDICT('fare', *), trip_id + 1000000 FROM trips";
+    client.rows(insert, false).await?;
+    let counted = client
+        .rows("SELECT count(DISTINCT trip_id) AS n FROM copied", false)
+        .await?;
+    ensure!(
+        counted.to_text() == format!("n\n{}\n", 2 * data::TRIPS),
+        "{}",
+        counted.to_text()
+    );
+    let error = client
+        .rows("INSERT INTO copied SELECT trip_id FROM trips", false)
+        .await;
+    ensure!(error.is_err(), "a column is missing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_makes_a_second_submission_harmless() -> Result<()> {
     let cluster = Cluster::start(1, 2).await?;
     furnish(&cluster).await?;
     let output = cluster.folder().join("out").to_string_lossy().into_owned();
     let mut options = trips(&output);
     options.extend(["--key", "nightly 2026-11-21"]);
-    let mut first = Job::submit(&cluster, &options)?;
+    let first = Job::submit(&cluster, &options)?;
     let second = Job::submit(&cluster, &options)?;
     ensure!(first.id == second.id);
     ensure!(first.ended().await?.state() == "succeeded");
@@ -244,14 +281,13 @@ async fn what_cannot_be_is_refused_in_one_line() -> Result<()> {
         ),
         (
             with(&fresh, &["--model", "fair"]),
-            "model 'fair' is not bound; did you mean 'fare'?",
+            "no model is bound to the alias 'fair'; did you mean 'fare'?",
         ),
         (
             with(&fresh, &["--input", "trip"]),
             "table 'trip' does not exist; did you mean 'trips'?",
         ),
         (with(&fresh, &["--as", "trip_id"]), "two columns 'trip_id'"),
-        (with("s3://other/", &[]), "other"),
         (
             with("/proc/scored", &[]),
             "'/proc/scored' cannot be written",
@@ -301,7 +337,7 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     let options = [
         "--model", "slow", "--input", "big", "--keep", "trip_id", "--output", &output,
     ];
-    let mut first = Job::submit(&cluster, &options)?;
+    let first = Job::submit(&cluster, &options)?;
     let refused = score(&cluster, &options)?;
     ensure!(
         !first.status()?.is_over(),
@@ -311,7 +347,7 @@ async fn of_two_jobs_that_want_one_output_one_is_refused() -> Result<()> {
     ensure!(refused.stderr.contains(&expected), "{}", refused.stderr);
     first.cancel()?;
     ensure!(first.ended().await?.state() == "cancelled");
-    let mut second = Job::submit(&cluster, &options)?;
+    let second = Job::submit(&cluster, &options)?;
     ensure!(second.status()?.state() != "failed");
     second.cancel()?;
     ensure!(second.ended().await?.state() == "cancelled");

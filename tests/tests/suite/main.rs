@@ -6,6 +6,7 @@ mod embedded;
 mod faults;
 mod jobs;
 mod jobs_bad_rows;
+mod jobs_faults;
 mod lake_changes;
 mod lake_damage;
 mod lake_delta;

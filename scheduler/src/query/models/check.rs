@@ -121,7 +121,7 @@ impl Runner {
                 self.wait_for_executor().await?;
                 self.take(plan, query).await?
             }
-            Planned::Effect(_) | Planned::Check(_) => {
+            Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => {
                 return Err(Error::new(
                     ErrorCode::Bug,
                     "the sample became another statement",
