@@ -99,7 +99,10 @@ impl Output {
             // The output appears as a whole, so what is said of it beforehand stands beside it.
             (Place::Local(path), OutputMode::Error) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let beside = path.parent().unwrap_or(FilePath::new("/")).to_owned();
+                let beside = path
+                    .parent()
+                    .unwrap_or_else(|| FilePath::new("/"))
+                    .to_owned();
                 let beside: Arc<dyn DeferredOutput> = Arc::new(LocalOutput::new(beside));
                 (beside, format!(".{name}.whimbrel-owner"))
             }

@@ -251,8 +251,7 @@ impl Jobs {
             let now_ms = self.parts.clock.unix_ms();
             self.step(job, Event::Stranded { now_ms }).await?;
             // The pool holds the sender, so there is no error to see.
-            let changed = stopped.run_until_cancelled(members.changed()).await;
-            drop(changed);
+            let _ = stopped.run_until_cancelled(members.changed()).await;
         }
     }
 
