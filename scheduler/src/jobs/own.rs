@@ -9,7 +9,7 @@ use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::ScoreJobId;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::job::{Commit, Records, SUCCESS, Success, Verdict};
-use whimbrel_stores::output::{Claim, Trials, claim};
+use whimbrel_stores::output::{Claim, Patience, Trials, claim};
 
 use super::output::Output;
 use crate::clock::Clock;
@@ -22,6 +22,19 @@ const ROUNDS: usize = 4;
 struct Owner {
     job: ScoreJobId,
     since_ms: i64,
+}
+
+/// How often an unclear answer is asked about again. The submitter waits, and the store has been asked patiently each time.
+const ASKED_AGAIN: u32 = 3;
+
+/// A short patience, with the pauses of a long one.
+#[derive(Clone, Copy, Debug)]
+struct Few(Trials);
+
+impl Patience for Few {
+    async fn wait(&self, attempt: u32) -> bool {
+        attempt < ASKED_AGAIN && self.0.wait(attempt).await
+    }
 }
 
 /// What this pool knows of another job.
@@ -59,7 +72,7 @@ where
     // A store that cannot be reached says so here, once: a claim would go on asking.
     io.get(path).await.map_err(told)?;
     for _ in 0..ROUNDS {
-        let holder = match claim(io, path, bytes.clone().into(), &trials).await {
+        let holder = match claim(io, path, bytes.clone().into(), &Few(trials)).await {
             Ok(Claim::Won) => return Ok(()),
             Ok(Claim::Lost(other)) => serde_json::from_slice::<Owner>(&other),
             Err(error) => return Err(told(error)),
