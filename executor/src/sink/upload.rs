@@ -8,7 +8,7 @@ use bytes::Bytes;
 use object_store::{Error, Result};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use whimbrel_stores::output::{DeferredOutput, Intent, MAX_PARTS, PART_BYTES, Receipt};
 
 /// Parts that are sent at once; as many bytes lie in memory for each split, and one part more.
@@ -32,6 +32,8 @@ pub(super) struct Upload {
 /// What must be thrown away.
 #[derive(Debug, Default)]
 struct Staged {
+    /// An object that is being begun goes on to be begun whoever leaves meanwhile.
+    beginning: Option<JoinHandle<Result<Intent>>>,
     intent: Option<Intent>,
     sending: JoinSet<Result<(usize, String)>>,
 }
@@ -141,7 +143,11 @@ impl Upload {
         if let Some(intent) = &self.staged.intent {
             return Ok(intent.clone());
         }
-        let intent = self.output.begin(&self.path).await?;
+        let (output, path) = (Arc::clone(&self.output), self.path.clone());
+        let begin = tokio::spawn(async move { output.begin(&path).await });
+        let begun = self.staged.beginning.insert(begin).await;
+        self.staged.beginning = None;
+        let intent = begun.map_err(|source| Error::JoinError { source })??;
         self.staged.intent = Some(intent.clone());
         if self.output.tells_all() {
             return Ok(intent);
@@ -169,8 +175,9 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let staged = mem::take(&mut self.staged);
+        let begun = staged.intent.is_some() || staged.beginning.is_some();
         // Without a runtime the process ends, and the sweep takes the rest.
-        if let (Some(_), Ok(runtime)) = (&staged.intent, Handle::try_current()) {
+        if let (true, Ok(runtime)) = (begun, Handle::try_current()) {
             let output = Arc::clone(&self.output);
             runtime.spawn(discard(output, staged, mem::take(&mut self.note)));
         }
@@ -180,6 +187,9 @@ impl Drop for Upload {
 /// A part that lands after its upload was thrown away brings the upload back, so none may be under way.
 async fn discard(output: Arc<dyn DeferredOutput>, mut staged: Staged, note: String) {
     staged.sending.shutdown().await;
+    if let Some(beginning) = staged.beginning {
+        staged.intent = beginning.await.ok().and_then(Result::ok);
+    }
     let Some(intent) = staged.intent else {
         return;
     };
