@@ -1,7 +1,6 @@
 //! A node of a task's plan that passes its input's rows on, and watches over how they come. The scheduler's copy of the plan has no
 //! such nodes, and compares the number of metric sets: so they have no metrics.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -121,13 +120,4 @@ impl<P: Pass> ExecutionPlan for PassExec<P> {
     fn cardinality_effect(&self) -> CardinalityEffect {
         CardinalityEffect::Equal
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }

@@ -1,6 +1,8 @@
 //! Carries the pool's error through DataFusion and finds it again on the other side, so that no user ever reads an error that
 //! was flattened to text on its way up.
 
+use std::any::Any;
+
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use whimbrel_proto::Error;
@@ -31,6 +33,14 @@ fn find_boxed<'a>(
     source
         .downcast_ref::<Error>()
         .or_else(|| source.downcast_ref::<DataFusionError>().and_then(find))
+}
+
+/// What a panic said, where it said a text.
+pub fn panic_text(panic: &(dyn Any + Send)) -> Option<&str> {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
 #[cfg(test)]

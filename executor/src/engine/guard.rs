@@ -16,10 +16,10 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_plan::ExecutionPlan;
 use futures::Stream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use whimbrel_predict::error::external;
+use whimbrel_predict::error::{external, panic_text};
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::pass::{Pass, panic_text};
+use crate::pass::Pass;
 
 /// Passes rows on until the token fires.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl RecordBatchStream for Guarded {
 
 /// A panic as the defect that it is.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic_text(panic);
+    let text = panic_text(panic).unwrap_or("no text");
     Error::new(ErrorCode::Bug, format!("a task panicked: {text}")).with_hint(
         "this is a defect of Whimbrel or of a library in it; the executor's log has the place",
     )

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, oneshot};
+use whimbrel_predict::error::panic_text;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::tensors::Scratch;
@@ -211,11 +212,7 @@ fn stopping() -> Error {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
+    let text = panic_text(panic).unwrap_or("no message");
     Error::new(ErrorCode::Bug, format!("scoring panicked: {text}"))
 }
 

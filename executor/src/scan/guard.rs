@@ -22,10 +22,11 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchSt
 use futures::{StreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use whimbrel_predict::error::panic_text;
 
 use super::footers::Footers;
 use super::small::SMALL;
-use crate::pass::{Pass, PassExec, panic_text};
+use crate::pass::{Pass, PassExec};
 
 /// Batches of an object store that are read before anybody asks for them.
 const AHEAD: usize = 2;
@@ -148,7 +149,7 @@ fn caught(
         .map(|polled| match polled {
             Ok(batch) => batch,
             Err(panic) => Err(DataFusionError::External(Box::new(DecoderPanic(
-                panic_text(panic.as_ref()).to_owned(),
+                panic_text(panic.as_ref()).unwrap_or("no text").to_owned(),
             )))),
         })
 }

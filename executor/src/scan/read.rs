@@ -112,6 +112,8 @@ impl PinnedStore {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>> {
         let answer = self.inner.get_opts(location, GetOptions::default()).await?;
+        // One that has become shorter has no such ranges to be read.
+        pin.check(&answer.meta)?;
         match answer.payload {
             GetResultPayload::File(file, _) => file::ranges(file, ranges.to_vec(), pin).await,
             GetResultPayload::Stream(_) => self.inner.get_ranges(location, ranges).await,

@@ -1,7 +1,6 @@
 //! Finds the damage in a Parquet, Arrow or JSON file that a task could not read, by reading the task's files again: the reader's own
 //! errors name no file, and seldom a place in it.
 
-use std::any::Any;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::shown;
+use crate::error::panic_text;
 use crate::input::InputSource;
 
 /// Larger files are not read a second time.
@@ -134,16 +134,11 @@ async fn search(
 fn tried<E: ToString>(decode: impl FnOnce() -> Result<(), E>) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(decoded) => decoded.map_err(|error| error.to_string()),
-        Err(panic) => Err(format!("its decoder gave up: {}", panicked(panic.as_ref()))),
+        Err(panic) => {
+            let text = panic_text(panic.as_ref()).unwrap_or("no text");
+            Err(format!("its decoder gave up: {text}"))
+        }
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }
 
 fn parquet(bytes: &Bytes) -> Option<String> {
