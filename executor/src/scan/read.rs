@@ -479,6 +479,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_local_file_that_became_shorter_is_a_changed_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner: Arc<dyn ObjectStore> =
+            Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+        let path = Path::from("a");
+        let long = usize::try_from(PIECE).unwrap();
+        inner.put(&path, vec![1; long].into()).await.unwrap();
+        let store = pinned(Arc::clone(&inner), true, &path).await;
+        inner.put(&path, vec![1; 10].into()).await.unwrap();
+        let end = PIECE - 8..PIECE;
+        let error = store.get_ranges(&path, &[end]).await.unwrap_err();
+        assert!(matches!(error, Error::Precondition { .. }), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_replaced_while_it_is_read_is_never_mixed() {
         let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let path = Path::from("a");
