@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use async_trait::async_trait;
+use datafusion::physical_plan::metrics::Time;
 use futures::future::BoxFuture;
 use whimbrel_proto::Error;
 
@@ -19,6 +20,16 @@ pub struct Feed {
     pub rows: usize,
     /// The engine job that asks, for progress counters.
     pub job_id: Arc<str>,
+    pub times: FeedTimes,
+}
+
+/// Where the time of scoring goes: whoever scores adds to it.
+#[derive(Clone, Debug, Default)]
+pub struct FeedTimes {
+    /// From columns to tensors, and back.
+    pub tensors: Time,
+    /// In the model.
+    pub model: Time,
 }
 
 /// A loaded model. Scoring runs on the host's own threads, never on the caller's; dropping the future gives up the work that

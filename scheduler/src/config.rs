@@ -62,9 +62,12 @@ pub struct Config {
     pub job_lease: Span,
     /// How long a score job that has ended is remembered. One that failed can be resumed for that long.
     pub job_history: Span,
-    /// A score job whose tasks run and whose rows do not move for this long is taken from the executors that have it, and given
-    /// to others. It must be longer than a model takes for 4,096 rows.
+    /// A split of a score job that brings no row for this long is taken from the executor that has it, and given to another. It must be longer than a model takes for 4,096 rows.
     pub job_stall: Span,
+    /// How many score jobs have their splits handed out at once; the others wait, the most urgent first.
+    pub jobs_running: usize,
+    /// How many of them may be of one user.
+    pub jobs_per_user: usize,
     /// The largest gRPC message ("64MiB" or bytes), to and from clients and executors. A plan with very many files needs more.
     pub max_message_bytes: Bytes,
     /// The longest SQL text ("256KiB" or bytes).
@@ -93,6 +96,8 @@ impl Default for Config {
             job_lease: Span::secs(120),
             job_history: Span::secs(7 * 24 * 3600),
             job_stall: Span::secs(15 * 60),
+            jobs_running: 16,
+            jobs_per_user: 8,
             partitions_per_slot: 4,
             max_partitions: 2048,
             max_message_bytes: Bytes::mib(64),
@@ -135,6 +140,9 @@ impl Config {
                 "report_timeout",
                 "at least 2s, for executors report every second",
             );
+        }
+        if self.jobs_running == 0 || self.jobs_per_user == 0 {
+            return bad("jobs_running and jobs_per_user", "at least 1");
         }
         if self.job_stall < Span::secs(1) {
             return bad("job_stall", "at least 1s");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use whimbrel_proto::ids::ExecutorId;
-use whimbrel_proto::v1::LoadedModel;
+use whimbrel_proto::v1::{LoadedModel, RunningSplit};
 
 use crate::clock::Clock;
 
@@ -24,6 +24,7 @@ pub(crate) struct Member {
     pub(crate) registered: bool,
     pub(crate) models: Vec<LoadedModel>,
     pub(crate) rows_by_job: HashMap<String, u64>,
+    pub(crate) running_splits: Vec<RunningSplit>,
     pub(crate) seen: Duration,
     pub(crate) seen_unix_ms: i64,
 }
@@ -34,6 +35,7 @@ pub(crate) struct Report {
     pub(crate) draining: bool,
     pub(crate) models: Vec<LoadedModel>,
     pub(crate) rows_by_job: HashMap<String, u64>,
+    pub(crate) running_splits: Vec<RunningSplit>,
 }
 
 /// The executors of the pool.
@@ -76,6 +78,7 @@ impl Executors {
             registered: false,
             models: Vec::new(),
             rows_by_job: HashMap::new(),
+            running_splits: Vec::new(),
             seen: self.clock.monotonic(),
             seen_unix_ms: self.clock.unix_ms(),
         };
@@ -98,6 +101,7 @@ impl Executors {
             draining,
             models,
             rows_by_job,
+            running_splits,
         } = report;
         let mut members = self.lock();
         let Some(member) = members.get_mut(id) else {
@@ -107,6 +111,7 @@ impl Executors {
         member.draining = draining;
         member.models = models;
         member.rows_by_job = rows_by_job;
+        member.running_splits = running_splits;
         member.seen = self.clock.monotonic();
         member.seen_unix_ms = self.clock.unix_ms();
         drop(members);
@@ -203,6 +208,17 @@ impl Executors {
         rows.collect()
     }
 
+    /// The splits of a score job that executors are at, with the executor of each.
+    pub(crate) fn running_splits(&self, score_job: &str) -> Vec<(String, RunningSplit)> {
+        let members = self.lock();
+        let splits = members.iter().flat_map(|(id, member)| {
+            let own = member.running_splits.iter();
+            let own = own.filter(|split| split.job == score_job);
+            own.map(move |split| (id.clone(), split.clone()))
+        });
+        splits.collect()
+    }
+
     /// Those not heard of for `timeout`.
     pub(crate) fn silent(&self, timeout: Duration) -> Vec<String> {
         let now = self.clock.monotonic();
@@ -244,6 +260,7 @@ mod tests {
             draining,
             models: Vec::new(),
             rows_by_job: HashMap::from([("j".to_owned(), 7)]),
+            running_splits: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use whimbrel_executor::runtime::{HostOptions, ModelFetcher, OrtHost};
 use whimbrel_predict::binding::{Binding, RuntimeKind};
 use whimbrel_predict::onnx;
 use whimbrel_predict::options::BindOptions;
-use whimbrel_predict::runtime::{Feed, ModelHost};
+use whimbrel_predict::runtime::{Feed, FeedTimes, ModelHost};
 use whimbrel_predict::value::Value;
 use whimbrel_proto::Error;
 use whimbrel_proto::ids::{Digest, Generation};
@@ -94,6 +94,7 @@ async fn score(alias: &str, model: &str, batch: &RecordBatch, cache: &Path) -> R
         columns,
         rows: batch.num_rows(),
         job_id: "reference".into(),
+        times: FeedTimes::default(),
     };
     let model = host.open(&binding).await?;
     let values = model.score(feed).await?;

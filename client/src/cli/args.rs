@@ -378,6 +378,12 @@ pub(crate) struct ScoreArgs {
     /// More rows than this that cannot be scored end the job
     #[arg(long, value_name = "N")]
     pub(crate) max_errors: Option<u64>,
+    /// low, normal or high: who is next, and who gets more slots, where several jobs want them [default: normal]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) priority: Option<String>,
+    /// Whose job it is: a user has a certain number of jobs running at once [default: the user's name here]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// A name for this submission: a second one with the same name and the same wishes is the same job
     #[arg(long)]
     pub(crate) key: Option<String>,

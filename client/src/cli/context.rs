@@ -53,6 +53,11 @@ impl Context {
         named.map(str::parse).transpose().map_err(Failure::Usage)
     }
 
+    /// The user's name on this machine.
+    pub(crate) fn user(&self) -> Option<String> {
+        self.environment.get("USER").map(str::to_owned)
+    }
+
     /// Whether the pool is another process, which goes on when this one ends.
     pub(crate) fn names_pool(&self) -> bool {
         self.global.pool.is_some() || self.environment.get("WHIMBREL_POOL").is_some()

@@ -19,6 +19,11 @@ pub(crate) async fn run(context: &Context, args: &ScoreArgs) -> Result<(), Failu
     let request = SubmitJobRequest {
         spec: Some(spec(args)?),
         key: args.key.clone().unwrap_or_default(),
+        user: args
+            .user
+            .clone()
+            .or_else(|| context.user())
+            .unwrap_or_default(),
     };
     // A pool inside of this process ends with it, and its jobs would wait for the next command in this folder.
     let watch = args.watch || !context.names_pool();
@@ -80,6 +85,8 @@ fn spec(args: &ScoreArgs) -> Result<JobSpec, Failure> {
         delimiter,
         on_error,
         max_errors,
+        priority,
+        user: _,
         key: _,
         watch: _,
     } = args;
@@ -107,6 +114,7 @@ fn spec(args: &ScoreArgs) -> Result<JobSpec, Failure> {
         on_error,
         dead_letters,
         max_errors: *max_errors,
+        priority: priority.clone().unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,7 @@
 mod client_pool;
 mod guard;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -158,6 +159,16 @@ impl Engine {
     /// The splits of score jobs that are being written now.
     pub(crate) fn running_splits(&self) -> Vec<RunningSplit> {
         self.writer.running()
+    }
+
+    /// The engine's jobs that those splits are of.
+    pub(crate) fn running_split_jobs(&self) -> HashSet<String> {
+        self.writer.engine_jobs()
+    }
+
+    /// These score jobs have ended: what is written for them is for nobody.
+    pub(crate) fn give_up_splits(&self, jobs: &[String]) {
+        self.writer.give_up(jobs);
     }
 
     /// What the operators of one task see.

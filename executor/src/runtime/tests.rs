@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use futures::future::{join_all, try_join_all};
 use futures::poll;
-use whimbrel_predict::runtime::{Feed, ModelHost};
+use whimbrel_predict::runtime::{Feed, FeedTimes, ModelHost};
 use whimbrel_predict::signature::ElementType::{Bool, Float32, Float64, Int64, String, UInt8};
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -27,6 +27,7 @@ fn feed(columns: Vec<ArrayRef>) -> Feed {
         columns,
         rows,
         job_id: "job".into(),
+        times: FeedTimes::default(),
     }
 }
 

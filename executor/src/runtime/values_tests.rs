@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
 use whimbrel_predict::binding::Binding;
 use whimbrel_predict::onnx;
-use whimbrel_predict::runtime::{Feed, ModelHost};
+use whimbrel_predict::runtime::{Feed, FeedTimes, ModelHost};
 use whimbrel_predict::signature::ElementType::{Float32, Int64};
 use whimbrel_predict::signature::RowNames;
 use whimbrel_predict::types::parse_returns;
@@ -26,6 +26,7 @@ fn feed(columns: Vec<ArrayRef>) -> Feed {
         columns,
         rows,
         job_id: "job".into(),
+        times: FeedTimes::default(),
     }
 }
 

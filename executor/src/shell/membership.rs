@@ -32,9 +32,11 @@ async fn members(shared: &Shared) {
     loop {
         join(shared).await;
         remain(shared).await;
-        // Whoever waited for these tasks has forgotten them.
+        // Whoever waited for these tasks has forgotten them. A score job goes on by its journal, so its splits still count.
         shared.standing.next_membership();
-        shared.tasks.cancel_all();
+        shared
+            .tasks
+            .cancel_others(&shared.engine.running_split_jobs());
     }
 }
 
@@ -149,6 +151,7 @@ async fn report(shared: &Shared) -> bool {
     match shared.link.cluster().report_executor(request).await {
         Ok(answer) => {
             let answer = answer.into_inner();
+            shared.engine.give_up_splits(&answer.ended_jobs);
             if answer.known {
                 shared.standing.answered(answer.wanted_jobs);
             }

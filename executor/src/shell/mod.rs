@@ -12,6 +12,7 @@ mod standing;
 mod table;
 mod tasks;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,7 +160,7 @@ impl Shared {
 
     /// Tells the running tasks to end.
     pub(crate) fn cancel_all(&self) {
-        self.tasks.cancel_all();
+        self.tasks.cancel_others(&HashSet::new());
     }
 
     /// Gives up the running tasks and waits until their threads are free, but not for ever.

@@ -1,6 +1,6 @@
 //! The tasks that this executor has accepted and not yet reported, and the ones that were cancelled before they came.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ballista_core::serde::scheduler::TaskKey;
@@ -93,10 +93,12 @@ impl TaskTable {
         }
     }
 
-    /// Cancels everything that is here.
-    pub(crate) fn cancel_all(&self) {
-        for (_, token) in self.lock().accepted.values() {
-            token.cancel();
+    /// Cancels all tasks but those of these jobs.
+    pub(crate) fn cancel_others(&self, kept: &HashSet<String>) {
+        for (key, token) in self.lock().accepted.values() {
+            if !kept.contains(key.job_id.as_str()) {
+                token.cancel();
+            }
         }
     }
 

@@ -1,24 +1,28 @@
 //! One attempt at one split, from the look into the journal to the entry in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use object_store::Error as StoreError;
 use whimbrel_predict::error::external;
+use whimbrel_predict::exec::job_id;
 use whimbrel_predict::sink::{OnError, OutputMode, SinkReport, SinkSpec, SinkTask};
 use whimbrel_proto::ids::ExecutorId;
+use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::Stores;
 use whimbrel_stores::job::{Entry, Journal, Records, SplitKey};
 use whimbrel_stores::output::{DeferredOutput, Receipt};
 
 use super::encode::Encoder;
 use super::letters::Sorter;
-use super::running::Progress;
+use super::running::{Begun, Progress};
 use super::told;
 use super::upload::Upload;
-use crate::clock::new_attempt;
+use crate::clock::{monotonic, new_attempt, pause};
 
 type Rows = Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>;
 
@@ -52,7 +56,7 @@ impl Attempt {
         stores: Stores,
         executor: ExecutorId,
         task: SinkTask,
-    ) -> Result<(Self, Rows)> {
+    ) -> Result<(Self, Rows, Begun)> {
         let SinkTask {
             spec,
             split,
@@ -62,9 +66,17 @@ impl Attempt {
             errors,
             files,
             bytes_read,
+            context,
+            times,
             rows,
-            ..
         } = task;
+        let begun = Begun {
+            engine_job: job_id(&context),
+            job: spec.job.clone(),
+            split: split.clone(),
+            generation,
+            times,
+        };
         let alone = (spec.mode == OutputMode::Error).then_some(&spec.job);
         let output = stores.output(&spec.output, alone).map_err(external)?;
         let max = match &spec.on_error {
@@ -91,7 +103,7 @@ impl Attempt {
             },
             bytes_read,
         };
-        Ok((attempt, rows))
+        Ok((attempt, rows, begun))
     }
 
     pub(super) async fn run(&self, rows: Rows, progress: &Progress) -> Result<SinkReport> {
@@ -114,6 +126,7 @@ impl Attempt {
                     rows_written: written.written,
                     rows_dead: written.dead,
                     bytes_read: self.bytes_read,
+                    times: progress.times(),
                 };
                 let entered = self.enter(&mut objects, journal, &entry).await;
                 entered.map_err(|error| self.told(&error))
@@ -170,8 +183,9 @@ impl Attempt {
         let mut stream = rows()?;
         let mut encoder: Option<Encoder> = None;
         let mut counts = Counts::default();
-        while let Some(batch) = stream.next().await {
-            let sorted = self.sorter.sort(&batch?)?;
+        while let Some(batch) = self.next(&mut stream, progress).await? {
+            let begun = monotonic();
+            let sorted = self.sorter.sort(&batch)?;
             counts.dead += sorted.dead;
             self.sorter.check(counts.dead).map_err(external)?;
             if let Some(letters) = &mut objects.letters {
@@ -191,10 +205,12 @@ impl Attempt {
                 progress.add_rows(count);
                 self.pass_on(encoder, objects, progress).await?;
             }
+            progress.wrote(begun);
             // A cancel is seen between two batches, however ready the next one is.
             tokio::task::yield_now().await;
         }
         drop(stream);
+        let begun = monotonic();
         if let Some(encoder) = &mut encoder {
             encoder.finish().await.map_err(external)?;
             self.pass_on(encoder, objects, progress).await?;
@@ -206,7 +222,36 @@ impl Attempt {
             None => Ok(None),
         };
         let letters = letters.map_err(|error| self.told_of_letters(&error))?;
+        progress.wrote(begun);
         Ok((counts, output, letters))
+    }
+
+    /// The next rows, if they come in time: whatever holds a split up must not hold it for ever.
+    async fn next(
+        &self,
+        stream: &mut SendableRecordBatchStream,
+        progress: &Progress,
+    ) -> Result<Option<RecordBatch>> {
+        let begun = monotonic();
+        let patience = Duration::from_millis(self.spec.stall_ms);
+        let batch = tokio::select! {
+            batch = stream.next() => batch.transpose(),
+            () = pause(patience) => Err(self.stalled(patience)),
+        };
+        progress.waited(begun);
+        batch
+    }
+
+    fn stalled(&self, patience: Duration) -> DataFusionError {
+        let text = format!(
+            "split {} brought no row for {} s on executor {}",
+            self.key.split,
+            patience.as_secs(),
+            self.executor
+        );
+        external(Error::new(ErrorCode::Exhausted, text).with_hint(
+            "look at what this executor and the input's store do; `job_stall` of the scheduler says how long a split may take",
+        ))
     }
 
     async fn pass_on(

@@ -9,6 +9,7 @@ mod running;
 mod tests;
 mod upload;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::error::{DataFusionError, Result};
@@ -18,6 +19,7 @@ use whimbrel_predict::error::external;
 use whimbrel_predict::sink::{SinkHost, SinkReport, SinkTask};
 use whimbrel_proto::ids::ExecutorId;
 use whimbrel_proto::v1::RunningSplit;
+use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::output::explain;
 use whimbrel_stores::{Spent, Stores, spent};
 
@@ -43,6 +45,16 @@ impl Writer {
         }
     }
 
+    /// The engine's jobs that they are of.
+    pub(crate) fn engine_jobs(&self) -> HashSet<String> {
+        self.running.engine_jobs()
+    }
+
+    /// Has the splits of these score jobs end.
+    pub(crate) fn give_up(&self, jobs: &[String]) {
+        self.running.give_up(jobs);
+    }
+
     /// The splits that are being written now.
     pub(crate) fn running(&self) -> Vec<RunningSplit> {
         self.running.splits()
@@ -52,13 +64,19 @@ impl Writer {
 impl SinkHost for Writer {
     fn write(&self, task: SinkTask) -> BoxFuture<'static, Result<SinkReport>> {
         let (stores, executor) = (self.stores.clone(), self.executor.clone());
-        let progress = self
-            .running
-            .begin(&task.spec.job, &task.split, task.generation);
+        let running = Arc::clone(&self.running);
         async move {
             let stores = linked_stores(&stores, task.context.session_config())?;
-            let (attempt, rows) = Attempt::new(stores, executor, task)?;
-            attempt.run(rows, &progress).await
+            let (attempt, rows, begun) = Attempt::new(stores, executor, task)?;
+            let progress = running.begin(begun);
+            let run = attempt.run(rows, &progress);
+            match progress.given_up().run_until_cancelled(run).await {
+                Some(ended) => ended,
+                None => Err(external(Error::new(
+                    ErrorCode::Cancelled,
+                    "the score job has ended",
+                ))),
+            }
         }
         .boxed()
     }

@@ -19,7 +19,7 @@ use tokio::sync::Barrier;
 use whimbrel_predict::error::find;
 use whimbrel_predict::sink::{
     OnError, OutputMode, ParquetCompression, SinkFormat, SinkHost, SinkReport, SinkSpec, SinkTask,
-    TextCompression,
+    TextCompression, Times,
 };
 use whimbrel_proto::ErrorCode;
 use whimbrel_stores::job::{Entry, Journal, Records, SplitKey};
@@ -95,6 +95,7 @@ impl Subject {
             run: None,
             generations: BTreeMap::new(),
             on_error: OnError::Fail,
+            stall_ms: 60_000,
         };
         SinkTask {
             spec: Arc::new(spec),
@@ -106,6 +107,7 @@ impl Subject {
             files: vec!["/a.csv".to_owned()],
             bytes_read: 77,
             context: Arc::new(TaskContext::default()),
+            times: Box::new(Times::default),
             rows: Box::new(move || Ok(rows)),
         }
     }
@@ -288,6 +290,46 @@ async fn a_cancelled_attempt_leaves_nothing() {
         .await
         .expect("thrown away");
     assert!(subject.is_clean().await);
+}
+
+#[tokio::test]
+async fn a_split_that_brings_no_row_or_that_nobody_wants_ends_and_leaves_nothing() {
+    let subject = subject();
+    let endless = || {
+        let rows = stream::once(async { Ok(batch(0, &"n".repeat(LARGE))) });
+        adapted(rows.chain(stream::pending()))
+    };
+    let mut task = subject.task(csv(), endless());
+    task.spec = Arc::new(SinkSpec {
+        stall_ms: 100,
+        ..SinkSpec::clone(&task.spec)
+    });
+    let stalled = subject.writer.write(task).await.unwrap_err();
+    let told = find(&stalled).unwrap();
+    assert_eq!(told.code(), ErrorCode::Exhausted, "{told}");
+    assert!(told.message().contains("brought no row"), "{told}");
+    assert!(subject.is_clean().await);
+
+    let mut writing = subject.writer.write(subject.task(csv(), endless()));
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut writing => break ended,
+            _ = ticks.tick() => {
+                subject.writer.give_up(&["another".to_owned()]);
+                if subject.staged().await > 0 {
+                    subject.writer.give_up(&["job1".to_owned()]);
+                }
+            }
+        }
+    };
+    let error = ended.unwrap_err();
+    assert_eq!(find(&error).unwrap().code(), ErrorCode::Cancelled);
+    let output = subject.output();
+    let staged = output_folder_is_empty(&output);
+    tokio::time::timeout(Duration::from_secs(20), staged)
+        .await
+        .expect("thrown away");
 }
 
 async fn output_folder_is_empty(output: &LocalOutput) {

@@ -157,6 +157,7 @@ impl ClusterService for Fake {
         Ok(Response::new(v1::ReportExecutorResponse {
             known,
             wanted_jobs,
+            ended_jobs: Vec::new(),
         }))
     }
 

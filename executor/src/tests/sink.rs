@@ -28,6 +28,7 @@ async fn a_task_that_comes_twice_writes_its_split_once() {
         run: None,
         generations: BTreeMap::new(),
         on_error: OnError::Fail,
+        stall_ms: 60_000,
     };
     let scan = csv_stage("job", &file).await.children()[0].clone();
     let sink: Arc<dyn ExecutionPlan> = Arc::new(ScoreSinkExec::new(scan, Arc::new(spec.clone())));

@@ -15,10 +15,16 @@ use crate::error::external;
 use crate::exec::catch::{self, RowErrors};
 use crate::exec::feeds::Group;
 use crate::exec::inputs::Inputs;
-use crate::runtime::{Feed, Model, ModelHost};
+use crate::runtime::{Feed, FeedTimes, Model, ModelHost};
 
-/// Ballista names tasks `TID <job>/<stage>.<attempt>/<task>.<attempt>`; outside it the session stands for the job.
-pub(super) fn job_id(context: &TaskContext) -> String {
+/// The metrics that say where the time of a split goes: reading its rows, or waiting for them while nothing else can be done;
+/// making tensors of them; and in the model.
+pub const READ_TIME: &str = "read_time";
+pub const TENSOR_TIME: &str = "tensor_time";
+pub const MODEL_TIME: &str = "model_time";
+
+/// The engine job that a task is of. Ballista names tasks `TID <job>/<stage>.<attempt>/<task>.<attempt>`; outside it the session stands for the job.
+pub fn job_id(context: &TaskContext) -> String {
     context
         .task_id()
         .as_deref()
@@ -33,6 +39,8 @@ pub(super) struct Metrics {
     feeds: Count,
     score_time: Time,
     load_time: Time,
+    times: FeedTimes,
+    pub(super) read_time: Time,
 }
 
 impl Metrics {
@@ -42,6 +50,11 @@ impl Metrics {
             feeds: MetricBuilder::new(set).counter("feeds", partition),
             score_time: MetricBuilder::new(set).subset_time("score_time", partition),
             load_time: MetricBuilder::new(set).subset_time("load_time", partition),
+            times: FeedTimes {
+                tensors: MetricBuilder::new(set).subset_time(TENSOR_TIME, partition),
+                model: MetricBuilder::new(set).subset_time(MODEL_TIME, partition),
+            },
+            read_time: MetricBuilder::new(set).subset_time(READ_TIME, partition),
         }
     }
 }
@@ -99,6 +112,7 @@ impl Job {
             columns,
             rows,
             job_id: Arc::clone(&self.job_id),
+            times: self.metrics.times.clone(),
         };
         let values = {
             let _timer = self.metrics.score_time.timer();

@@ -7,6 +7,7 @@
 mod catch;
 #[cfg(test)]
 mod caught_tests;
+mod clock;
 mod feeds;
 mod inputs;
 mod job;
@@ -45,6 +46,7 @@ use crate::error::external;
 use crate::exec::inputs::Inputs;
 
 pub use self::catch::RowErrors;
+pub use self::job::{MODEL_TIME, READ_TIME, TENSOR_TIME, job_id};
 
 /// The most rows in one feed: a batch of this size stays in the L2 cache, and the cost of a call is long gone by then. A host
 /// may ask for fewer.

@@ -23,6 +23,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
 use crate::exec::catch;
+use crate::exec::clock::Waiting;
 use crate::exec::feeds::{Bounds, Group, Segment};
 use crate::exec::inputs::{From, chosen};
 use crate::exec::job::{Job, Metrics, job_id};
@@ -59,6 +60,7 @@ pub(super) fn score(
         metrics: Metrics::new(&exec.metrics, partition),
     };
     Ok(Box::pin(ScoreStream {
+        waiting: Waiting::new(job.metrics.read_time.clone()),
         input: exec.input.execute(partition, Arc::clone(context))?,
         host: Arc::clone(&host.0),
         job: Arc::new(job),
@@ -122,6 +124,8 @@ struct ScoreStream {
     under_way: VecDeque<MaybeDone<Scoring>>,
     ready: VecDeque<RecordBatch>,
     stage: Stage,
+    /// For rows, while there is nothing else to do.
+    waiting: Waiting,
 }
 
 impl ScoreStream {
@@ -237,7 +241,12 @@ impl ScoreStream {
 
     /// Reads one batch; false where the input has none for now.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool> {
-        match self.input.poll_next_unpin(cx) {
+        self.waiting.end();
+        let polled = {
+            let _timer = self.job.metrics.read_time.timer();
+            self.input.poll_next_unpin(cx)
+        };
+        match polled {
             Poll::Ready(Some(batch)) => {
                 let batch = batch?;
                 let _timer = self.baseline.elapsed_compute().timer();
@@ -250,7 +259,9 @@ impl ScoreStream {
                 Ok(true)
             }
             Poll::Pending => {
-                if self.under_way.is_empty() && !self.group.is_empty() {
+                if self.under_way.is_empty() && self.group.is_empty() {
+                    self.waiting.begin();
+                } else if self.under_way.is_empty() {
                     self.send();
                 }
                 Ok(false)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -25,8 +26,9 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use super::catching::{sorted, visible};
 use super::split::{input_bytes, input_files};
-use super::{SinkHostRef, SinkReport, SinkSpec, SinkTask};
+use super::{SinkHostRef, SinkReport, SinkSpec, SinkTask, Times};
 use crate::error::external;
+use crate::exec::{MODEL_TIME, READ_TIME, TENSOR_TIME};
 
 static REPORT: LazyLock<SchemaRef> = LazyLock::new(|| {
     let count = |name: &str| Field::new(name, DataType::UInt64, false);
@@ -193,6 +195,7 @@ impl ExecutionPlan for ScoreSinkExec {
             None => return Err(bug("a task does not know its split")),
         };
         let (input, own) = (Arc::clone(&self.input), Arc::clone(&context));
+        let timed = Arc::clone(&self.input);
         let rows = self.input.schema();
         let (columns, errors) = sorted(&rows);
         let task = SinkTask {
@@ -205,6 +208,7 @@ impl ExecutionPlan for ScoreSinkExec {
             files: input_files(&self.input),
             bytes_read: input_bytes(&self.input),
             context,
+            times: Box::new(move || times(&timed)),
             rows: Box::new(move || input.execute(partition, own)),
         };
         let metrics = self.metrics.clone();
@@ -230,6 +234,39 @@ impl ExecutionPlan for ScoreSinkExec {
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
+    }
+}
+
+/// What the nodes of a plan have measured.
+fn times(plan: &Arc<dyn ExecutionPlan>) -> Times {
+    let metrics = plan.metrics();
+    let own = |name| {
+        let sum = metrics
+            .as_ref()
+            .and_then(|metrics| metrics.sum_by_name(name));
+        Duration::from_nanos(sum.map_or(0, |sum| sum.as_usize() as u64))
+    };
+    let own = Times {
+        read: own(READ_TIME),
+        tensors: own(TENSOR_TIME),
+        model: own(MODEL_TIME),
+    };
+    let mut sum = Times::default();
+    for child in plan.children() {
+        let below = times(child);
+        sum.read += below.read;
+        sum.tensors += below.tensors;
+        sum.model += below.model;
+    }
+    Times {
+        // A PREDICT over another one waits for that one: only the lowest of them reads.
+        read: if sum.read.is_zero() {
+            own.read
+        } else {
+            sum.read
+        },
+        tensors: sum.tensors + own.tensors,
+        model: sum.model + own.model,
     }
 }
 

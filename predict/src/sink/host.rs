@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
@@ -27,6 +28,8 @@ pub struct SinkTask {
     /// The bytes of input files that the split is.
     pub bytes_read: u64,
     pub context: Arc<TaskContext>,
+    /// Where the time has gone so far, below the sink.
+    pub times: Box<dyn Fn() -> Times + Send + Sync>,
     /// Begins to read and score; a split that is done already never does.
     pub rows: Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>,
 }
@@ -39,6 +42,17 @@ impl fmt::Debug for SinkTask {
             .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
+}
+
+/// Where the time of a split goes. Several threads may score for it at once, and more time go than passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Rows were read, or waited for while nothing else could be done.
+    pub read: Duration,
+    /// Columns became tensors, and tensors columns.
+    pub tensors: Duration,
+    /// In the models.
+    pub model: Duration,
 }
 
 /// What a split has come to, by this attempt or by one before it.

@@ -11,6 +11,6 @@ mod tests;
 
 pub use catching::catching;
 pub use exec::{ScoreSinkExec, report_schema};
-pub use host::{SinkHost, SinkHostRef, SinkReport, SinkTask};
+pub use host::{SinkHost, SinkHostRef, SinkReport, SinkTask, Times};
 pub use spec::{OnError, OutputMode, ParquetCompression, SinkFormat, SinkSpec, TextCompression};
 pub use split::{is_split_wise, placed, splits, with_spec, without};

@@ -27,6 +27,8 @@ pub struct SinkSpec {
     /// In which generation the splits are done whose object the store has lost; all others in generation 0.
     pub generations: BTreeMap<SplitId, u32>,
     pub on_error: OnError,
+    /// A split that brings no row for so long is given to another executor.
+    pub stall_ms: u64,
 }
 
 impl SinkSpec {

@@ -48,6 +48,7 @@ fn spec(run: Option<u32>) -> SinkSpec {
         run,
         generations: BTreeMap::new(),
         on_error: OnError::Fail,
+        stall_ms: 60_000,
     }
 }
 

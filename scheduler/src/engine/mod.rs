@@ -11,6 +11,7 @@ mod policy;
 mod results;
 mod scoring;
 mod settings;
+mod shares;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(crate) use options::Options;
 pub(crate) use results::{Output, Progress, involves, outputs, progress, running_on};
 pub(crate) use scoring::scoring;
 pub(crate) use settings::{CATALOG, MODELS_SCHEMA, SCHEMA, may_set, session_config};
+pub(crate) use shares::{Shares, WEIGHT};
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
@@ -73,6 +75,7 @@ pub(crate) struct Engine {
     server: Server,
     jobs: Arc<dyn JobState>,
     ticks: watch::Sender<u64>,
+    shares: Arc<Shares>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -107,7 +110,8 @@ impl Engine {
         ));
         let cluster =
             BallistaCluster::new(Arc::new(InMemoryClusterState::default()), Arc::clone(&jobs));
-        let config = Arc::new(options.into_config(executors, failures));
+        let shares = Arc::new(Shares::default());
+        let config = Arc::new(options.into_config(executors, failures, Arc::clone(&shares)));
         let metrics =
             default_metrics_collector().map_err(|error| bug("start the engine", &error))?;
         let mut server = Server::new(config.scheduler_endpoint(), cluster, codec, config, metrics);
@@ -119,12 +123,18 @@ impl Engine {
             server,
             jobs,
             ticks: watch::Sender::new(0),
+            shares,
         })
     }
 
     /// The engine's RPCs for executors.
     pub(crate) fn gate(&self, executors: Arc<Executors>) -> Gate {
         Gate::new(self.server.clone(), executors, self.ticks.clone())
+    }
+
+    /// How the pool is shared.
+    pub(crate) fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Changes whenever tasks have ended somewhere.

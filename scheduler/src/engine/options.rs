@@ -10,6 +10,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 
 use super::policy::FairShare;
 use super::settings::session_config;
+use super::shares::Shares;
 use crate::clock::Ids;
 use crate::executors::Executors;
 use crate::failures::Failures;
@@ -37,6 +38,7 @@ impl Options {
         self,
         executors: Arc<Executors>,
         failures: Arc<Failures>,
+        shares: Arc<Shares>,
     ) -> SchedulerConfig {
         let max_message_bytes = self.max_message_bytes;
         let bytes = u32::try_from(max_message_bytes).unwrap_or(u32::MAX);
@@ -47,7 +49,7 @@ impl Options {
             bind_port: self.cluster_port,
             scheduling_policy: TaskSchedulingPolicy::PushStaged,
             task_distribution: TaskDistributionPolicy::Custom(Arc::new(FairShare::new(
-                executors, failures,
+                executors, failures, shares,
             ))),
             event_loop_buffer_size: EVENT_BUFFER,
             finished_job_data_clean_up_interval_seconds: self.result_ttl.as_secs().max(1),

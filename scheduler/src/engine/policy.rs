@@ -1,4 +1,4 @@
-//! Which task goes where: the query with the fewest running tasks is next, and its task goes to the next executor in the
+//! Which task goes where: the job that has least of its share is next, and its task goes to the next executor in the
 //! ring. Executors that drain get nothing; one on which a task of the stage has failed gets none of that stage while
 //! another takes tasks.
 
@@ -21,19 +21,27 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use crate::executors::Executors;
 use crate::failures::Failures;
 
-/// Shares the pool evenly among running queries.
+use super::shares::Shares;
+
+/// Shares the pool among what runs.
 #[derive(Debug)]
 pub(super) struct FairShare {
     executors: Arc<Executors>,
     failures: Arc<Failures>,
+    shares: Arc<Shares>,
     turn: AtomicUsize,
 }
 
 impl FairShare {
-    pub(super) fn new(executors: Arc<Executors>, failures: Arc<Failures>) -> Self {
+    pub(super) fn new(
+        executors: Arc<Executors>,
+        failures: Arc<Failures>,
+        shares: Arc<Shares>,
+    ) -> Self {
         Self {
             executors,
             failures,
+            shares,
             turn: AtomicUsize::new(0),
         }
     }
@@ -86,23 +94,31 @@ impl DistributionPolicy for FairShare {
         let mut queue = Vec::new();
         for (job_id, job) in running_jobs.iter() {
             if matches!(job.status, Some(job_status::Status::Running(_))) {
-                let running = job.execution_graph.read().await.running_tasks().len();
-                queue.push((running, job_id));
+                let graph = job.execution_graph.read().await;
+                queue.push(Contender {
+                    job_id,
+                    name: graph.job_name().to_owned(),
+                    running: graph.running_tasks().len(),
+                });
             }
         }
+        let names = queue.iter().map(|contender| contender.name.clone());
+        self.shares.keep(&names.collect());
         let mut bound = Vec::new();
-        while let Some(next) = neediest(&queue) {
+        while let Some(next) = neediest(&queue, &self.shares) {
             if ring.is_empty() {
                 break;
             }
-            let (running, job_id) = queue.swap_remove(next);
-            let Some(job) = running_jobs.get(job_id) else {
+            let mut contender = queue.swap_remove(next);
+            let Some(job) = running_jobs.get(contender.job_id) else {
                 continue;
             };
             let mut graph = job.execution_graph.write().await;
-            if let Some(task) = self.bind_next(graph.as_mut(), job_id, &mut ring) {
+            if let Some(task) = self.bind_next(graph.as_mut(), contender.job_id, &mut ring) {
                 bound.push(task);
-                queue.push((running + 1, job_id));
+                self.shares.serve(&contender.name);
+                contender.running += 1;
+                queue.push(contender);
             }
         }
         self.turn.store(ring.turn(), Ordering::Relaxed);
@@ -114,9 +130,23 @@ impl DistributionPolicy for FairShare {
     }
 }
 
-/// The job with the fewest running tasks; of several the oldest, for job ids sort by age.
-fn neediest(queue: &[(usize, &JobId)]) -> Option<usize> {
-    (0..queue.len()).min_by_key(|index| (queue[*index].0, queue[*index].1.as_str()))
+/// A job that may get a task.
+struct Contender<'a> {
+    job_id: &'a JobId,
+    name: String,
+    running: usize,
+}
+
+/// The job that has least of its share; of equals the one that was served longest ago, or the oldest, for job ids sort by age.
+fn neediest(queue: &[Contender<'_>], shares: &Shares) -> Option<usize> {
+    (0..queue.len()).min_by_key(|index| {
+        let Contender {
+            job_id,
+            name,
+            running,
+        } = &queue[*index];
+        (shares.rank(name, *running), job_id.as_str())
+    })
 }
 
 /// Takes the stage's next partition, or all of them where the plan collapses its input, and gives it to the executor.
@@ -271,10 +301,22 @@ mod tests {
     }
 
     #[test]
-    fn the_query_with_the_fewest_running_tasks_is_next_and_of_equals_the_oldest() {
-        let (old, new, busy) = (JobId::new("1"), JobId::new("2"), JobId::new("0"));
-        assert_eq!(neediest(&[(1, &new), (1, &old), (2, &busy)]), Some(1));
-        assert_eq!(neediest(&[]), None);
+    fn the_job_with_least_of_its_share_is_next_and_of_equals_the_one_served_longest_ago() {
+        let ids = ["2", "1", "0"].map(JobId::new);
+        let queue: Vec<_> = ids
+            .iter()
+            .zip([1, 1, 2])
+            .map(|(job_id, running)| Contender {
+                job_id,
+                name: job_id.to_string(),
+                running,
+            })
+            .collect();
+        let shares = Shares::default();
+        assert_eq!(neediest(&queue, &shares), Some(1));
+        shares.serve("1");
+        assert_eq!(neediest(&queue, &shares), Some(0));
+        assert_eq!(neediest(&[], &shares), None);
     }
 
     fn scan(partitions: usize) -> Arc<dyn ExecutionPlan> {
@@ -318,7 +360,7 @@ mod tests {
     async fn every_partition_is_one_task_and_no_task_goes_to_an_executor_that_drains() {
         let executors = pool(&["a", "b", "c"]);
         executors.set_draining("c");
-        let policy = FairShare::new(executors, Arc::default());
+        let policy = FairShare::new(executors, Arc::default(), Arc::default());
         let jobs = running("j", scan(6));
         let mut slots = budgets(&[("a", 2), ("b", 2), ("c", 2)]);
         let bound = policy

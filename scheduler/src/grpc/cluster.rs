@@ -124,12 +124,15 @@ impl ClusterService for Cluster {
             draining,
             models,
             rows_by_job,
-            running_splits: _,
+            running_splits,
         } = request.into_inner();
+        let score_jobs = running_splits.iter().map(|split| split.job.as_str());
+        let ended_jobs = self.pool.jobs.ended_of(score_jobs);
         let report = Report {
             draining,
             models,
             rows_by_job,
+            running_splits,
         };
         // Ballista gives an executor up by itself when a launch fails; it must register again then.
         let known = self.pool.executors.report(&executor_id, report)
@@ -139,7 +142,11 @@ impl ClusterService for Cluster {
         } else {
             Vec::new()
         };
-        Ok(Response::new(ReportExecutorResponse { known, wanted_jobs }))
+        Ok(Response::new(ReportExecutorResponse {
+            known,
+            wanted_jobs,
+            ended_jobs,
+        }))
     }
 
     async fn report_task_error(

@@ -14,7 +14,7 @@ use whimbrel_proto::v1::{
 };
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::jobs::{Job, Submission};
+use crate::jobs::{Job, Signed, Submission};
 use crate::pool::Pool;
 
 /// How often progress is sent.
@@ -44,9 +44,10 @@ impl JobService for JobDesk {
         &self,
         request: Request<SubmitJobRequest>,
     ) -> Result<Response<SubmitJobResponse>, Status> {
-        let SubmitJobRequest { spec, key } = request.into_inner();
+        let SubmitJobRequest { spec, key, user } = request.into_inner();
         let spec = spec.ok_or_else(|| Error::new(ErrorCode::Invalid, "the request has no spec"))?;
-        let Submission { job, existed } = self.pool.jobs.submit(None, spec, key).await?;
+        let signed = Signed { key, user };
+        let Submission { job, existed } = self.pool.jobs.submit(None, spec, signed).await?;
         let job = told(&job);
         Ok(Response::new(SubmitJobResponse { job, existed }))
     }

@@ -1,12 +1,14 @@
 //! One score job in this process: its record, what is known of it beyond that, and who waits for news of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use whimbrel_proto::Error;
 use whimbrel_proto::ids::{JobId, ScoreJobId};
+use whimbrel_stores::job::Times;
 
 use super::progress::Done;
 use super::record::Record;
@@ -27,6 +29,10 @@ pub(crate) struct Live {
     pub(crate) tasks_failed: u64,
     pub(crate) rows: BTreeMap<String, u64>,
     pub(crate) running: BTreeMap<String, u64>,
+    /// Of the splits that are being written.
+    pub(crate) times: Times,
+    /// How many jobs have their turn before it.
+    pub(crate) behind: usize,
     /// Rows a second, over the last seconds and in all.
     pub(crate) rate_now: u64,
     pub(crate) rate_overall: u64,
@@ -47,6 +53,8 @@ pub(crate) struct Job {
     pub(super) driving: tokio::sync::Mutex<()>,
     live: watch::Sender<Live>,
     stop: Mutex<CancellationToken>,
+    /// Another scheduler had it, and this one has not handed it out yet.
+    found: AtomicBool,
 }
 
 impl Job {
@@ -58,7 +66,18 @@ impl Job {
             driving: tokio::sync::Mutex::new(()),
             live: watch::Sender::new(Live::default()),
             stop: Mutex::new(CancellationToken::new()),
+            found: AtomicBool::new(false),
         }
+    }
+
+    /// It was another scheduler's.
+    pub(super) fn find(&self) {
+        self.found.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was another scheduler's; true once.
+    pub(super) fn was_found(&self) -> bool {
+        self.found.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn id(&self) -> &ScoreJobId {

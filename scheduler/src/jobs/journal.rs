@@ -41,12 +41,16 @@ pub(super) fn cut(
 }
 
 impl Cut {
-    /// The plan of what is not done; `None` where all is.
-    pub(super) fn left(&self, read: &Read) -> Result<Option<Arc<dyn ExecutionPlan>>, Error> {
+    /// The plan of what is not done, and in nobody's hands; `None` where that is nothing.
+    pub(super) fn left(
+        &self,
+        read: &Read,
+        held: &HashSet<SplitId>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>, Error> {
         let done: HashSet<SplitId> = self
             .splits
             .iter()
-            .filter(|split| read.entries.contains_key(split.as_str()))
+            .filter(|split| read.entries.contains_key(split.as_str()) || held.contains(*split))
             .cloned()
             .collect();
         without(&self.plan, &done).map_err(|error| plan_error(&error))

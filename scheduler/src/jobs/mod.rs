@@ -9,13 +9,16 @@
 mod cancel;
 mod commit;
 mod failpoint;
+mod held;
 mod history;
 mod job;
 mod journal;
 mod output;
 mod own;
 mod pin;
+mod priority;
 mod progress;
+mod queue;
 mod record;
 mod resume;
 mod run;
@@ -52,12 +55,14 @@ use crate::store::StateStore;
 
 use self::failpoint::pass;
 use self::output::Output;
+use self::queue::Queue;
 use self::record::{Book, Record};
 use self::state::Event;
 
 pub(crate) use self::failpoint::Failpoint;
 pub(crate) use self::job::Job;
-pub(crate) use self::submit::Submission;
+pub(crate) use self::queue::Turns;
+pub(crate) use self::submit::{Signed, Submission};
 
 /// What jobs are told of the pool's settings.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,7 @@ pub(crate) struct Limits {
     pub(crate) lease: Duration,
     pub(crate) history: Duration,
     pub(crate) stall: Duration,
+    pub(crate) turns: Turns,
 }
 
 impl Limits {
@@ -74,6 +80,10 @@ impl Limits {
             lease: config.job_lease.get(),
             history: config.job_history.get(),
             stall: config.job_stall.get(),
+            turns: Turns {
+                all: config.jobs_running,
+                per_user: config.jobs_per_user,
+            },
         }
     }
 }
@@ -102,6 +112,7 @@ pub(crate) struct Jobs {
     jobs: Mutex<BTreeMap<ScoreJobId, Arc<Job>>>,
     /// One job at a time finds out whose an output is.
     owning: tokio::sync::Mutex<()>,
+    queue: Arc<Queue>,
 }
 
 impl fmt::Debug for Jobs {
@@ -119,6 +130,7 @@ impl Jobs {
             jobs.insert(record.id.clone(), Arc::new(Job::new(record, revision)));
         }
         Ok(Arc::new(Self {
+            queue: Queue::new(parts.limits.turns),
             parts,
             book,
             jobs: Mutex::new(jobs),

@@ -103,6 +103,7 @@ impl Jobs {
             run: (!split_wise).then_some(0),
             generations: BTreeMap::new(),
             on_error: spec.on_error.clone(),
+            stall_ms: self.stall_ms(),
         });
         let list = list(&physical, &sink).map_err(|error| plan_error(&error))?;
         let plan: Arc<dyn ExecutionPlan> =
@@ -129,6 +130,10 @@ impl Jobs {
         })
     }
 
+    fn stall_ms(&self) -> u64 {
+        u64::try_from(self.parts.limits.stall.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Reads a job's plan back, exactly the one that was pinned.
     pub(super) async fn load(&self, record: &Record, output: &Output) -> Result<Work, Error> {
         let records = whimbrel_stores::job::Records::of(&record.id);
@@ -151,7 +156,10 @@ impl Jobs {
             )
         })?;
         Ok(Work {
-            sink: Arc::clone(sink.spec()),
+            sink: Arc::new(SinkSpec {
+                stall_ms: self.stall_ms(),
+                ..sink.spec().as_ref().clone()
+            }),
             sizes: list
                 .into_iter()
                 .map(|split| (split.id.to_string(), split.bytes))

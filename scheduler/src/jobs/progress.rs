@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use whimbrel_proto::v1;
-use whimbrel_stores::job::Entry;
+use whimbrel_stores::job::{Entry, Times};
 
 use super::job::Live;
 use super::record::Record;
@@ -23,6 +23,7 @@ pub(crate) struct Done {
     pub(crate) bytes_written: u64,
     /// Of the input, as the splits' sizes say.
     pub(crate) bytes_read: u64,
+    pub(crate) times: Times,
 }
 
 impl Done {
@@ -34,6 +35,7 @@ impl Done {
             done.rows_read += entry.rows_read;
             done.rows_written += entry.rows_written;
             done.rows_dead += entry.rows_dead;
+            done.times += entry.times;
             done.bytes_read += sizes.get(split).copied().unwrap_or_default();
             if let Some(object) = &entry.output {
                 done.objects += 1;
@@ -42,6 +44,26 @@ impl Done {
         }
         done
     }
+}
+
+/// Where the time of these splits has gone so far.
+pub(crate) fn times_of(splits: &[(String, v1::RunningSplit)]) -> Times {
+    let mut sum = Times::default();
+    for times in splits.iter().filter_map(|(_, split)| split.times.as_ref()) {
+        let v1::SplitTimes {
+            read_ms,
+            tensor_ms,
+            model_ms,
+            write_ms,
+        } = *times;
+        sum += Times {
+            read_ms,
+            tensor_ms,
+            model_ms,
+            write_ms,
+        };
+    }
+    sum
 }
 
 /// Measures how fast rows come.
@@ -128,7 +150,15 @@ pub(crate) fn report(record: &Record, live: &Live) -> v1::JobProgress {
         executor_id: id.clone(),
         ..executor
     });
+    let mut times = live.journal.times;
+    times += live.times;
     let mut progress = v1::JobProgress {
+        times: Some(v1::SplitTimes {
+            read_ms: times.read_ms,
+            tensor_ms: times.tensor_ms,
+            model_ms: times.model_ms,
+            write_ms: times.write_ms,
+        }),
         splits_total: total,
         splits_done,
         splits_running: running,

@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) id: ScoreJobId,
     /// What its submitter calls this submission; empty where nothing.
     pub(crate) key: String,
+    /// Who submitted it, as they say.
+    pub(crate) user: String,
     pub(crate) spec: Spec,
     pub(crate) spec_digest: Digest,
     pub(crate) state: State,
@@ -238,6 +240,7 @@ pub(crate) mod tests {
         Record {
             id: id.parse().unwrap(),
             key: key.to_owned(),
+            user: String::new(),
             spec_digest: spec.digest().unwrap(),
             spec,
             state: State::Submitted,

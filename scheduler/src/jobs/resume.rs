@@ -30,6 +30,7 @@ impl Jobs {
             let over = record.state.is_over() && (record.tidy || record.state.is_resumable());
             if !over {
                 tracing::info!(score_job = %job.id(), state = record.state.name(), "taking up a score job");
+                job.find();
                 self.drive(&job);
             }
         }

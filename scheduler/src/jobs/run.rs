@@ -1,19 +1,22 @@
 //! Has a job scored: hands what is not done to the engine, follows it, and looks into the journal for what came of it. Only a
 //! complete journal ends this; the engine's own word does not, and neither does its silence.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::physical_plan::ExecutionPlan;
 use futures::FutureExt;
 use whimbrel_predict::sink::{OnError, SinkSpec};
-use whimbrel_proto::ids::JobId;
+use whimbrel_proto::ids::{JobId, SplitId};
 use whimbrel_proto::{Error, ErrorCode, Retry};
-use whimbrel_stores::job::Records;
+use whimbrel_stores::job::{Records, Times};
 
-use super::journal::{self, Cut};
+use super::journal::{self, Cut, Read};
 use super::output::Output;
 use super::pin::Work;
-use super::progress::{Meter, rows_done};
+use super::progress::{Meter, rows_done, times_of};
+use super::queue::Turn;
 use super::state::State;
 use super::watchdog::{Motion, Watchdog};
 use super::{Event, Failpoint, Job, Jobs, pass};
@@ -21,9 +24,10 @@ use crate::engine::{Following, News, Phase};
 use crate::failures::TaskFailure;
 
 /// Between two looks at a running job.
-const STEP: Duration = Duration::from_millis(500);
-/// Between two looks into the journal of one.
+pub(super) const STEP: Duration = Duration::from_millis(500);
+/// Between two looks into the journal of one, and how soon after tasks have ended there is one.
 const LOOK: Duration = Duration::from_secs(30);
+const LOOK_SOON: Duration = Duration::from_secs(5);
 /// Before what was given up for no reason of its own is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Rounds that bring nothing before the job ends.
@@ -59,6 +63,8 @@ pub(super) struct Rounds {
     fruitless: u32,
     done_before: u64,
     avoided: Vec<String>,
+    /// Splits that executors had before this scheduler came.
+    held: HashSet<SplitId>,
 }
 
 /// What a setback leads to; a pure decision.
@@ -109,12 +115,20 @@ impl Jobs {
         output: &Output,
         work: &Work,
     ) -> Result<Round, Error> {
-        let mut rounds = Rounds::default();
+        let Some(_turn) = self.turn_of(job).await else {
+            return Ok(Round::Stopped);
+        };
+        let mut rounds = Rounds {
+            held: self.held(job).await,
+            ..Rounds::default()
+        };
         loop {
-            let setback = match self.round(job, output, work, &rounds).boxed().await? {
+            let round = self.round(job, output, work, &rounds);
+            let setback = match round.boxed().await? {
                 Round::Again(setback) => setback,
                 over @ (Round::Complete | Round::Broke(_) | Round::Stopped) => return Ok(over),
             };
+            rounds.held.clear();
             tracing::warn!(score_job = %job.id(), setback = ?setback, "a score job is handed out again");
             let done = job.live().journal.splits;
             if let Some(error) = judge(&mut rounds, setback, done) {
@@ -152,27 +166,45 @@ impl Jobs {
         if let Some(error) = too_many(&work.sink, done.rows_dead) {
             return Ok(Round::Broke(error));
         }
-        if cut.left(&read)?.is_none() {
+        if cut.complete(&read).is_some() {
             return Ok(Round::Complete);
         }
         if !self.wait_for_executors(job).await? {
             return Ok(Round::Stopped);
         }
-        let (cut, read) = match self.next_run(job).await? {
-            None => (cut, read),
+        let cut = match self.next_run(job).await? {
+            None => cut,
             run @ Some(_) => {
-                let sink = &work.sink;
-                let generations = read.generations.clone();
-                (
-                    journal::cut(&work.plan.physical, sink, run, generations)?,
-                    read,
-                )
+                let (sink, generations) = (&work.sink, read.generations.clone());
+                journal::cut(&work.plan.physical, sink, run, generations)?
             }
         };
-        let Some(left) = cut.left(&read)? else {
-            return Ok(Round::Complete);
-        };
         self.step(job, Event::Started).await?;
+        let Some(left) = cut.left(&read, &rounds.held)? else {
+            return self.outlast(job, output, work, &cut, &rounds.held).await;
+        };
+        let round = self.hand_out(job, output, work, rounds, (&cut, &read), left);
+        match round.boxed().await? {
+            // What the engine had of it has ended.
+            Round::Again(Setback::Ended(None)) if !rounds.held.is_empty() => {
+                self.outlast(job, output, work, &cut, &rounds.held).await
+            }
+            round => Ok(round),
+        }
+    }
+
+    /// Hands a plan to the engine, and follows what becomes of it.
+    async fn hand_out(
+        &self,
+        job: &Arc<Job>,
+        output: &Output,
+        work: &Work,
+        rounds: &Rounds,
+        (cut, read): (&Cut, &Read),
+        left: Arc<dyn ExecutionPlan>,
+    ) -> Result<Round, Error> {
+        let shares = self.parts.engine.shares();
+        shares.weigh(job.id().as_str(), job.record().spec.priority.weight());
         let following = self
             .parts
             .engine
@@ -185,7 +217,7 @@ impl Jobs {
             .await?;
         let engine_job = following.job_id().clone();
         self.shun(&engine_job, &rounds.avoided);
-        let base = cut.done(&read, &work.sizes);
+        let base = cut.done(read, &work.sizes);
         job.note(|live| {
             live.engine_job = Some(engine_job.clone());
             (live.base, live.journal) = (base, base);
@@ -193,21 +225,47 @@ impl Jobs {
         });
         tracing::info!(score_job = %job.id(), job_id = engine_job.as_str(), splits = cut.splits(), done = base.splits, "score job handed to the engine");
         pass(Failpoint::Started);
-        let round = self
-            .follow(job, output, work, &cut, following)
-            .boxed()
-            .await;
+        let round = self.follow(job, output, work, cut, following).boxed().await;
         self.parts
             .engine
             .end(self.parts.clock.as_ref(), &engine_job)
             .await;
         self.parts.engine.discard(&engine_job);
         drop(self.parts.failures.verdict(engine_job.as_str()));
+        self.parts.engine.shares().forget(job.id().as_str());
         job.note(|live| {
             live.engine_job = None;
+            live.times = Times::default();
             (live.rate_now, live.running) = (0, Default::default());
         });
         round
+    }
+
+    /// Waits for the job's turn; none where it shall stop before. What is decided waits for nobody.
+    async fn turn_of(&self, job: &Job) -> Option<Turn> {
+        if job.state() == State::Committing {
+            return Some(self.queue.pass(&job.record()));
+        }
+        let stopped = job.stopped();
+        let turn = self.queue.enter(&job.record());
+        let mut changes = self.queue.watch();
+        loop {
+            let behind = turn.behind();
+            if behind != job.live().behind {
+                job.note(|live| live.behind = behind);
+            }
+            if behind == 0 {
+                return Some(turn);
+            }
+            if stopped
+                .run_until_cancelled(changes.changed())
+                .await
+                .is_none()
+            {
+                job.note(|live| live.behind = 0);
+                return None;
+            }
+        }
     }
 
     /// Where splits are those of a run, each time that the engine gets the job is another run. Not while the job commits: what was
@@ -268,7 +326,9 @@ impl Jobs {
         let engine_job = following.job_id().clone();
         let now = clock.monotonic();
         let mut meter = Meter::begin(now, rows_done(&job.live()));
-        let mut watchdog = Watchdog::new(self.parts.limits.stall, now);
+        // A split that stands still is given up by its executor, which knows it best; this is for executors that do not.
+        let mut watchdog = Watchdog::new(self.parts.limits.stall * 2, now);
+        let mut tasks_seen = 0;
         let (mut looked, mut noted) = (now, now);
         let ended = loop {
             let news = tokio::select! {
@@ -292,8 +352,10 @@ impl Jobs {
             }
             noted = now;
             self.note_progress(job, &engine_job, &mut meter).await;
-            if now.saturating_sub(looked) >= LOOK {
-                looked = now;
+            let live = job.live();
+            let since = now.saturating_sub(looked);
+            if since >= LOOK || (since >= LOOK_SOON && live.tasks_done > tasks_seen) {
+                (looked, tasks_seen) = (now, live.tasks_done);
                 let read = journal::read(output, &records, &work.known).await?;
                 let done = cut.done(&read, &work.sizes);
                 job.note(|live| live.journal = done);
@@ -358,12 +420,14 @@ impl Jobs {
         let running = engine.running_by_executor(engine_job).await;
         let rows = self.parts.executors.rows_by_executor(engine_job.as_str());
         let failed = self.parts.failures.count(engine_job.as_str());
+        let splits = self.parts.executors.running_splits(job.id().as_str());
         let now = self.parts.clock.monotonic();
         job.note(|live| {
             if let Some(tasks) = tasks {
                 live.tasks_done = u64::from(tasks.tasks_done);
             }
             live.tasks_failed = failed;
+            live.times = times_of(&splits);
             live.running = running
                 .into_iter()
                 .map(|(id, tasks)| (id, u64::from(tasks)))

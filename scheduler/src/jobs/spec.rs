@@ -7,6 +7,7 @@ use whimbrel_predict::sink::{
 use whimbrel_proto::ids::{Alias, Digest};
 use whimbrel_proto::{Error, ErrorCode, v1};
 
+use super::priority::Priority;
 use crate::models::digest_of;
 
 /// The prediction's column, where nobody names it.
@@ -21,6 +22,7 @@ pub(crate) struct Spec {
     pub(crate) mode: OutputMode,
     pub(crate) format: SinkFormat,
     pub(crate) on_error: OnError,
+    pub(crate) priority: Priority,
 }
 
 /// Which rows are written.
@@ -103,6 +105,7 @@ impl TryFrom<v1::JobSpec> for Spec {
             mode: mode(&asked.mode)?,
             format: format(&asked)?,
             on_error: on_error(&asked)?,
+            priority: asked.priority.parse()?,
             output: asked.output,
         })
     }
@@ -304,6 +307,7 @@ impl From<&Spec> for v1::JobSpec {
         let mut asked = Self {
             output: spec.output.clone(),
             mode: mode_name(spec.mode).to_owned(),
+            priority: spec.priority.name().to_owned(),
             ..Self::default()
         };
         match &spec.source {

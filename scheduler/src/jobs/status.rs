@@ -15,6 +15,7 @@ impl From<&Job> for v1::JobStatus {
         let Record {
             id,
             key,
+            user,
             spec,
             state,
             submitted_at_ms,
@@ -33,6 +34,8 @@ impl From<&Job> for v1::JobStatus {
         Self {
             job_id: id.to_string(),
             key,
+            user,
+            queued_behind: u32::try_from(live.behind).unwrap_or(u32::MAX),
             spec: Some(v1::JobSpec::from(&spec)),
             state: state.name().to_owned(),
             submitted_at_ms,

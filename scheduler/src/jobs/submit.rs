@@ -17,8 +17,15 @@ use super::state::State;
 use super::{Event, Failpoint, Job, Jobs, Output, Record, pass};
 use crate::session::Session;
 
-/// The longest key.
-const KEY_BYTES: usize = 200;
+/// The longest key, and the longest name of a user.
+const WORD_BYTES: usize = 200;
+
+/// What a submission is called, and whose it is; both may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signed {
+    pub(crate) key: String,
+    pub(crate) user: String,
+}
 
 /// A job that was asked for.
 #[derive(Debug)]
@@ -34,13 +41,13 @@ impl Jobs {
         self: &Arc<Self>,
         session: Option<Arc<Session>>,
         asked: v1::JobSpec,
-        key: String,
+        signed: Signed,
     ) -> Result<Submission, Error> {
         self.parts.runner.admit()?;
         let spec = Spec::try_from(asked)?;
-        check_key(&key)?;
+        signed.check()?;
         let digest = spec.digest()?;
-        if let Some(submission) = self.keyed(&key, &digest).await? {
+        if let Some(submission) = self.keyed(&signed.key, &digest).await? {
             return Ok(submission);
         }
         let this = Arc::clone(self);
@@ -48,7 +55,7 @@ impl Jobs {
         let made = self
             .parts
             .tasks
-            .spawn(async move { this.make(session, spec, digest, key).await });
+            .spawn(async move { this.make(session, spec, digest, signed).await });
         made.await
             .map_err(|_| Error::new(ErrorCode::Bug, "submitting the job broke off"))?
     }
@@ -90,7 +97,7 @@ impl Jobs {
         session: Option<Arc<Session>>,
         spec: Spec,
         digest: Digest,
-        key: String,
+        signed: Signed,
     ) -> Result<Submission, Error> {
         let id: ScoreJobId = self.parts.ids.id().parse()?;
         let session = session.unwrap_or_else(|| Session::alone(id.as_str()));
@@ -100,7 +107,8 @@ impl Jobs {
         let made = self.plan(&session, &spec, &id, &output).boxed().await?;
         let record = Record {
             id: id.clone(),
-            key,
+            key: signed.key,
+            user: signed.user,
             spec,
             spec_digest: digest,
             state: State::Preparing,
@@ -217,13 +225,18 @@ impl Jobs {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Error> {
-    if key.len() <= KEY_BYTES && !key.chars().any(char::is_control) {
-        return Ok(());
+impl Signed {
+    fn check(&self) -> Result<(), Error> {
+        for (what, word) in [("key", &self.key), ("user", &self.user)] {
+            if word.len() > WORD_BYTES || word.chars().any(char::is_control) {
+                let text = format!(
+                    "the {what} of the job is too long, or holds characters that cannot be seen"
+                );
+                return Err(Error::new(ErrorCode::Invalid, text).with_hint(format!(
+                    "a {what} is one line of {WORD_BYTES} bytes at most"
+                )));
+            }
+        }
+        Ok(())
     }
-    Err(Error::new(
-        ErrorCode::Invalid,
-        "the key of the job is too long, or holds characters that cannot be seen",
-    )
-    .with_hint("a key is one line of 200 bytes at most"))
 }

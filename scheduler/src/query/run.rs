@@ -251,8 +251,8 @@ impl Runner {
         let jobs = jobs.ok_or_else(|| {
             Error::new(ErrorCode::Unavailable, "the scheduler is not up yet").with_hint("try again")
         })?;
-        let ScoreStatement { spec, key } = statement;
-        let submission = jobs.submit(Some(session), spec, key).await?;
+        let ScoreStatement { spec, signed } = statement;
+        let submission = jobs.submit(Some(session), spec, signed).await?;
         jobs.ended(&submission.job).await
     }
 

@@ -12,17 +12,18 @@ use datafusion::sql::sqlparser::ast::{
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use crate::catalog::{Catalog, Format, Table};
+use crate::jobs::Signed;
 use crate::nearest;
 
 /// A job that a statement asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ScoreStatement {
     pub(crate) spec: v1::JobSpec,
-    pub(crate) key: String,
+    pub(crate) signed: Signed,
 }
 
 /// What `OPTIONS` of COPY takes.
-const OPTIONS: &str = "there are compression, header, delimiter, row_group_rows, mode, key, on_error, dead_letters and max_errors";
+const OPTIONS: &str = "there are compression, header, delimiter, row_group_rows, mode, key, user, priority, on_error, dead_letters and max_errors";
 
 /// The columns of what such a statement answers once its job has ended.
 pub(crate) fn schema() -> SchemaRef {
@@ -93,7 +94,7 @@ fn copied(copy: &CopyToStatement) -> Result<ScoreStatement, Error> {
             format: stored_as.as_deref().map(format_name).unwrap_or_default(),
             ..v1::JobSpec::default()
         },
-        key: String::new(),
+        signed: Signed::default(),
     };
     for (key, value) in options {
         set(&mut statement, key, value)?;
@@ -140,7 +141,9 @@ fn set(statement: &mut ScoreStatement, key: &str, value: &Value) -> Result<(), E
         "on_error" => spec.on_error = text,
         "dead_letters" => spec.dead_letters = text,
         "max_errors" => spec.max_errors = Some(number()?),
-        "key" => statement.key = text,
+        "key" => statement.signed.key = text,
+        "user" => statement.signed.user = text,
+        "priority" => spec.priority = text,
         other => {
             return Err(invalid(
                 format!("option '{other}' is not supported"),
@@ -190,7 +193,7 @@ fn inserted(insert: &Insert, catalog: &Catalog) -> Result<ScoreStatement, Error>
     };
     Ok(ScoreStatement {
         spec,
-        key: String::new(),
+        signed: Signed::default(),
     })
 }
 
@@ -306,7 +309,7 @@ mod tests {
             "COPY (SELECT a, PREDICT('fare', *) AS p FROM t) TO 's3://lake/out' STORED AS CSV OPTIONS ('format.has_header' 'false', 'compression' 'zstd(3)', 'mode' 'append', 'key' 'k', 'max_errors' 5, 'on_error' 'deadletter')",
         )
         .unwrap();
-        assert_eq!(asked.key, "k");
+        assert_eq!(asked.signed.key, "k");
         let v1::JobSpec {
             sql,
             output,

@@ -73,6 +73,25 @@ pub struct Entry {
     pub rows_written: u64,
     pub rows_dead: u64,
     pub bytes_read: u64,
+    pub times: Times,
+}
+
+/// Where the time of a split went, in milliseconds; those of threads that work side by side add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    pub read_ms: u64,
+    pub tensor_ms: u64,
+    pub model_ms: u64,
+    pub write_ms: u64,
+}
+
+impl std::ops::AddAssign for Times {
+    fn add_assign(&mut self, other: Self) {
+        self.read_ms += other.read_ms;
+        self.tensor_ms += other.tensor_ms;
+        self.model_ms += other.model_ms;
+        self.write_ms += other.write_ms;
+    }
 }
 
 impl Entry {

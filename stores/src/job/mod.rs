@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use commit::{Commit, Ended, Proposal};
-pub use journal::{Entry, Journal, SplitKey};
+pub use journal::{Entry, Journal, SplitKey, Times};
 pub use manifest::{Counts, Decision, Manifest, Success, Verdict};
 
 /// The folder of records in an output. Readers skip names that begin with `_`.

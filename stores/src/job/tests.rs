@@ -129,6 +129,7 @@ async fn attempt(output: &dyn DeferredOutput, key: &SplitKey, name: &str) -> Res
         rows_written: 10,
         rows_dead: 0,
         bytes_read: 100,
+        times: Times::default(),
     };
     if journal.enter(&entry, &Thrice).await?.is_some() {
         let lost = entry.output.unwrap();

@@ -7,6 +7,7 @@ mod faults;
 mod jobs;
 mod jobs_bad_rows;
 mod jobs_faults;
+mod jobs_sharing;
 mod lake_changes;
 mod lake_damage;
 mod lake_delta;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 use whimbrel_proto::ErrorCode;
 use whimbrel_stores::job::{
-    Commit, Ended, Entry, Journal, Manifest, Proposal, Records, SplitKey, Verdict,
+    Commit, Ended, Entry, Journal, Manifest, Proposal, Records, SplitKey, Times, Verdict,
 };
 use whimbrel_stores::output::{DeferredOutput, PART_BYTES, Receipt, explain, probe};
 use whimbrel_stores::{Environment, Stores};
@@ -60,6 +60,7 @@ fn entry(receipt: &Receipt) -> Entry {
         rows_written: 3,
         rows_dead: 0,
         bytes_read: 9,
+        times: Times::default(),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use whimbrel_proto::v1::{ErrorDetail, JobExecutor, JobModel, JobProgress, JobSpec, JobStatus};
+use whimbrel_proto::v1::{
+    ErrorDetail, JobExecutor, JobModel, JobProgress, JobSpec, JobStatus, SplitTimes,
+};
 
 use crate::cli::format;
 
@@ -39,9 +41,12 @@ pub(super) fn page(job: &JobStatus) -> String {
             format!("{}, after {took}", format::utc(job.ended_at_ms)),
         );
     }
-    if !job.key.is_empty() {
-        add("key", job.key.clone());
+    for (name, said) in [("key", &job.key), ("user", &job.user)] {
+        if !said.is_empty() {
+            add(name, said.clone());
+        }
     }
+    add("priority", spec.priority.clone());
     if spec.sql.is_empty() {
         add("model", spec.model.clone());
         add("input", spec.input.clone());
@@ -60,6 +65,9 @@ pub(super) fn page(job: &JobStatus) -> String {
     }
     add("splits", splits(&progress));
     add("rows", rows(&progress));
+    if let Some(spent) = spent(&progress) {
+        add("time", spent);
+    }
     for JobExecutor {
         executor_id,
         rows,
@@ -102,10 +110,32 @@ pub(super) fn page(job: &JobStatus) -> String {
 
 /// The state, and since when where that matters.
 pub(super) fn state(job: &JobStatus) -> String {
-    match job.waiting_since_ms {
-        0 => job.state.clone(),
-        since => format!("waiting for executors since {}", format::utc(since)),
+    match (job.waiting_since_ms, job.queued_behind) {
+        (0, 0) => job.state.clone(),
+        (0, before) => format!("{}, {before} jobs are before it", job.state),
+        (since, _) => format!("waiting for executors since {}", format::utc(since)),
     }
+}
+
+/// Where the time of the splits has gone; none where nothing is known yet.
+fn spent(progress: &JobProgress) -> Option<String> {
+    let SplitTimes {
+        read_ms,
+        tensor_ms,
+        model_ms,
+        write_ms,
+    } = progress.times?;
+    let all = read_ms + tensor_ms + model_ms + write_ms;
+    let part = |ms: u64| ms * 100 / all.max(1);
+    (all > 0).then(|| {
+        format!(
+            "read {} %, tensors {} %, model {} %, write {} %",
+            part(read_ms),
+            part(tensor_ms),
+            part(model_ms),
+            part(write_ms)
+        )
+    })
 }
 
 fn splits(progress: &JobProgress) -> String {
@@ -183,6 +213,9 @@ pub(super) fn line(job: &JobStatus, elapsed: Duration) -> String {
             format::duration(Duration::from_secs(left))
         ));
     }
+    if let Some(spent) = spent(&progress) {
+        text.push_str(&format!(" ({spent})"));
+    }
     format!("{text}, {took}")
 }
 
@@ -229,11 +262,15 @@ pub(crate) fn as_json(job: &JobStatus) -> Value {
         progress,
         manifest,
         commit_ms,
+        user,
+        queued_behind,
     } = job;
     json!({
         "job_id": job_id,
         "key": Some(key).filter(|key| !key.is_empty()),
+        "user": Some(user).filter(|user| !user.is_empty()),
         "state": state,
+        "queued_behind": queued_behind,
         "spec": spec.as_ref().map(spec_json),
         "submitted_at_ms": submitted_at_ms,
         "ended_at_ms": Some(ended_at_ms).filter(|at| **at > 0),
@@ -267,6 +304,7 @@ fn spec_json(spec: &JobSpec) -> Value {
         on_error,
         dead_letters,
         max_errors,
+        priority,
     } = spec;
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     json!({
@@ -274,7 +312,7 @@ fn spec_json(spec: &JobSpec) -> Value {
         "prediction": said(prediction), "sql": said(sql), "output": output, "mode": mode, "format": format,
         "compression": said(compression), "row_group_rows": Some(row_group_rows).filter(|rows| **rows > 0),
         "header": header, "delimiter": said(delimiter), "on_error": on_error,
-        "dead_letters": said(dead_letters), "max_errors": max_errors,
+        "dead_letters": said(dead_letters), "max_errors": max_errors, "priority": priority,
     })
 }
 
@@ -305,7 +343,14 @@ fn progress_json(progress: &JobProgress) -> Value {
         rows_per_second_overall,
         seconds_left,
         executors,
+        times,
     } = progress;
+    let SplitTimes {
+        read_ms,
+        tensor_ms,
+        model_ms,
+        write_ms,
+    } = times.unwrap_or_default();
     let executor = |executor: &JobExecutor| {
         let JobExecutor {
             executor_id,
@@ -320,6 +365,7 @@ fn progress_json(progress: &JobProgress) -> Value {
         "rows_done": rows_done, "rows_written": rows_written, "rows_dead": rows_dead,
         "bytes_written": bytes_written, "objects": objects, "rows_per_second": rows_per_second,
         "rows_per_second_overall": rows_per_second_overall, "seconds_left": seconds_left,
+        "times_ms": {"read": read_ms, "tensors": tensor_ms, "model": model_ms, "write": write_ms},
         "executors": executors.iter().map(executor).collect::<Vec<_>>(),
     })
 }

@@ -198,7 +198,10 @@ impl FeedPlan {
         if feed.rows == 0 {
             return Ok(new_empty_array(&self.returns));
         }
+        let made = feed.times.tensors.timer();
         let inputs = self.inputs(feed, scratch)?;
+        made.done();
+        let run = feed.times.model.timer();
         let options;
         let outputs = if self.outputs.len() == session.outputs().len() {
             session.run(inputs)
@@ -210,7 +213,9 @@ impl FeedPlan {
                 .with_outputs(wanted);
             session.run_with_options(inputs, &options)
         };
+        run.done();
         let outputs = outputs.map_err(|error| self.failed(&error))?;
+        let _made = feed.times.tensors.timer();
         let read = self
             .outputs
             .iter()
