@@ -19,6 +19,8 @@ pub(super) struct Sorter {
     pub(super) split: String,
     /// The files of the split.
     pub(super) files: Vec<String>,
+    /// The bytes that the split is of its only file.
+    pub(super) range: Option<(i64, i64)>,
     pub(super) max: Option<u64>,
 }
 
@@ -70,6 +72,9 @@ impl Sorter {
             files => Value::from(files.to_vec()),
         };
         letter.insert("file".to_owned(), file);
+        if let Some((start, end)) = self.range {
+            letter.insert("bytes".to_owned(), Value::from(vec![start, end]));
+        }
         match serde_json::from_str(text) {
             Ok(Value::Object(told)) => letter.extend(told),
             Ok(_) | Err(_) => drop(letter.insert("reason".to_owned(), text.into())),

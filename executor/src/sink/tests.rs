@@ -105,6 +105,7 @@ impl Subject {
             columns: vec![0, 1],
             errors: Vec::new(),
             files: vec!["/a.csv".to_owned()],
+            range: Some((0, 9)),
             bytes_read: 77,
             context: Arc::new(TaskContext::default()),
             times: Box::new(Times::default),
@@ -420,6 +421,6 @@ async fn rows_that_cannot_be_scored_are_letters_of_the_same_entry() {
     let text = letters.get(&receipt.intent.path).await.unwrap().unwrap();
     assert_eq!(
         text,
-        "{\"split\":\"s1\",\"file\":\"/a.csv\",\"row\":{\"id\":1},\"reason\":\"no\"}\n"
+        "{\"split\":\"s1\",\"file\":\"/a.csv\",\"bytes\":[0,9],\"row\":{\"id\":1},\"reason\":\"no\"}\n"
     );
 }

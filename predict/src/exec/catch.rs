@@ -178,19 +178,29 @@ pub(super) async fn score<F: Future<Output = Result<ArrayRef>>>(
     Ok((concat(&parts)?, failed))
 }
 
-/// The column that tells of the rows that failed.
-pub(super) fn told(batch: &RecordBatch, failed: &[Failed], binding: &Binding) -> ArrayRef {
+/// The column that tells of the rows that failed, of a batch whose first row is the one after `first` others.
+pub(super) fn told(
+    batch: &RecordBatch,
+    first: usize,
+    failed: &[Failed],
+    binding: &Binding,
+) -> ArrayRef {
     let mut texts: Vec<Option<String>> = vec![None; batch.num_rows()];
     for (row, error) in failed {
         if let Some(text) = texts.get_mut(*row) {
-            *text = Some(letter(&batch.slice(*row, 1), error, binding));
+            *text = Some(letter(
+                &batch.slice(*row, 1),
+                first + row + 1,
+                error,
+                binding,
+            ));
         }
     }
     Arc::new(StringArray::from(texts))
 }
 
 /// What was in the row, and what was wrong with it.
-fn letter(row: &RecordBatch, error: &Error, binding: &Binding) -> String {
+fn letter(row: &RecordBatch, position: usize, error: &Error, binding: &Binding) -> String {
     let element = binding
         .elements
         .iter()
@@ -198,6 +208,7 @@ fn letter(row: &RecordBatch, error: &Error, binding: &Binding) -> String {
         .find(|name| error.message().contains(&format!("input '{name}'")));
     let letter = json!({
         "row": values(row).unwrap_or_default(),
+        "position": position,
         "model": binding.alias.as_str(),
         "column": element,
         "code": error.code().name(),
@@ -207,7 +218,7 @@ fn letter(row: &RecordBatch, error: &Error, binding: &Binding) -> String {
 }
 
 /// The row's values but for those that planning has put beside them; `None` where JSON has no words for one.
-fn values(row: &RecordBatch) -> Option<Map<String, Value>> {
+pub(crate) fn values(row: &RecordBatch) -> Option<Map<String, Value>> {
     let mut text = Vec::new();
     let mut writer = WriterBuilder::new()
         .with_explicit_nulls(true)

@@ -31,6 +31,8 @@ pub(super) struct Segment {
     args: Vec<ArrayRef>,
     /// Rows that have no arguments, in order.
     failed: Vec<Failed>,
+    /// The place of the first row among those that came.
+    first: usize,
     scored: usize,
     bytes: usize,
 }
@@ -51,9 +53,15 @@ impl Segment {
             chosen,
             args,
             failed: Vec::new(),
+            first: 0,
             scored,
             bytes,
         }
+    }
+
+    /// The same, whose first row is the one after `first` others.
+    pub(super) fn after(self, first: usize) -> Self {
+        Self { first, ..self }
     }
 
     /// The same, some of whose rows are known not to be scored.
@@ -69,6 +77,7 @@ impl Segment {
             chosen,
             args: Vec::new(),
             failed: Vec::new(),
+            first: 0,
             scored: 0,
             bytes: 0,
         }
@@ -114,7 +123,9 @@ impl Segment {
             .iter()
             .filter(|(row, _)| (offset..offset + rows).contains(row))
             .map(|(row, error)| (row - offset, error.clone()));
-        Self::new(self.batch.slice(offset, rows), chosen, args).with_failed(failed.collect())
+        Self::new(self.batch.slice(offset, rows), chosen, args)
+            .with_failed(failed.collect())
+            .after(self.first + offset)
     }
 
     /// The rows with the model's values beside them; `failed` are those among the scored ones that have none.
@@ -128,7 +139,12 @@ impl Segment {
         if matches!(job.errors, RowErrors::Told(_)) {
             let place = |(scored, error)| (original(scored, self.chosen.as_ref()), error);
             self.failed.extend(failed.into_iter().map(place));
-            columns.push(catch::told(&self.batch, &self.failed, &job.binding));
+            columns.push(catch::told(
+                &self.batch,
+                self.first,
+                &self.failed,
+                &job.binding,
+            ));
         }
         Ok(RecordBatch::try_new(Arc::clone(&job.schema), columns)?)
     }

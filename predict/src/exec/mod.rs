@@ -46,6 +46,7 @@ use crate::error::external;
 use crate::exec::inputs::Inputs;
 
 pub use self::catch::RowErrors;
+pub(crate) use self::catch::values;
 pub use self::job::{MODEL_TIME, READ_TIME, TENSOR_TIME, job_id};
 
 /// The most rows in one feed: a batch of this size stays in the L2 cache, and the cost of a call is long gone by then. A host

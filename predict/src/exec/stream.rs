@@ -310,7 +310,9 @@ impl ScoreStream {
         let inputs = &self.job.inputs;
         let segment = if self.job.errors.is_caught() {
             let caught = catch::evaluate(inputs, &batch, chosen, from)?;
-            Segment::new(batch, caught.chosen, caught.args).with_failed(caught.failed)
+            Segment::new(batch, caught.chosen, caught.args)
+                .with_failed(caught.failed)
+                .after(from.row)
         } else {
             let args = inputs.evaluate(&batch, chosen.as_ref(), from)?;
             Segment::new(batch, chosen, args)

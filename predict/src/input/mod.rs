@@ -3,8 +3,12 @@
 //! The scheduler looks into files through the same code as executors read them.
 
 mod arrow_files;
+mod csv;
+mod cut;
 mod encoding;
 mod header;
+mod json;
+mod lenient;
 mod local;
 mod reading;
 mod source;

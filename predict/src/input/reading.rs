@@ -107,6 +107,8 @@ pub struct Reading {
     pub nulls: Vec<String>,
     /// CSV: whether a header may have other names than the table's columns.
     pub any_header: bool,
+    /// The last of the files' columns is none of theirs: a record that cannot be read is a row, and this column tells why.
+    pub told: bool,
 }
 
 impl Reading {
@@ -139,6 +141,8 @@ pub struct ReadingNode {
     nulls: Vec<String>,
     #[prost(bool, tag = "4")]
     any_header: bool,
+    #[prost(bool, tag = "5")]
+    told: bool,
 }
 
 impl From<&Reading> for ReadingNode {
@@ -148,12 +152,14 @@ impl From<&Reading> for ReadingNode {
             encoding,
             nulls,
             any_header,
+            told,
         } = reading;
         Self {
             compression: compression.map_or("", Compression::name).to_owned(),
             encoding: encoding.name().to_owned(),
             nulls: nulls.clone(),
             any_header: *any_header,
+            told: *told,
         }
     }
 }
@@ -179,6 +185,7 @@ impl TryFrom<ReadingNode> for Reading {
             encoding,
             nulls: node.nulls,
             any_header: node.any_header,
+            told: node.told,
         })
     }
 }

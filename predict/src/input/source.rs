@@ -26,7 +26,10 @@ use futures::{FutureExt, StreamExt};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::arrow_files::ArrowOpener;
-use super::header::{self, Marks};
+use super::csv::CsvReader;
+use super::header;
+use super::json::JsonReader;
+use super::lenient;
 use super::reading::Reading;
 use super::text::{Piece, open, sniffed};
 use crate::error::external;
@@ -82,27 +85,43 @@ impl FileSource for InputSource {
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
         let columns = self.inner.table_schema().file_schema();
+        let own = columns.fields().len() - usize::from(self.reading.told);
         let split = match self.inner.projection() {
             Some(projection) => SplitProjection::new(columns, projection),
             None => SplitProjection::unprojected(self.inner.table_schema()),
         };
-        let wanted = Arc::new(columns.project(&split.file_indices)?);
+        let indices: Vec<usize> = split
+            .file_indices
+            .iter()
+            .copied()
+            .filter(|&at| at < own)
+            .collect();
+        let wanted = Arc::new(columns.project(&indices)?);
+        let told = (self.reading.told).then(|| columns.field(own).name().clone());
         let opener: Arc<dyn FileOpener> = if let Some(csv) = self.csv() {
             Arc::new(TextOpener {
                 store,
                 config: config.clone(),
                 reading: Arc::clone(&self.reading),
-                text: Text::Csv(Box::new(CsvReader::new(self, csv, &split.file_indices)?)),
+                text: Text::Csv(Box::new(CsvReader::new(
+                    csv,
+                    &Arc::new(columns.project(&(0..own).collect::<Vec<_>>())?),
+                    &indices,
+                    self.reading.null_pattern(),
+                    self.batch_rows,
+                )?)),
+                told,
             })
         } else if self.inner.downcast_ref::<JsonSource>().is_some() {
             Arc::new(TextOpener {
                 store,
                 config: config.clone(),
                 reading: Arc::clone(&self.reading),
-                text: Text::Json {
+                text: Text::Json(JsonReader {
                     wanted,
                     batch_rows: self.batch_rows,
-                },
+                }),
+                told,
             })
         } else {
             Arc::new(ArrowOpener {
@@ -164,69 +183,9 @@ impl FileSource for InputSource {
     }
 }
 
-/// How a CSV file becomes rows.
-struct CsvReader {
-    source: CsvSource,
-    columns: SchemaRef,
-    projection: Vec<usize>,
-    nulls: Option<regex::Regex>,
-    batch_rows: usize,
-}
-
-impl CsvReader {
-    fn new(input: &InputSource, source: &CsvSource, projection: &[usize]) -> Result<Self> {
-        let nulls = input
-            .reading
-            .null_pattern()
-            .map(|text| regex::Regex::new(&text));
-        let nulls = nulls.transpose().map_err(|error| {
-            let text = format!("the texts that stand for NULL are too many: {error}");
-            external(Error::new(ErrorCode::Invalid, text))
-        })?;
-        Ok(Self {
-            source: source.clone(),
-            columns: Arc::clone(input.inner.table_schema().file_schema()),
-            projection: projection.to_vec(),
-            nulls,
-            batch_rows: input.batch_rows,
-        })
-    }
-
-    fn marks(&self) -> Marks {
-        Marks {
-            delimiter: self.source.delimiter(),
-            quote: self.source.quote(),
-            comment: self.source.comment(),
-        }
-    }
-
-    fn decoder(&self, has_header: bool) -> arrow::csv::reader::Decoder {
-        let mut builder = arrow::csv::ReaderBuilder::new(Arc::clone(&self.columns))
-            .with_header(has_header)
-            .with_delimiter(self.source.delimiter())
-            .with_quote(self.source.quote())
-            .with_batch_size(self.batch_rows)
-            .with_truncated_rows(self.source.truncate_rows())
-            .with_projection(self.projection.clone());
-        if let Some(escape) = self.source.escape() {
-            builder = builder.with_escape(escape);
-        }
-        if let Some(comment) = self.source.comment() {
-            builder = builder.with_comment(comment);
-        }
-        if let Some(nulls) = &self.nulls {
-            builder = builder.with_null_regex(nulls.clone());
-        }
-        builder.build_decoder()
-    }
-}
-
 enum Text {
     Csv(Box<CsvReader>),
-    Json {
-        wanted: SchemaRef,
-        batch_rows: usize,
-    },
+    Json(JsonReader),
 }
 
 /// Opens text files.
@@ -235,6 +194,8 @@ struct TextOpener {
     config: FileScanConfig,
     reading: Arc<Reading>,
     text: Text,
+    /// The column that tells of records that cannot be read, where they are rows.
+    told: Option<String>,
 }
 
 impl FileOpener for TextOpener {
@@ -268,24 +229,31 @@ impl FileOpener for TextOpener {
                 let has_header = csv.source.has_header() && from_start;
                 let check = has_header && !self.reading.any_header;
                 let (columns, marks) = (Arc::clone(&csv.columns), csv.marks());
-                let decoder = csv.decoder(has_header);
+                let (csv, told) = (csv.clone(), self.told.clone());
                 Ok(async move {
                     let mut text = text.await?;
                     if check {
                         text = header::checked(text, marks, &columns, &shown).await?;
                     }
+                    if let Some(told) = told {
+                        let group = csv.batch_rows;
+                        return Ok(lenient::rows(*csv, text, &told, has_header, group));
+                    }
+                    let decoder = csv.decoder(has_header);
                     let decoder = DecoderDeserializer::new(CsvDecoder::new(decoder));
                     let rows = deserialize_stream(text.fuse(), decoder);
                     Ok(rows.map(|rows| rows.map_err(Into::into)).boxed())
                 }
                 .boxed())
             }
-            Text::Json { wanted, batch_rows } => {
-                let decoder = arrow::json::ReaderBuilder::new(Arc::clone(wanted))
-                    .with_batch_size(*batch_rows)
-                    .with_coerce_primitive(true)
-                    .build_decoder()?;
+            Text::Json(json) => {
+                let (json, told) = (json.clone(), self.told.clone());
                 Ok(async move {
+                    if let Some(told) = told {
+                        let group = json.batch_rows;
+                        return Ok(lenient::rows(json, text.await?, &told, false, group));
+                    }
+                    let decoder = json.decoder()?;
                     let decoder = DecoderDeserializer::new(JsonDecoder::new(decoder));
                     let rows = deserialize_stream(text.await?.fuse(), decoder);
                     let named = move |error| json_error(error, &shown);

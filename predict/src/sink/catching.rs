@@ -8,13 +8,14 @@ use datafusion::common::internal_err;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{Column, binary, is_not_null};
+use datafusion::physical_expr::expressions::{Column, binary, is_not_null, is_null};
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::scan::telling;
 use super::split::{is_split_wise, sink_of};
 use super::{OnError, ScoreSinkExec};
 use crate::error::external;
@@ -34,9 +35,10 @@ pub fn catching(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
     let sink = sink_of(plan)?;
     let input = match &sink.spec().on_error {
         OnError::Fail => return Ok(Arc::clone(plan)),
-        OnError::Null => nulled(Arc::clone(sink.input()))?,
+        OnError::Null if !is_split_wise(plan) => nulled(Arc::clone(sink.input()))?,
+        OnError::Null => widened(sink.input(), &mut Told::Nothing)?.narrowed()?,
         OnError::DeadLetter { .. } if !is_split_wise(plan) => return Err(refused()),
-        OnError::DeadLetter { .. } => widened(sink.input(), &mut 0)?.plan,
+        OnError::DeadLetter { .. } => widened(sink.input(), &mut Told::Letters(0))?.plan,
     };
     Ok(Arc::new(ScoreSinkExec::new(input, Arc::clone(sink.spec()))))
 }
@@ -60,6 +62,14 @@ fn nulled(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     .data()
 }
 
+/// What the columns are for that a plan gets.
+enum Told {
+    /// Letters, of so many PREDICTs so far.
+    Letters(usize),
+    /// Only to leave bad records alone.
+    Nothing,
+}
+
 /// A plan with more columns than before.
 struct Widened {
     plan: Arc<dyn ExecutionPlan>,
@@ -69,20 +79,28 @@ struct Widened {
     errors: Vec<usize>,
 }
 
-fn widened(plan: &Arc<dyn ExecutionPlan>, count: &mut usize) -> Result<Widened> {
+fn widened(plan: &Arc<dyn ExecutionPlan>, told: &mut Told) -> Result<Widened> {
     let children = plan.children();
     let [child] = children.as_slice() else {
+        let own = plan.schema().fields().len();
+        let telling = telling(plan, &format!("{HIDDEN_PREFIX}{TOLD}read"))?;
         return Ok(Widened {
-            plan: Arc::clone(plan),
-            places: (0..plan.schema().fields().len()).collect(),
-            errors: Vec::new(),
+            places: (0..own).collect(),
+            errors: telling.iter().map(|_| own).collect(),
+            plan: telling.unwrap_or_else(|| Arc::clone(plan)),
         });
     };
-    let below = widened(child, count)?;
+    let below = widened(child, told)?;
     if let Some(predict) = plan.downcast_ref::<PredictExec>() {
-        let name = format!("{HIDDEN_PREFIX}{TOLD}{count}");
-        *count += 1;
-        return below.predicting(predict, name);
+        let errors = match told {
+            Told::Nothing => RowErrors::Null,
+            Told::Letters(count) => {
+                let name = format!("{HIDDEN_PREFIX}{TOLD}{count}");
+                *count += 1;
+                RowErrors::Told(name)
+            }
+        };
+        return below.predicting(predict, errors);
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return below.projected(projection);
@@ -98,29 +116,59 @@ fn widened(plan: &Arc<dyn ExecutionPlan>, count: &mut usize) -> Result<Widened> 
 }
 
 impl Widened {
-    fn predicting(self, predict: &PredictExec, name: String) -> Result<Self> {
+    /// A row that is known to be bad is not scored.
+    fn predicting(self, predict: &PredictExec, how: RowErrors) -> Result<Self> {
         let Self {
             plan,
             mut places,
             mut errors,
         } = self;
-        let width = plan.schema().fields().len();
+        let schema = plan.schema();
+        let width = schema.fields().len();
         let args = predict.args().iter().map(|arg| moved(arg, &places));
         let mask = predict.mask().map(|mask| moved(mask, &places));
+        let mut mask = mask.transpose()?;
+        for &error in &errors {
+            let column = Arc::new(Column::new(schema.field(error).name(), error));
+            let sound = is_null(column)?;
+            mask = Some(match mask {
+                Some(mask) => binary(mask, Operator::And, sound, &schema)?,
+                None => sound,
+            });
+        }
         let exec = PredictExec::try_new(
             plan,
             Arc::clone(predict.binding()),
             args.collect::<Result<_>>()?,
-            mask.transpose()?,
+            mask,
             predict.output().to_owned(),
         )?;
         places.push(width);
-        errors.push(width + 1);
+        if let RowErrors::Told(_) = how {
+            errors.push(width + 1);
+        }
         Ok(Self {
-            plan: Arc::new(exec.catching(RowErrors::Told(name))?),
+            plan: Arc::new(exec.catching(how)?),
             places,
             errors,
         })
+    }
+
+    /// Only the columns that were there before.
+    fn narrowed(self) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.errors.is_empty() {
+            return Ok(self.plan);
+        }
+        let schema = self.plan.schema();
+        let exprs = self.places.iter().map(|&place| {
+            let alias = schema.field(place).name().clone();
+            let expr: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&alias, place));
+            ProjectionExpr { expr, alias }
+        });
+        Ok(Arc::new(ProjectionExec::try_new(
+            exprs.collect::<Vec<_>>(),
+            self.plan,
+        )?))
     }
 
     fn projected(self, projection: &ProjectionExec) -> Result<Self> {

@@ -25,7 +25,7 @@ use whimbrel_proto::ids::SplitId;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::catching::{sorted, visible};
-use super::split::{input_bytes, input_files};
+use super::split::{input_bytes, input_files, input_range};
 use super::{SinkHostRef, SinkReport, SinkSpec, SinkTask, Times};
 use crate::error::external;
 use crate::exec::{MODEL_TIME, READ_TIME, TENSOR_TIME};
@@ -206,6 +206,7 @@ impl ExecutionPlan for ScoreSinkExec {
             columns,
             errors,
             files: input_files(&self.input),
+            range: input_range(&self.input),
             bytes_read: input_bytes(&self.input),
             context,
             times: Box::new(move || times(&timed)),

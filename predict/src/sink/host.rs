@@ -25,6 +25,8 @@ pub struct SinkTask {
     pub errors: Vec<usize>,
     /// The files that the rows come from, where that is known.
     pub files: Vec<String>,
+    /// The bytes that they are of the only file, where they are not all of it.
+    pub range: Option<(i64, i64)>,
     /// The bytes of input files that the split is.
     pub bytes_read: u64,
     pub context: Arc<TaskContext>,

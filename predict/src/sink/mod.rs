@@ -4,6 +4,7 @@
 mod catching;
 mod exec;
 mod host;
+mod scan;
 mod spec;
 mod split;
 #[cfg(test)]

@@ -123,6 +123,14 @@ pub(super) fn input_files(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
     files
 }
 
+/// The bytes that a plan reads of a file, where it is one and not all of it.
+pub(super) fn input_range(plan: &Arc<dyn ExecutionPlan>) -> Option<(i64, i64)> {
+    match pieces(plan).as_slice() {
+        [(_, file)] => file.range.as_ref().map(|range| (range.start, range.end)),
+        _ => None,
+    }
+}
+
 /// The bytes of all files that a plan reads.
 pub(super) fn input_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let bytes = |(_, file)| {

@@ -121,6 +121,7 @@ impl AddTable {
                 .cloned()
                 .collect(),
             any_header: self.any_header.unwrap_or_default(),
+            told: false,
         })
     }
 

@@ -289,6 +289,7 @@ mod tests {
                     encoding: Encoding::Utf16,
                     nulls: vec!["NA".to_owned(), "|".to_owned()],
                     any_header: true,
+                    told: false,
                 }),
                 schema: schema.clone().into(),
                 partitions: 1,

@@ -12,11 +12,21 @@ const ROWS: u64 = 20_000;
 const TOO_LARGE: u64 = 7_777;
 /// It has no value.
 const EMPTY: u64 = 12_000;
+/// It has a text where a number should be.
+const GARBLED: u64 = 15_000;
+/// It lacks a field.
+const SHORT: u64 = 18_000;
+const BAD: u64 = 4;
 
 fn write_rows(path: &Path) -> Result<()> {
     let mut text = String::from("id,passenger_count\n");
     for id in 0..ROWS {
+        if id == SHORT {
+            text.push_str(&format!("{id}\n"));
+            continue;
+        }
         let count = match id {
+            GARBLED => "many".to_owned(),
             TOO_LARGE => "9".to_owned(),
             EMPTY => String::new(),
             _ => (id % 3).to_string(),
@@ -70,7 +80,7 @@ async fn rows_that_cannot_be_scored_are_put_aside_or_null_or_end_the_job() -> Re
     ensure!(done.state() == "succeeded", "{}", done.json);
     let count = |name: &str| done.number(&format!("/progress/{name}"));
     ensure!(
-        (count("rows_written"), count("rows_dead")) == (ROWS - 2, 2),
+        (count("rows_written"), count("rows_dead")) == (ROWS - BAD, BAD),
         "{}",
         done.json
     );
@@ -79,7 +89,8 @@ async fn rows_that_cannot_be_scored_are_put_aside_or_null_or_end_the_job() -> Re
         .iter()
         .map(|line| line["row"]["id"].as_u64())
         .collect();
-    ensure!(ids == [Some(TOO_LARGE), Some(EMPTY)], "{letters:?}");
+    let expected = [None, Some(TOO_LARGE), Some(EMPTY), Some(GARBLED)];
+    ensure!(ids == expected, "{letters:?}");
     for letter in &letters {
         let file = letter["file"].as_str().context("a file")?;
         ensure!(file.ends_with("/rows.csv"), "{letter}");
@@ -88,15 +99,28 @@ async fn rows_that_cannot_be_scored_are_put_aside_or_null_or_end_the_job() -> Re
             "{letter}"
         );
     }
-    ensure!(letters[0]["row"]["passenger_count"] == 9, "{}", letters[0]);
-    ensure!(letters[1]["column"] == "passenger_count", "{}", letters[1]);
+    let [short, large, empty, garbled] = letters.as_slice() else {
+        unreachable!("four letters");
+    };
+    ensure!(short["row"] == SHORT.to_string(), "{short}");
+    ensure!(large["row"]["passenger_count"] == 9, "{large}");
+    for letter in [empty, garbled] {
+        ensure!(letter["column"] == "passenger_count", "{letter}");
+    }
+    ensure!(garbled["row"]["passenger_count"] == "many", "{garbled}");
+    ensure!(
+        letters
+            .iter()
+            .all(|letter| letter["position"].as_u64() > Some(0)),
+        "{letters:?}"
+    );
     let rows = async |output: &str, what: &str| -> Result<String> {
         let folder = cluster.folder().join(output);
         let sql = format!("SELECT {what} AS n FROM '{}/'", folder.display());
         Ok(client.rows(&sql, false).await?.to_text())
     };
     let written = rows("out", "count(DISTINCT id)").await?;
-    ensure!(written == format!("n\n{}\n", ROWS - 2), "{written}");
+    ensure!(written == format!("n\n{}\n", ROWS - BAD), "{written}");
 
     let few = cluster.folder().join("few");
     let few_aside = format!("deadletter={}", few.display());
@@ -115,7 +139,9 @@ async fn rows_that_cannot_be_scored_are_put_aside_or_null_or_end_the_job() -> Re
     let nulled = scored(&cluster, "nulled", &["--on-error", "null"]).await?;
     ensure!(nulled.state() == "succeeded", "{}", nulled.json);
     let nulls = rows("nulled", "count(*) - count(prediction)").await?;
-    ensure!(nulls == "n\n2\n", "{nulls}");
+    ensure!(nulls == format!("n\n{BAD}\n"), "{nulls}");
+    let kept = rows("nulled", "count(*) - count(id)").await?;
+    ensure!(kept == "n\n1\n", "only the short one has no id: {kept}");
 
     let strict = scored(&cluster, "strict", &[]).await?;
     ensure!(strict.state() == "failed", "{}", strict.json);
