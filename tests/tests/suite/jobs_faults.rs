@@ -40,6 +40,9 @@ const ALL: [&str; 14] = [
     "published",
 ];
 
+/// What a commit passes that takes the place of another's rows.
+const REPLACING: [&str; 3] = ["after-replace", "after-take-down", "before-replace"];
+
 /// Whether the long ones are wanted.
 #[expect(clippy::disallowed_methods, reason = "how `make chaos` says so")]
 fn chaos() -> bool {
@@ -130,7 +133,7 @@ async fn survives(cluster: &mut Cluster, point: &str, output: &str) -> Result<St
         "--key",
         &key,
         "--mode",
-        if point.contains("replace") {
+        if REPLACING.contains(&point) {
             "overwrite"
         } else {
             "error"
@@ -225,6 +228,22 @@ async fn a_commit_to_an_object_store_goes_on_where_it_was() -> Result<()> {
         let output = format!("s3://{LAKE}/{}", point.replace(':', "-"));
         survives(&mut cluster, point, &output).await?;
         must_be_whole(&client, &output).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_in_the_place_of_older_rows_goes_on_where_it_was() -> Result<()> {
+    let mut cluster = Cluster::start(1, 2).await?;
+    let client = furnish(&cluster, "fare").await?;
+    let output = cluster.folder().join("out").to_string_lossy().into_owned();
+    let first = Job::submit(&cluster, &options(&output))?.ended().await?;
+    ensure!(first.state() == "succeeded", "{}", first.json);
+    for point in &REPLACING[..if chaos() { 3 } else { 1 }] {
+        survives(&mut cluster, point, &output).await?;
+        must_be_whole(&client, &output)
+            .await
+            .with_context(|| (*point).to_owned())?;
     }
     Ok(())
 }
