@@ -19,7 +19,7 @@ help:
 	@echo 'make demo    score a million taxi trips on a pool inside one process'
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
-	@echo 'make chaos   object stores that are away for half a minute: what takes too long for make test'
+	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make golden  write the golden files anew; review the diff'
@@ -34,7 +34,7 @@ test: setup fixtures
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
 chaos: setup fixtures
-	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_faults
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)

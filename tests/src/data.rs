@@ -143,13 +143,18 @@ impl Datasets {
 
 /// A table that takes seconds to score, so that a fault can strike in the middle: `FILES` files of `rows_each` rows.
 pub fn write_big(folder: &Path, rows_each: usize) -> Result<PathBuf> {
-    let big = folder.join("big");
-    std::fs::create_dir_all(&big)?;
-    for file in 0..FILES {
+    write_files(folder, "big", FILES, rows_each)
+}
+
+/// Trips in a folder `name` of so many files.
+pub fn write_files(folder: &Path, name: &str, files: usize, rows_each: usize) -> Result<PathBuf> {
+    let all = folder.join(name);
+    std::fs::create_dir_all(&all)?;
+    for file in 0..files {
         write_parquet(
-            &big.join(format!("part-{file}.parquet")),
+            &all.join(format!("part-{file}.parquet")),
             &trips(file * rows_each, (file + 1) * rows_each)?,
         )?;
     }
-    Ok(big)
+    Ok(all)
 }

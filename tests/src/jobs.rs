@@ -9,6 +9,18 @@ use crate::cluster::Cluster;
 use crate::command::{Outcome, run};
 use crate::wait;
 
+/// Whether the long ones are wanted.
+#[expect(clippy::disallowed_methods, reason = "how `make chaos` says so")]
+pub fn chaos() -> bool {
+    std::env::var_os("WHIMBREL_CHAOS").is_some()
+}
+
+/// A figure that nobody judges but the reader.
+#[expect(clippy::print_stderr, reason = "a measurement of the suite")]
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
+
 /// `whimbrel score OPTIONS` on the cluster.
 pub fn score(cluster: &Cluster, options: &[&str]) -> Result<Outcome> {
     let mut args = vec!["score"];

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::http;
 use crate::process::Process;
 use crate::service::{self, Service};
 
@@ -53,6 +54,35 @@ impl S3 {
 
     pub fn endpoint(&self) -> Result<String> {
         Ok(format!("http://127.0.0.1:{}", self.process.field("port")?))
+    }
+
+    fn port(&self) -> Result<u16> {
+        Ok(self.process.field("port")?.parse()?)
+    }
+
+    /// From here on everybody may do everything, with a signature or without.
+    pub async fn open_doors(&self) -> Result<()> {
+        let (status, _) =
+            http::post(self.port()?, "/moto-api/reset-auth", ("", ""), "1000000").await?;
+        ensure!(status == 200, "the server still checks: {status}");
+        Ok(())
+    }
+
+    /// The objects whose uploads are unfinished, as the server lists them. It checks nobody any more afterwards.
+    pub async fn uploads(&self) -> Result<Vec<String>> {
+        self.open_doors().await?;
+        let (status, list) = http::get(self.port()?, &format!("/{LAKE}?uploads")).await?;
+        ensure!(
+            status == 200 && list.contains("<ListMultipartUploadsResult"),
+            "{status}: {list}"
+        );
+        let uploads = list.split("<Upload>").skip(1);
+        let keys = uploads.filter_map(|upload| {
+            let (_, rest) = upload.split_once("<Key>")?;
+            let (key, _) = rest.split_once("</Key>")?;
+            Some(key.to_owned())
+        });
+        Ok(keys.collect())
     }
 
     /// The access key of `user`, and its secret: `reader` may read, `writer` also write, `fenced` reads only below `open/`, `stranger` may not.

@@ -71,7 +71,12 @@ pub struct Process {
 /// The program, which is told nothing of what the shell says to the suite.
 pub(crate) fn whimbrel() -> Result<Command> {
     let mut command = Command::new(binary()?);
-    for name in ["WHIMBREL_POOL", "WHIMBREL_GOLDEN", "WHIMBREL_CHAOS"] {
+    for name in [
+        "WHIMBREL_POOL",
+        "WHIMBREL_GOLDEN",
+        "WHIMBREL_CHAOS",
+        "WHIMBREL_CHAOS_SEED",
+    ] {
         command.env_remove(name);
     }
     Ok(command)

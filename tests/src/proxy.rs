@@ -1,6 +1,6 @@
 //! A proxy before an object store that does what networks and overloaded stores do: it answers 503, resets connections, some
-//! in the middle of a body, is slow, goes away, and cuts connections that nobody reads. It counts what it does, so that a
-//! fault test can prove that its fault struck.
+//! in the middle of a body, is slow, goes away, falls silent, cuts connections that nobody reads, and answers otherwise than the
+//! store did. It counts what it does, so that a fault test can prove that its fault struck.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 const BUSY: &[u8] = b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nContent-Length: 88\r\nConnection: close\r\n\r\n<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Slow down.</Message></Error>\r\n";
+
+const CONFLICT: &[u8] = b"HTTP/1.1 409 Conflict\r\nContent-Type: application/xml\r\nContent-Length: 102\r\nConnection: close\r\n\r\n<?xml version=\"1.0\"?><Error><Code>ConditionalRequestConflict</Code><Message>Again.</Message></Error>\r\n";
 
 /// What befalls requests from now on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +28,12 @@ pub struct Weather {
     pub away: bool,
     /// A connection whose reader takes nothing for so long is cut.
     pub idle: Option<Duration>,
+    /// Requests are taken, and never answered.
+    pub silent: bool,
+    /// Of a hundred writes so many are done, and answered 503 all the same.
+    pub lost: u64,
+    /// Of a hundred creations of what must not be there yet so many are answered 409, and not done.
+    pub conflict: u64,
 }
 
 /// How often each has happened.
@@ -38,6 +46,9 @@ pub struct Struck {
     pub delayed: u64,
     pub away: u64,
     pub cut: u64,
+    pub silent: u64,
+    pub lost: u64,
+    pub conflict: u64,
 }
 
 struct Shared {
@@ -146,10 +157,15 @@ impl Shared {
             return reset(&client);
         }
         let mut request = head(&mut client).await?;
+        let mut body = vec![0; usize::try_from(length(&request))?];
+        client.read_exact(&mut body).await?;
         self.count(|struck| struck.requests += 1);
-        if self.roll(100) < weather.busy {
-            self.count(|struck| struck.busy += 1);
-            client.write_all(BUSY).await?;
+        if weather.silent {
+            self.count(|struck| struck.silent += 1);
+            return std::future::pending().await;
+        }
+        if let Some(answer) = self.refused(&weather, &request) {
+            client.write_all(answer).await?;
             return Ok(client.shutdown().await?);
         }
         if weather.delay > Duration::ZERO {
@@ -165,10 +181,40 @@ impl Shared {
         request.splice(end..end, *b"Connection: close\r\n");
         let mut server = TcpStream::connect(("127.0.0.1", self.upstream)).await?;
         server.write_all(&request).await?;
+        server.write_all(&body).await?;
+        if weather.lost > 0 && writes(&request) && self.roll(100) < weather.lost {
+            return self.lose(server, client).await;
+        }
         let answer = head(&mut server).await?;
         client.write_all(&answer).await?;
         let cut = resets.then(|| self.roll(length(&answer)));
         self.pass_body(server, client, cut).await
+    }
+
+    /// What is answered in the server's stead.
+    fn refused(&self, weather: &Weather, request: &[u8]) -> Option<&'static [u8]> {
+        if self.roll(100) < weather.busy {
+            self.count(|struck| struck.busy += 1);
+            return Some(BUSY);
+        }
+        if weather.conflict > 0 && creates(request) && self.roll(100) < weather.conflict {
+            self.count(|struck| struck.conflict += 1);
+            return Some(CONFLICT);
+        }
+        None
+    }
+
+    /// Waits until the server has done what it was asked, and says that it was too busy to.
+    async fn lose(&self, mut server: TcpStream, mut client: TcpStream) -> Result<()> {
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await?;
+        if !answer.starts_with(b"HTTP/1.1 2") {
+            client.write_all(&answer).await?;
+            return Ok(client.shutdown().await?);
+        }
+        self.count(|struck| struck.lost += 1);
+        client.write_all(BUSY).await?;
+        Ok(client.shutdown().await?)
     }
 
     /// Passes the body on, up to the byte where the connection is to break.
@@ -214,7 +260,17 @@ impl Shared {
     }
 }
 
-/// Everything up to the empty line. Bodies of requests are not for this proxy: the pool only reads.
+fn writes(request: &[u8]) -> bool {
+    request.starts_with(b"PUT ") || request.starts_with(b"POST ")
+}
+
+/// Whether it is to fail where something is there already.
+fn creates(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    writes(request) && text.lines().any(|line| line.starts_with("if-none-match:"))
+}
+
+/// Everything up to the empty line.
 async fn head(stream: &mut TcpStream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -27,6 +27,8 @@ pub(crate) struct Live {
     /// Of the engine's job: finished tasks, rows and running tasks by executor.
     pub(crate) tasks_done: u64,
     pub(crate) tasks_failed: u64,
+    /// Of the engine's jobs that it was before.
+    pub(crate) failed_before: u64,
     pub(crate) rows: BTreeMap<String, u64>,
     pub(crate) running: BTreeMap<String, u64>,
     /// Of the splits that are being written.

@@ -224,6 +224,12 @@ impl Jobs {
     /// Ends a job that cannot go on. Where its cause cannot change, nothing of it is kept.
     async fn fail(&self, job: &Job, output: &Output, error: &Error) -> Result<(), Error> {
         let resumable = may_change(error.code());
+        let error = &match error.code() {
+            // Where it was noticed, nobody knew that it was a job's.
+            ErrorCode::InputChanged => Error::new(error.code(), error.message())
+                .with_hint("submit the job again, for the files as they are now"),
+            _ => error.clone(),
+        };
         if !resumable {
             match self.decide_cancel(job, output).boxed().await? {
                 Verdict::Cancel => disown(output, job.id()).await?,

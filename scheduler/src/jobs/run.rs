@@ -231,10 +231,13 @@ impl Jobs {
             .end(self.parts.clock.as_ref(), &engine_job)
             .await;
         self.parts.engine.discard(&engine_job);
+        let failed = self.parts.failures.count(engine_job.as_str());
         drop(self.parts.failures.verdict(engine_job.as_str()));
         self.parts.engine.shares().forget(job.id().as_str());
         job.note(|live| {
             live.engine_job = None;
+            live.failed_before += failed;
+            live.tasks_failed = live.failed_before;
             live.times = Times::default();
             (live.rate_now, live.running) = (0, Default::default());
         });
@@ -386,6 +389,8 @@ impl Jobs {
         if cut.complete(&read).is_some() {
             return Ok(Round::Complete);
         }
+        let failed = self.parts.failures.count(engine_job.as_str());
+        job.note(|live| live.failed_before += failed);
         Ok(self.given_up(&engine_job, ended))
     }
 
@@ -426,7 +431,7 @@ impl Jobs {
             if let Some(tasks) = tasks {
                 live.tasks_done = u64::from(tasks.tasks_done);
             }
-            live.tasks_failed = failed;
+            live.tasks_failed = live.failed_before + failed;
             live.times = times_of(&splits);
             live.running = running
                 .into_iter()

@@ -275,15 +275,18 @@ impl<'a> Commit<'a> {
     }
 
     async fn sweep_one(&self, output: &dyn DeferredOutput, kept: &HashSet<&str>) -> Result<usize> {
-        // Who died between beginning an object and saying so has left it all the same.
-        let mut strays = output.staged("").await?;
-        strays.retain(|intent| self.records.owns(&intent.path));
+        let mut strays = Vec::new();
         for listed in output.list(&self.records.intents()).await? {
             if let Some(bytes) = output.get(&listed.path).await? {
                 strays.extend(from_json::<Vec<Intent>>(&listed.path, &bytes)?);
             }
         }
         strays.retain(|intent| !kept.contains(intent.path.as_str()));
+        // What is listed is not finished, whatever its name: a beginning whose answer was lost is done again, and one of the two
+        // uploads becomes the object.
+        let mut begun = output.staged("").await?;
+        begun.retain(|intent| self.records.owns(&intent.path));
+        strays.extend(begun);
         strays.sort();
         strays.dedup();
         let count = strays.len();

@@ -2,6 +2,7 @@
 //! after the object landed, a conflict where nothing did. So every answer but success is settled by reading the record back.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use object_store::{Error, Result};
 use whimbrel_proto::Retry;
 
 use super::DeferredOutput;
+use super::open::io_kind;
 use crate::error::told;
 use crate::patience::spent;
 
@@ -60,6 +62,10 @@ pub async fn claim(
 
 /// Whether asking again cannot help.
 fn is_final(error: &Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    if io_kind(error).is_some_and(|kind| full.contains(&kind)) {
+        return true;
+    }
     let said = told(error).map(|told| told.error.retry());
     if spent(error).is_some() || said == Some(Retry::Never) {
         return true;

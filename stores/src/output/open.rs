@@ -118,7 +118,7 @@ pub fn explain(uri: &str, error: &StoreError) -> Error {
     match io_kind(error) {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             cannot(ErrorCode::Exhausted, "there is no space left for it")
-                .with_hint("make room there, or name an output elsewhere; then resume the job")
+                .with_hint("make room there, and resume the job")
         }
         Some(io::ErrorKind::PermissionDenied) => {
             cannot(ErrorCode::Denied, "the rights of the folder forbid it").with_hint(
@@ -130,12 +130,12 @@ pub fn explain(uri: &str, error: &StoreError) -> Error {
                 .with_hint("name an output elsewhere")
         }
         Some(_) | None => cannot(ErrorCode::Unavailable, &reason(&chain(error)))
-            .with_hint("check the place, and resume the job once it can be written"),
+            .with_hint("check that the place is there and can be written"),
     }
 }
 
 /// What the machine said, wherever in the chain of causes.
-fn io_kind(error: &StoreError) -> Option<io::ErrorKind> {
+pub(super) fn io_kind(error: &StoreError) -> Option<io::ErrorKind> {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {

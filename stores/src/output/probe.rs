@@ -49,20 +49,28 @@ async fn race(output: &dyn DeferredOutput, path: &str) -> StoreResult<usize> {
         let created = output.create(path, bytes.clone()).await;
         (bytes, created)
     });
-    let (mut winners, mut unclear) = (0, Vec::new());
+    let (mut winners, mut refused) = (0, Vec::new());
     for (bytes, created) in join_all(writers).await {
         match created {
             Ok(()) => winners += 1,
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {}
-            Err(error) => unclear.push((bytes, error)),
+            Err(error) => refused.push((bytes, error)),
         }
     }
+    // Whoever created it and had no answer tries again, and is told that it is there already.
     let found = output.get(path).await?;
-    let lost_answer = |(bytes, _): &(Bytes, StoreError)| found.as_ref() == Some(bytes);
-    if unclear.iter().any(lost_answer) {
+    if refused
+        .iter()
+        .any(|(bytes, _)| found.as_ref() == Some(bytes))
+    {
         winners += 1;
     }
-    match unclear.pop() {
+    refused.retain(|(_, error)| {
+        !matches!(
+            error,
+            StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }
+        )
+    });
+    match refused.pop() {
         // Nothing is there because nothing can be written at all.
         Some((_, error)) if winners == 0 => Err(error),
         Some(_) | None => Ok(winners),

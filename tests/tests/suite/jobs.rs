@@ -1,4 +1,4 @@
-//! Score jobs on pools of real processes: what they write, what they refuse, and how they are looked at.
+//! Score jobs on pools of real processes: what they write, and how they are looked at.
 
 use std::path::{Path, PathBuf};
 
@@ -246,83 +246,6 @@ async fn a_key_makes_a_second_submission_harmless() -> Result<()> {
         "{}",
         refused.stderr
     );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_is_refused_in_one_line() -> Result<()> {
-    let cluster = Cluster::start(1, 1).await?;
-    furnish(&cluster).await?;
-    let folder = cluster.folder().to_string_lossy().into_owned();
-    let (used, inside) = (format!("{folder}/used"), format!("{folder}/trips/scored"));
-    std::fs::create_dir(&used)?;
-    std::fs::write(format!("{used}/old.csv"), "1")?;
-    let fresh = format!("{folder}/fresh");
-    let with = |output: &str, change: &[&str]| -> Vec<String> {
-        let mut options: Vec<String> = trips(output).into_iter().map(str::to_owned).collect();
-        for pair in change.chunks(2) {
-            match options.iter().position(|option| option == pair[0]) {
-                Some(place) => options[place + 1] = pair[1].to_owned(),
-                None => options.extend(pair.iter().map(|word| (*word).to_owned())),
-            }
-        }
-        options
-    };
-    let cases = [
-        (with(&used, &[]), "is not empty: it holds 'old.csv'"),
-        (with(&inside, &[]), "lies inside the input"),
-        (
-            with(&folder, &["--mode", "overwrite"]),
-            "lies inside the output",
-        ),
-        (
-            with(&fresh, &["--keep", "trip_di"]),
-            "column 'trip_di' does not exist; did you mean 'trip_id'?",
-        ),
-        (
-            with(&fresh, &["--model", "fair"]),
-            "no model is bound to the alias 'fair'; did you mean 'fare'?",
-        ),
-        (
-            with(&fresh, &["--input", "trip"]),
-            "table 'trip' does not exist; did you mean 'trips'?",
-        ),
-        (with(&fresh, &["--as", "trip_id"]), "two columns 'trip_id'"),
-        (
-            with("/proc/scored", &[]),
-            "'/proc/scored' cannot be written",
-        ),
-    ];
-    for (options, expected) in &cases {
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let refused = score(&cluster, &options)?;
-        let said = refused.stderr.trim();
-        ensure!(refused.code == 1, "{options:?}: {said}");
-        ensure!(
-            said.starts_with("error: ") && said.contains(expected),
-            "{options:?}: {said}"
-        );
-        ensure!(said.lines().count() == 1, "{options:?}: {said}");
-    }
-    let jobs = whimbrel_tests::command::run(
-        cluster.folder(),
-        Some(cluster.address()),
-        &["job", "list", "--json"],
-    )?;
-    ensure!(
-        jobs.stdout.is_empty(),
-        "a refused job is none: {}",
-        jobs.stdout
-    );
-    ensure!(!Path::new(&fresh).exists());
-    let left: Vec<_> = files(cluster.folder())?
-        .into_iter()
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with('.'))
-        })
-        .collect();
-    ensure!(left.is_empty(), "{left:?}");
     Ok(())
 }
 

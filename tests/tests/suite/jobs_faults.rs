@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::data;
-use whimbrel_tests::jobs::{Job, Status, entries, score, scored};
+use whimbrel_tests::jobs::{Job, Status, chaos, entries, score, scored};
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::wait;
@@ -42,12 +42,6 @@ const ALL: [&str; 14] = [
 
 /// What a commit passes that takes the place of another's rows.
 const REPLACING: [&str; 3] = ["after-replace", "after-take-down", "before-replace"];
-
-/// Whether the long ones are wanted.
-#[expect(clippy::disallowed_methods, reason = "how `make chaos` says so")]
-fn chaos() -> bool {
-    std::env::var_os("WHIMBREL_CHAOS").is_some()
-}
 
 async fn furnish(cluster: &Cluster, model: &str) -> Result<Asker> {
     let client = cluster.client().await?;

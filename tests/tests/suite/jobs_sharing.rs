@@ -10,9 +10,9 @@ use whimbrel_tests::wait;
 const ROWS_EACH: usize = 1_500;
 const ROWS: u64 = (ROWS_EACH * data::FILES) as u64;
 
-async fn furnish(cluster: &Cluster) -> Result<Asker> {
+async fn furnish(cluster: &Cluster, rows_each: usize) -> Result<Asker> {
     let client = cluster.client().await?;
-    let big = data::write_big(cluster.folder(), ROWS_EACH)?;
+    let big = data::write_big(cluster.folder(), rows_each)?;
     client.add_table("big", &big).await?;
     client.bind_model("slow", "slow").await?;
     client.bind_model("fare", "fare").await?;
@@ -30,7 +30,7 @@ fn submit(cluster: &Cluster, model: &str, output: &str, options: &[&str]) -> Res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_that_comes_back_leaves_splits_to_those_who_have_them() -> Result<()> {
     let mut cluster = Cluster::start(1, 2).await?;
-    furnish(&cluster).await?;
+    furnish(&cluster, ROWS_EACH).await?;
     let executor = cluster.executors[0].field("executor_id")?;
     let job = submit(&cluster, "slow", "out", &[])?;
     let before = job
@@ -59,7 +59,9 @@ async fn a_scheduler_that_comes_back_leaves_splits_to_those_who_have_them() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn two_jobs_share_the_slots_and_a_query_gets_one() -> Result<()> {
     let cluster = Cluster::start(1, 2).await?;
-    let client = furnish(&cluster).await?;
+    let client = furnish(&cluster, 4 * ROWS_EACH).await?;
+    let one_file = cluster.folder().join("big/part-0.parquet");
+    client.add_table("small", &one_file).await?;
     let jobs = [
         submit(&cluster, "slow", "one", &[])?,
         submit(&cluster, "slow", "two", &["--priority", "normal"])?,
@@ -73,9 +75,9 @@ async fn two_jobs_share_the_slots_and_a_query_gets_one() -> Result<()> {
         (one == 1 && two == 1).then_some(())
     })
     .await?;
-    let sql = "SELECT count(PREDICT('fare', *)) AS n FROM big";
+    let sql = "SELECT count(PREDICT('fare', *)) AS n FROM small";
     let answer = client.rows(sql, false).await?.to_text();
-    ensure!(answer == format!("n\n{ROWS}\n"), "{answer}");
+    ensure!(answer == format!("n\n{}\n", 4 * ROWS_EACH), "{answer}");
     for job in &jobs {
         ensure!(!job.status()?.is_over(), "it ended before the query did");
     }
@@ -92,7 +94,7 @@ async fn jobs_wait_for_their_turn_the_most_urgent_first() -> Result<()> {
         ("WHIMBREL_JOBS_PER_USER", "1"),
     ];
     let cluster = Cluster::start_with(1, 2, &settings).await?;
-    furnish(&cluster).await?;
+    furnish(&cluster, ROWS_EACH).await?;
     let first = submit(&cluster, "slow", "first", &["--user", "ann"])?;
     let later = submit(&cluster, "fare", "later", &["--user", "ann"])?;
     let options = ["--user", "ann", "--priority", "high"];
