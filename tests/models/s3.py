@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "1000000"
 
 import boto3
+from moto.s3 import exceptions, models
 from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
@@ -40,6 +41,21 @@ MAY_NOTHING = {
 }
 
 
+def answer_for_gone_uploads() -> None:
+    """S3 says of an upload that it has dropped that there is none; moto's own answer is 500."""
+
+    def refusing(call):
+        def checked(self, bucket_name, multipart_id, *args, **kwargs):
+            if multipart_id not in self.get_bucket(bucket_name).multiparts:
+                raise exceptions.NoSuchUpload(upload_id=multipart_id)
+            return call(self, bucket_name, multipart_id, *args, **kwargs)
+
+        return checked
+
+    for name in ["complete_multipart_upload", "upload_part"]:
+        setattr(models.S3Backend, name, refusing(getattr(models.S3Backend, name)))
+
+
 def user(iam, name: str, policy: dict) -> dict:
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="policy", PolicyDocument=json.dumps(policy))
@@ -52,6 +68,7 @@ def main() -> int:
     parser.add_argument("--bucket", required=True)
     parser.add_argument("objects", nargs="*", metavar="KEY=PATH", help="what lies in the bucket; a folder goes in whole")
     arguments = parser.parse_args()
+    answer_for_gone_uploads()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, port = server.get_host_and_port()

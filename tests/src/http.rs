@@ -11,6 +11,12 @@ pub async fn get(port: u16, path: &str) -> Result<(u16, String)> {
     exchange(port, &head).await
 }
 
+/// `DELETE path` there.
+pub async fn delete(port: u16, path: &str) -> Result<(u16, String)> {
+    let head = format!("DELETE {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+    exchange(port, &head).await
+}
+
 /// Posts JSON as a user with a password.
 pub async fn post(
     port: u16,

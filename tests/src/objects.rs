@@ -70,6 +70,23 @@ impl S3 {
 
     /// The objects whose uploads are unfinished, as the server lists them. It checks nobody any more afterwards.
     pub async fn uploads(&self) -> Result<Vec<String>> {
+        let uploads = self.unfinished().await?.into_iter();
+        Ok(uploads.map(|(key, _)| key).collect())
+    }
+
+    /// Drops an unfinished upload below `prefix`, as a store does that has kept it long enough.
+    pub async fn drop_upload(&self, prefix: &str) -> Result<()> {
+        let uploads = self.unfinished().await?.into_iter();
+        let mut own = uploads.filter(|(key, _)| key.starts_with(prefix));
+        let (key, upload) = own.next().context("no upload is unfinished")?;
+        let path = format!("/{LAKE}/{key}?uploadId={upload}");
+        let (status, said) = http::delete(self.port()?, &path).await?;
+        ensure!(status == 204, "{status}: {said}");
+        Ok(())
+    }
+
+    /// Object and upload id.
+    async fn unfinished(&self) -> Result<Vec<(String, String)>> {
         self.open_doors().await?;
         let (status, list) = http::get(self.port()?, &format!("/{LAKE}?uploads")).await?;
         ensure!(
@@ -78,9 +95,12 @@ impl S3 {
         );
         let uploads = list.split("<Upload>").skip(1);
         let keys = uploads.filter_map(|upload| {
-            let (_, rest) = upload.split_once("<Key>")?;
-            let (key, _) = rest.split_once("</Key>")?;
-            Some(key.to_owned())
+            let inside = |name: &str| {
+                let (_, rest) = upload.split_once(&format!("<{name}>"))?;
+                let (text, _) = rest.split_once('<')?;
+                Some(text.to_owned())
+            };
+            Some((inside("Key")?, inside("UploadId")?))
         });
         Ok(keys.collect())
     }

@@ -89,7 +89,7 @@ impl Parser for CsvReader {
         Cutter::csv(self.source.delimiter(), self.source.quote())
     }
 
-    fn columns(&self) -> &SchemaRef {
+    fn wanted(&self) -> &SchemaRef {
         &self.wanted
     }
 

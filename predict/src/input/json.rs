@@ -31,7 +31,7 @@ impl Parser for JsonReader {
         Cutter::lines()
     }
 
-    fn columns(&self) -> &SchemaRef {
+    fn wanted(&self) -> &SchemaRef {
         &self.wanted
     }
 

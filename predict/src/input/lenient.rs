@@ -22,7 +22,7 @@ pub(super) trait Parser: Send + Sync + 'static {
     /// Finds where they end.
     fn cutter(&self) -> Cutter;
     /// The columns that are read.
-    fn columns(&self) -> &SchemaRef;
+    fn wanted(&self) -> &SchemaRef;
     /// Whether this is no record, but something for readers of the text.
     fn is_comment(&self, record: &[u8]) -> bool;
     /// All rows of the records, or why there are none.
@@ -56,7 +56,7 @@ pub(super) fn rows<P: Parser>(
     header: bool,
     group: usize,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let mut fields = parser.columns().fields().to_vec();
+    let mut fields = parser.wanted().fields().to_vec();
     fields.push(Arc::new(Field::new(told, DataType::Utf8, true)));
     let lenient = Lenient {
         cutter: parser.cutter(),
@@ -151,7 +151,7 @@ impl<P: Parser> Lenient<P> {
 
     /// A record as a row of what can be read of it.
     fn bad(&self, record: &[u8], position: u64, error: &ArrowError) -> Result<RecordBatch> {
-        let wanted = self.parser.columns();
+        let wanted = self.parser.wanted();
         let texts = self.parser.texts(record);
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(wanted.fields().len() + 1);

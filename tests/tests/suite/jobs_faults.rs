@@ -227,6 +227,33 @@ async fn a_commit_to_an_object_store_goes_on_where_it_was() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_the_store_drops_is_scored_again() -> Result<()> {
+    let s3 = S3::start(&[])?;
+    let settings = s3.environment("writer")?;
+    let mut cluster = Cluster::start_in(1, 2, &settings).await?;
+    let client = furnish(&cluster, "fare").await?;
+    let executor = cluster.executors[0].field("executor_id")?;
+    cluster.restart_scheduler(&[("WHIMBREL_FAILPOINT", "complete")])?;
+    let last = cluster.wait_executors(1).await?[0].last_seen_ms;
+    let before = scored(&cluster, &executor, u64::try_from(last)?).await?;
+    let output = format!("s3://{LAKE}/dropped");
+    let job = Job::submit(&cluster, &options(&output))?;
+    let status = cluster.scheduler.wait_exit(Duration::from_secs(60))?;
+    ensure!(!status.success(), "the scheduler did not die");
+    s3.drop_upload("dropped/").await?;
+    cluster.restart_scheduler(&[])?;
+    let done = job.ended().await?;
+    ensure!(done.state() == "succeeded", "{}", done.json);
+    let rows = scored(&cluster, &executor, done.number("/ended_at_ms")).await? - before;
+    let split = ROWS / done.number("/progress/splits_total");
+    ensure!(
+        rows == ROWS + split,
+        "{rows} rows scored, {split} of them again"
+    );
+    must_be_whole(&client, &output).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_in_the_place_of_older_rows_goes_on_where_it_was() -> Result<()> {
     let mut cluster = Cluster::start(1, 2).await?;
     let client = furnish(&cluster, "fare").await?;
