@@ -85,11 +85,11 @@ async fn a_batch_that_fails_is_halved_until_the_row_is_known() {
     assert_eq!(whys.len() - whys.null_count(), 2);
     assert_eq!(
         whys.value(300),
-        r#"{"row":{"x":null},"model":"fare","column":"x","code":"invalid","reason":"PREDICT('fare'): input 'x' (int64) got a NULL"}"#
+        r#"{"row":{"x":null},"position":301,"model":"fare","column":"x","code":"invalid","reason":"PREDICT('fare'): input 'x' (int64) got a NULL"}"#
     );
     assert_eq!(
         whys.value(700),
-        r#"{"row":{"x":-1},"model":"fare","column":null,"code":"model","reason":"a negative number"}"#
+        r#"{"row":{"x":-1},"position":701,"model":"fare","column":null,"code":"model","reason":"a negative number"}"#
     );
     let feeds = asked.lock().unwrap().len();
     assert!(
