@@ -10,9 +10,10 @@ DEV := .dev
 VENV_PYTHON := $(DEV)/venv/bin/python
 WHIMBREL := $(CARGO_TARGET_DIR)/debug/whimbrel
 BENCH_ROWS ?= 1000000,10000000
+comma := ,
 TESTS ?=
 
-.PHONY: help demo test chaos lint bench bench-lake golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test chaos lint bench bench-lake bench-jobs golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,7 @@ help:
 	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
+	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make golden  write the golden files anew; review the diff'
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
@@ -56,6 +58,10 @@ bench-lake: setup
 	@$(VENV_PYTHON) bench/lake.py --whimbrel $(WHIMBREL) --dev $(DEV)
 
 setup: build library models
+
+# The largest of BENCH_ROWS, which come in order.
+bench-jobs: setup
+	@$(VENV_PYTHON) bench/jobs.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
 
 # What only the tests need: models of every library with their libraries' own answers, and the servers that hold models.
 fixtures: zoo $(DEV)/registry/done.json $(DEV)/azurite/done

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import pools
+from words import say
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools/demo"))
 import trips  # noqa: E402
@@ -133,10 +134,6 @@ class Lake:
     def say(self, text: str) -> None:
         self.lines.append(text)
         say(text)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", flush=True)
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The pools that the bench measures, as real processes: an embedded one, and a scheduler with two executors.
+"""The pools that the bench measures, as real processes: an embedded one, and a scheduler with one executor or two.
 
 Every process is started and ended by its own id, and ends with the bench whatever happens.
 """
@@ -54,8 +54,16 @@ def environment() -> dict[str, str]:
 
 def peak_mib(pid: int) -> float:
     """The most memory that a living process had since `forget_peak`."""
+    return memory_mib(pid, "VmHWM")
+
+
+def resident_mib(pid: int) -> float:
+    return memory_mib(pid, "VmRSS")
+
+
+def memory_mib(pid: int, figure: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    return int(re.search(rf"{figure}:\s+(\d+) kB", status)[1]) / 1024
 
 
 def forget_peak(pid: int) -> None:
@@ -101,20 +109,20 @@ class Daemon:
 
 
 class Cluster:
-    """One scheduler and two executors that share the cores."""
+    """One scheduler, and executors that share the cores."""
 
-    name = "two executors"
-
-    def __init__(self, whimbrel: str, folder: Path):
-        self.folder, self.whimbrel = folder, whimbrel
+    def __init__(self, whimbrel: str, folder: Path, executors: int = 2, options: tuple[str, ...] = ()):
+        """`options` are the scheduler's."""
+        self.folder, self.whimbrel, self.executors = folder, whimbrel, executors
+        self.name = {1: "one executor", 2: "two executors"}.get(executors, f"{executors} executors")
         self.daemons: list[Daemon] = []
         folder.mkdir(parents=True, exist_ok=True)
         own = ["--port", "0", "--cluster-port", "0", "--allow", "file:///"]
         try:
-            scheduler = self.start("scheduler", ["scheduler", "--json", *own, "--state", "memory", "--storage", "models"])
+            scheduler = self.start("scheduler", ["scheduler", "--json", *own, "--state", "memory", "--storage", "models", *options])
             self.pool = ["--pool", "http://" + scheduler.ready["client_address"]]
-            slots = str(max(1, (os.cpu_count() or 1) // 2))
-            for number in (1, 2):
+            slots = str(max(1, (os.cpu_count() or 1) // executors))
+            for number in range(1, executors + 1):
                 joined = ["--scheduler", scheduler.ready["cluster_address"], "--work-dir", f"work-{number}", "--slots", slots]
                 self.start(f"executor {number}", ["executor", "--json", *own, *joined])
             self.wait_for_executors()
@@ -130,16 +138,19 @@ class Cluster:
         deadline = time.monotonic() + START_DEADLINE
         while time.monotonic() < deadline:
             status = run([self.whimbrel, *self.pool, "pool", "status", "--json"], self.folder).output
-            if status.count('"active"') == 2:
+            if status.count('"active"') == self.executors:
                 return
             time.sleep(0.1)
-        raise SystemExit(f"bench: two executors did not join\n{status}")
+        raise SystemExit(f"bench: {self.name} did not join\n{status}")
 
     def whimbrel_command(self, *arguments: str) -> Finished:
         return run([self.whimbrel, *self.pool, *arguments], self.folder)
 
     def processes(self) -> dict[str, int]:
         return {daemon.name: daemon.pid for daemon in self.daemons}
+
+    def executor_processes(self) -> dict[str, int]:
+        return {name: pid for name, pid in self.processes().items() if name != "scheduler"}
 
     def close(self) -> None:
         for daemon in reversed(self.daemons):
@@ -218,8 +229,9 @@ class Floor:
             raise SystemExit("bench: the floor's process ended; its words stand above")
         return json.loads(line)
 
-    def score(self, data: Path, format_name: str, out: Path, with_id: bool) -> dict:
-        request = {"data": str(data), "format": format_name, "out": str(out), "with_id": with_id}
+    def score(self, data: Path, format_name: str, out: Path, keep: list[str], **how) -> dict:
+        """`how` is what else `floor.py` takes: the size of its batches, how its Parquet is written."""
+        request = {"data": str(data), "format": format_name, "out": str(out), "keep": keep, **how}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return self.answer()

@@ -9,8 +9,6 @@ targets and what was reached are printed.
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -18,12 +16,14 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import outputs
 import pools
-import pyarrow.parquet
+from outputs import TOLERANCE
+from words import machine, rate, say
 
 MODELS = ["linear", "lightgbm", "mlp"]
 FORMATS = ["parquet", "csv"]
-TOLERANCE = 1e-5
+PREDICT = "predict"
 # The least ratio to the floor's rows/s, by format and model.
 RATIO_TARGETS = {
     "parquet": {"linear": 0.5, "lightgbm": 0.95, "mlp": 0.9},
@@ -86,7 +86,7 @@ class Bench:
         running = []
         try:
             for kind, name in ((pools.Embedded, "embedded"), (pools.Cluster, "cluster")):
-                say(f"starting the {kind.name}")
+                say(f"starting the pool '{name}'")
                 running.append(kind(self.whimbrel, self.folder / name))
                 self.set_up(running[-1])
             for rows in self.sizes:
@@ -128,7 +128,7 @@ class Bench:
         floor = pools.Floor(self.python, self.dev / "models" / f"{model}.onnx", folder)
         try:
             expected = folder / "expected.parquet"
-            floor.score(data, format_name, expected, with_id=True)
+            floor.score(data, format_name, expected, keep=["trip_id"])
             for pool in running:
                 out = pool.folder / "keyed.parquet"
                 self.score(pool, rows, format_name, model, out, with_id=True)
@@ -136,7 +136,7 @@ class Bench:
                 self.score(pool, rows, format_name, model, pool.folder / "out.parquet")
             seconds: dict[str, list[float]] = {"floor": [], **{pool.name: [] for pool in running}}
             for _ in range(self.repeats):
-                seconds["floor"].append(floor.score(data, format_name, folder / "out.parquet", with_id=False)["seconds"])
+                seconds["floor"].append(floor.score(data, format_name, folder / "out.parquet", keep=[])["seconds"])
                 for pool in running:
                     out = pool.folder / "out.parquet"
                     seconds[pool.name].append(self.score(pool, rows, format_name, model, out).seconds)
@@ -154,52 +154,19 @@ class Bench:
                 self.memory.append({"pool": pool.name, "process": name, "rows": rows, "peak_mib": peak})
 
     def compare(self, expected: Path, actual: Path, what: str) -> None:
-        """Row by row, by the key: the order of a pool's rows is not promised."""
-        left, right = keyed(expected), keyed(actual)
-        if not np.array_equal(left[0], right[0]):
-            raise SystemExit(f"bench: {what}: not every row exactly once ({len(right[0]):,} for {len(left[0]):,})")
-        self.agree(left[1], right[1], what)
+        self.agreement.append(outputs.compare(outputs.keyed(expected, PREDICT), outputs.keyed(actual, PREDICT), what))
 
     def compare_values(self, expected: Path, actual: Path, what: str) -> None:
         """The timed passes have no key: their sorted values must be the same."""
-        left, right = (np.sort(column(path, "predict")) for path in (expected, actual))
+        left, right = (np.sort(outputs.column(path, PREDICT)) for path in (expected, actual))
         if len(left) != len(right):
             raise SystemExit(f"bench: {what}: {len(right):,} rows for {len(left):,}")
-        self.agree(left, right, what)
-
-    def agree(self, left: np.ndarray, right: np.ndarray, what: str) -> None:
-        worst = float(np.max(np.abs(left - right) / np.maximum(1.0, np.abs(left)), initial=0.0))
-        if not worst <= TOLERANCE:
-            raise SystemExit(f"bench: {what}: predictions differ by {worst:.2e}, more than {TOLERANCE:.0e}")
-        self.agreement.append(worst)
-
-
-def column(path: Path, name: str) -> np.ndarray:
-    values = pyarrow.parquet.read_table(path, columns=[name])[name]
-    if values.null_count:
-        raise SystemExit(f"bench: {path} has {values.null_count:,} NULL in '{name}'")
-    return values.to_numpy().astype(np.float64)
-
-
-def keyed(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    table = pyarrow.parquet.read_table(path, columns=["trip_id", "predict"])
-    key = table["trip_id"].to_numpy()
-    order = np.argsort(key, kind="stable")
-    return key[order], column(path, "predict")[order]
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", flush=True)
-
-
-def rate(rows: int, seconds: float) -> str:
-    per_second = rows / seconds
-    return f"{per_second / 1e6:.2f} M" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k"
+        self.agreement.append(outputs.agree(left, right, what))
 
 
 def report(bench: Bench) -> str:
     lines = [
-        f"{os.cpu_count()} cores, {cpu_name()}, {platform.system()} {platform.machine()}; medians of {bench.repeats};"
+        f"{machine()}; medians of {bench.repeats};"
         f" predictions differ from the floor's by at most {max(bench.agreement):.1e} (limit {TOLERANCE:.0e}).",
         "",
         "| rows | format | model | floor rows/s | embedded pool | ratio | two executors | ratio |",
@@ -224,13 +191,6 @@ def report(bench: Bench) -> str:
         lines.append(f"| {pool}: {process} | " + " | ".join(f"{peak:.0f} MiB" for peak in peaks) + " |")
     lines += ["", *(f"- {'met' if met else 'MISSED'}: {text}" for met, text in targets(bench))]
     return "\n".join(lines)
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown processor"
 
 
 def memory_by_process(bench: Bench) -> dict[tuple[str, str], list[float]]:
