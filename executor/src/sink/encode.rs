@@ -12,6 +12,7 @@ use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::schema::types::ColumnPath;
 use tokio::io::AsyncWriteExt;
 use whimbrel_predict::sink::{ParquetCompression, SinkFormat, SinkSpec, TextCompression};
 use whimbrel_proto::{Error, ErrorCode};
@@ -56,7 +57,7 @@ impl Encoder {
                 compression,
                 row_group_rows,
             } => {
-                let properties = properties(spec, *compression, *row_group_rows);
+                let properties = properties(spec, schema, *compression, *row_group_rows);
                 let options = ArrowWriterOptions::new().with_properties(properties);
                 let writer = ArrowWriter::try_new_with_options(
                     Vec::new(),
@@ -126,6 +127,7 @@ impl Encoder {
 
 fn properties(
     spec: &SinkSpec,
+    schema: &SchemaRef,
     compression: ParquetCompression,
     row_group_rows: u64,
 ) -> WriterProperties {
@@ -143,7 +145,15 @@ fn properties(
         .iter()
         .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let rows = usize::try_from(row_group_rows.max(1)).unwrap_or(usize::MAX);
-    WriterProperties::builder()
+    let mut builder = WriterProperties::builder();
+    // Ids and predictions hardly repeat: a dictionary of them is built for nothing, and then makes files larger.
+    for field in schema.fields() {
+        if field.data_type().is_numeric() {
+            let column = ColumnPath::from(field.name().as_str());
+            builder = builder.set_column_dictionary_enabled(column, false);
+        }
+    }
+    builder
         .set_compression(compression)
         .set_max_row_group_row_count(Some(rows))
         .set_created_by(concat!("whimbrel ", env!("CARGO_PKG_VERSION")).to_owned())

@@ -60,7 +60,11 @@ impl Jobs {
         disown(&output, job.id()).await?;
         let manifest = match record.state {
             State::Succeeded => kept(&output, &records).await?,
-            _ => nothing(job),
+            _ => Some(nothing(job)),
+        };
+        let Some(manifest) = manifest else {
+            tracing::info!(score_job = %job.id(), "the output of a score job was removed, and there is nothing to sweep");
+            return Ok(0);
         };
         let spec = serde_json::Value::Null;
         let commit = output.commit(&records, &spec);
@@ -84,15 +88,16 @@ impl Jobs {
     }
 }
 
-/// What the output consists of.
-async fn kept(output: &Output, records: &Records) -> Result<Manifest, Error> {
+/// What the output consists of; none where somebody has removed it.
+async fn kept(output: &Output, records: &Records) -> Result<Option<Manifest>, Error> {
     let path = records.manifest();
     let found = output.io().get(&path).await;
     let found = found.map_err(|error| output.explain(&error))?;
-    let manifest = found.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    manifest.ok_or_else(|| {
-        let text = format!("'{path}' in '{}' cannot be read", output.place().show());
-        Error::new(ErrorCode::Unavailable, text)
+    let Some(found) = found else { return Ok(None) };
+    serde_json::from_slice(&found).map(Some).map_err(|error| {
+        let place = output.place().show();
+        let text = format!("'{path}' in '{place}' is not what was written there: {error}");
+        Error::new(ErrorCode::Data, text)
     })
 }
 

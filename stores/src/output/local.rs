@@ -86,9 +86,14 @@ impl Folder {
     /// Where files are now.
     fn base(&self) -> &Path {
         match &self.hidden {
-            Some(hidden) if !hidden.mark.exists() => &hidden.folder,
+            Some(hidden) if self.is_hidden() => &hidden.folder,
             Some(_) | None => &self.output,
         }
+    }
+
+    fn is_hidden(&self) -> bool {
+        let hidden = self.hidden.as_ref();
+        hidden.is_some_and(|hidden| !hidden.mark.exists())
     }
 
     fn at(&self, path: &str) -> io::Result<PathBuf> {
@@ -174,6 +179,8 @@ impl DeferredOutput for LocalOutput {
             let (staged, target) = (folder.staged(&path)?, folder.at(&path)?);
             make_folder(parent(&target)?)?;
             match fs::rename(&staged, &target) {
+                // A hidden folder is synced before it is revealed.
+                Ok(()) if folder.is_hidden() => {}
                 Ok(()) => sync_folder(parent(&target)?)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -293,6 +300,8 @@ impl DeferredOutput for LocalOutput {
             if hidden.mark.exists() {
                 return Ok(());
             }
+            // Everything has its name for good before what it was staged in goes.
+            sync_folder(&hidden.folder)?;
             absent_is_fine(fs::remove_dir_all(hidden.folder.join(STAGED)))?;
             let mark = hidden
                 .folder
