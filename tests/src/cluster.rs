@@ -28,6 +28,8 @@ pub struct Cluster {
     started: usize,
     pool: String,
     cluster_address: String,
+    /// What executors take for it.
+    reached_by: String,
     scheduler_settings: Vec<(String, String)>,
     executor_settings: Vec<(String, String)>,
     executor_flags: Vec<String>,
@@ -124,6 +126,7 @@ impl Cluster {
             executors: Vec::new(),
             started: 0,
             pool,
+            reached_by: cluster_address.clone(),
             cluster_address,
             scheduler_settings,
             executor_settings: owned(options.executor),
@@ -167,6 +170,16 @@ impl Cluster {
         self.executor_settings = owned(settings);
     }
 
+    /// Where executors reach the scheduler.
+    pub fn cluster_address(&self) -> &str {
+        &self.cluster_address
+    }
+
+    /// Executors that are added from now on reach the scheduler here.
+    pub fn reach_by(&mut self, address: String) {
+        self.reached_by = address;
+    }
+
     /// Starts one more executor; returns its place in `executors`.
     pub fn add_executor(&mut self, slots: usize) -> Result<usize> {
         self.started += 1;
@@ -176,7 +189,7 @@ impl Cluster {
             "executor",
             "--json",
             "--scheduler",
-            &self.cluster_address,
+            &self.reached_by,
             "--port",
             "0",
             "--cluster-port",

@@ -21,6 +21,7 @@ pub mod registry;
 pub mod rows;
 pub mod service;
 pub mod wait;
+pub mod wire;
 pub mod zoo;
 
 /// An embedded pool whose state lies in `folder`.

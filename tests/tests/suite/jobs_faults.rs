@@ -40,6 +40,9 @@ const ALL: [&str; 14] = [
     "published",
 ];
 
+/// How long an executor stands still where there is time for it.
+const FROZEN: Duration = Duration::from_secs(60);
+
 /// What a commit passes that takes the place of another's rows.
 const REPLACING: [&str; 3] = ["after-replace", "after-take-down", "before-replace"];
 
@@ -325,7 +328,12 @@ async fn a_frozen_executor_wakes_too_late_and_changes_nothing() -> Result<()> {
         "it ended before the fault: that proves nothing"
     );
     cluster.executors[1].signal(libc::SIGSTOP)?;
+    let mut frozen = tokio::time::interval(FROZEN);
+    frozen.tick().await;
     let done = job.ended().await;
+    if chaos() {
+        frozen.tick().await;
+    }
     cluster.executors[1].signal(libc::SIGCONT)?;
     let done = done?;
     ensure!(done.state() == "succeeded", "{}", done.json);

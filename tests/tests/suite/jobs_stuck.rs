@@ -1,6 +1,8 @@
 //! Splits that do not come through: one that no executor can score ends its job, with the cause, and one that stands still on an
 //! executor is done by another.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::{Context, Result, ensure};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::data;
@@ -9,6 +11,7 @@ use whimbrel_tests::lake::before;
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::proxy::Weather;
 use whimbrel_tests::wait;
+use whimbrel_tests::wire::{Wire, port_of};
 
 const SEED: u64 = 20_261_121;
 const ROWS_EACH: usize = 500;
@@ -116,6 +119,43 @@ async fn a_split_that_stands_still_is_done_elsewhere() -> Result<()> {
     let written = format!("SELECT trip_id, prediction FROM '{shown}/'");
     let written = client.rows(&written, false).await?;
     written.must_equal(&expected, "a job with a silent store")
+}
+
+/// Statuses are lost on their way, or their answers are, and what was heard comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wire_that_breaks_all_the_time_costs_no_row_and_doubles_none() -> Result<()> {
+    let mut cluster = Cluster::start(0, 1).await?;
+    let wire = Wire::to(port_of(cluster.cluster_address())?).await?;
+    cluster.reach_by(format!("127.0.0.1:{}", wire.port()));
+    cluster.add_executor(2)?;
+    cluster.wait_executors(1).await?;
+    let client = cluster.client().await?;
+    let big = data::write_big(cluster.folder(), 2 * ROWS_EACH)?;
+    client.add_table("big", &big).await?;
+    client.bind_model("m", "slow").await?;
+    let output = cluster.folder().join("out");
+    let shown = output.to_string_lossy();
+    let options = [
+        "--model", "m", "--input", "big", "--keep", "trip_id", "--output", &shown,
+    ];
+    let job = Job::submit(&cluster, &options)?;
+    let cut = AtomicUsize::new(0);
+    let done = job
+        .until("the job ends", |status| {
+            if !status.is_over() && wire.cut() > 0 {
+                cut.fetch_add(1, Ordering::Relaxed);
+            }
+            status.is_over()
+        })
+        .await?;
+    ensure!(done.state() == "succeeded", "{}", done.json);
+    let cut = cut.into_inner();
+    ensure!(cut > 5, "the wire was cut {cut} times: that proves little");
+    let expected = "SELECT trip_id, PREDICT('m', *) AS prediction FROM big";
+    let expected = client.rows(expected, false).await?;
+    let written = format!("SELECT trip_id, prediction FROM '{shown}/'");
+    let written = client.rows(&written, false).await?;
+    written.must_equal(&expected, "a job whose wire breaks")
 }
 
 fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
