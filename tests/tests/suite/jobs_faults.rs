@@ -273,6 +273,16 @@ async fn a_commit_in_the_place_of_older_rows_goes_on_where_it_was() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_is_cut_off_is_done_again_and_harms_nothing() -> Result<()> {
+    let mut cluster = Cluster::start_with(1, 2, &[("WHIMBREL_JOB_LEASE", "1s")]).await?;
+    let client = furnish(&cluster, "fare").await?;
+    let output = cluster.folder().join("out");
+    let shown = output.to_string_lossy().into_owned();
+    survives(&mut cluster, "swept", &shown).await?;
+    must_be_whole(&client, &shown).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_is_not_forgotten_by_a_scheduler_that_dies() -> Result<()> {
     let mut cluster = Cluster::start_with(1, 1, &[("WHIMBREL_JOB_LEASE", "1s")]).await?;
     furnish(&cluster, "slow").await?;
