@@ -90,6 +90,8 @@ impl Jobs {
         let Some(entries) = cut.complete(&read) else {
             return Ok(None);
         };
+        let done = cut.done(&read, &work.sizes);
+        job.note(|live| live.journal = done);
         let replaced = match output.mode() {
             OutputMode::Overwrite => output.visible().await?,
             OutputMode::Error | OutputMode::Append => Vec::new(),
@@ -132,9 +134,10 @@ impl Jobs {
     ) -> Result<(), Error> {
         pass(Failpoint::Published);
         disown(output, job.id()).await?;
-        let counts = manifest.counts;
+        let (counts, times) = (manifest.counts, job.live().journal.times);
         self.step_with(job, Event::Published, |record| {
             record.counts = Some(counts);
+            record.times = times;
             record.commit_ms = commit_ms;
         })
         .await

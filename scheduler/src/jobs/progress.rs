@@ -150,8 +150,11 @@ pub(crate) fn report(record: &Record, live: &Live) -> v1::JobProgress {
         executor_id: id.clone(),
         ..executor
     });
-    let mut times = live.journal.times;
-    times += live.times;
+    let mut times = record.times;
+    if record.counts.is_none() {
+        times = live.journal.times;
+        times += live.times;
+    }
     let mut progress = v1::JobProgress {
         times: Some(v1::SplitTimes {
             read_ms: times.read_ms,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use whimbrel_proto::ids::{Digest, Generation, ScoreJobId};
 use whimbrel_proto::{Error, ErrorCode};
-use whimbrel_stores::job::Counts;
+use whimbrel_stores::job::{Counts, Times};
 
 use super::spec::Spec;
 use super::state::State;
@@ -36,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) error: Option<Told>,
     /// What it came to, once it has succeeded.
     pub(crate) counts: Option<Counts>,
+    /// Where the time of its splits went.
+    pub(crate) times: Times,
     pub(crate) commit_ms: u64,
     /// Nothing is left of it but its output and its manifest.
     pub(crate) tidy: bool,
@@ -261,6 +263,7 @@ pub(crate) mod tests {
                 &Error::new(ErrorCode::Model, "it broke").with_hint("mend it"),
             )),
             counts: None,
+            times: Times::default(),
             commit_ms: 0,
             tidy: false,
         }

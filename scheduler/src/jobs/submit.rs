@@ -7,7 +7,7 @@ use futures::FutureExt;
 use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::{Digest, ScoreJobId};
 use whimbrel_proto::{Error, ErrorCode, v1};
-use whimbrel_stores::job::Records;
+use whimbrel_stores::job::{Records, Times};
 use whimbrel_stores::output::probe;
 
 use super::own::{Standing, disown, own};
@@ -118,6 +118,7 @@ impl Jobs {
             notes: made.notes.clone(),
             error: None,
             counts: None,
+            times: Times::default(),
             commit_ms: 0,
             tidy: false,
         };
