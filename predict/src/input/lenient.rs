@@ -135,7 +135,11 @@ impl<P: Parser> Lenient<P> {
                     open.push((from, half));
                 }
                 Err(error) => {
-                    parts.push(self.bad(records, self.before + (from - first) as u64 + 1, &error)?);
+                    parts.push(self.bad(
+                        records,
+                        self.before + (from - first) as u64 + 1,
+                        &error,
+                    )?);
                 }
             }
         }
