@@ -64,6 +64,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// It has a process of its own, which takes its time to end when this one is killed.
+    supervises: bool,
     /// The one line of JSON it printed when it was ready.
     pub ready: Value,
 }
@@ -96,7 +98,9 @@ impl Process {
             // Tests read their own files; what a pool may read otherwise is asked for by its own test.
             .env("WHIMBREL_ALLOW", "s3://,abfss://,file:///")
             .envs(settings.iter().copied());
-        Self::launch(name, folder, command)
+        let mut process = Self::launch(name, folder, command)?;
+        process.supervises = args.iter().any(|arg| arg == "--supervise");
+        Ok(process)
     }
 
     /// Starts any program that prints a line of JSON when it is ready, and waits for that line.
@@ -124,6 +128,7 @@ impl Process {
             name: name.to_owned(),
             child,
             log,
+            supervises: false,
             ready: Value::Null,
         };
         match ready {
@@ -246,6 +251,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.exited().is_none() {
+            if self.supervises {
+                // The first word is to drain, the second to stop at once.
+                let _ = self.signal(libc::SIGINT);
+                stop(&mut self.child, Duration::from_secs(5));
+            }
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
