@@ -83,11 +83,15 @@ impl Executors {
             seen_unix_ms: self.clock.unix_ms(),
         };
         let mut members = self.lock();
-        let registered = members.get(id.as_str()).is_some_and(|old| old.registered);
+        let old = members.get(id.as_str());
+        let registered = old.is_some_and(|old| old.registered);
+        // It goes on with them; its next report says so.
+        let running_splits = old.map(|old| old.running_splits.clone());
         members.insert(
             id.as_str().to_owned(),
             Member {
                 registered,
+                running_splits: running_splits.unwrap_or_default(),
                 ..member
             },
         );

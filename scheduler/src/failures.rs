@@ -48,6 +48,8 @@ struct Jobs {
 struct JobFailures {
     tasks: Vec<TaskFailure>,
     deaths: Vec<Death>,
+    /// Executors that should have none of its tasks, whatever its stage.
+    shunned: HashSet<String>,
 }
 
 impl Jobs {
@@ -85,6 +87,12 @@ impl Failures {
         if deaths.len() < PER_JOB && !deaths.contains(&death) {
             deaths.push(death);
         }
+    }
+
+    /// Its tasks go to other executors than this one, where there are others.
+    pub(crate) fn shun(&self, job_id: &str, executor_id: &str) {
+        let mut jobs = self.lock();
+        jobs.of(job_id).shunned.insert(executor_id.to_owned());
     }
 
     /// The verdict on a job whose model ends the processes that run it.
@@ -129,11 +137,14 @@ impl Failures {
     /// The executors that failed at this stage in a way that another executor may not.
     pub(crate) fn avoided(&self, job_id: &str, stage_id: usize) -> HashSet<String> {
         let jobs = self.lock();
-        let failures = jobs.failures.get(job_id).map(|job| job.tasks.iter());
-        let here = failures.into_iter().flatten().filter(|failure| {
+        let Some(job) = jobs.failures.get(job_id) else {
+            return HashSet::new();
+        };
+        let here = job.tasks.iter().filter(|failure| {
             failure.stage_id as usize == stage_id && failure.error.retry() == Retry::Elsewhere
         });
-        here.map(|failure| failure.executor_id.clone()).collect()
+        let failed = here.map(|failure| failure.executor_id.clone());
+        failed.chain(job.shunned.iter().cloned()).collect()
     }
 
     /// Takes what is kept of a job and gives the failure that a user should read.
@@ -196,6 +207,8 @@ mod tests {
         }
         assert_eq!(failures.avoided("j", 1), HashSet::from(["e1".to_owned()]));
         assert!(failures.avoided("j", 2).is_empty());
+        failures.shun("j", "e2");
+        assert_eq!(failures.avoided("j", 2), HashSet::from(["e2".to_owned()]));
         assert_eq!(failures.verdict("j").unwrap().code(), ErrorCode::Invalid);
         assert!(failures.verdict("j").is_none());
         failures.add("k", failure(ErrorCode::Cancelled, "e1"));

@@ -76,6 +76,7 @@ impl Attempt {
             job: spec.job.clone(),
             split: split.clone(),
             generation,
+            outlives: spec.run.is_none(),
             times,
         };
         let alone = (spec.mode == OutputMode::Error).then_some(&spec.job);
@@ -189,6 +190,7 @@ impl Attempt {
             let begun = monotonic();
             let sorted = self.sorter.sort(&batch)?;
             counts.dead += sorted.dead;
+            progress.add_rows(sorted.rows.num_rows() as u64 + sorted.dead);
             self.sorter.check(counts.dead).map_err(external)?;
             if let Some(letters) = &mut objects.letters {
                 let mut lines = sorted.letters;
@@ -204,7 +206,6 @@ impl Attempt {
                 };
                 encoder.write(&sorted.rows).await.map_err(external)?;
                 counts.written += count;
-                progress.add_rows(count);
                 self.pass_on(encoder, objects, progress).await?;
             }
             progress.wrote(begun);
@@ -236,9 +237,18 @@ impl Attempt {
     ) -> Result<Option<RecordBatch>> {
         let begun = monotonic();
         let patience = Duration::from_millis(self.spec.stall_ms);
-        let batch = tokio::select! {
-            batch = stream.next() => batch.transpose(),
-            () = pause(patience) => Err(self.stalled(patience)),
+        let mut before = progress.scored();
+        let batch = loop {
+            tokio::select! {
+                batch = stream.next() => break batch.transpose(),
+                () = pause(patience) => {}
+            }
+            // Where few rows pass a condition, much is scored before one comes.
+            let now = progress.scored();
+            if now == before {
+                break Err(self.stalled(patience));
+            }
+            before = now;
         };
         progress.waited(begun);
         batch

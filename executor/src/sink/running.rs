@@ -29,6 +29,8 @@ pub(super) struct Begun {
     pub(super) job: ScoreJobId,
     pub(super) split: SplitId,
     pub(super) generation: u32,
+    /// It counts whichever of the engine's jobs it was handed out by.
+    pub(super) outlives: bool,
     /// Where the time has gone below the sink.
     pub(super) times: Box<dyn Fn() -> sink::Times + Send + Sync>,
 }
@@ -82,10 +84,11 @@ impl Running {
         self.lock(|splits| splits.values().map(|split| split.shown()).collect())
     }
 
-    /// The engine's jobs that these splits are of.
+    /// The engine's jobs whose splits count without them.
     pub(super) fn engine_jobs(&self) -> HashSet<String> {
+        let own = |split: &&Arc<Split>| split.begun.outlives;
         let name = |split: &Arc<Split>| split.begun.engine_job.clone();
-        self.lock(|splits| splits.values().map(name).collect())
+        self.lock(|splits| splits.values().filter(own).map(name).collect())
     }
 
     /// Has the splits of these score jobs end, whatever they have come to.
@@ -168,6 +171,16 @@ impl Progress {
 
     pub(super) fn times(&self) -> Times {
         self.split.times()
+    }
+
+    /// For how long was scored: it grows as long as a model has something to do. To wait for rows is none of it.
+    pub(super) fn scored(&self) -> Duration {
+        let sink::Times {
+            read: _,
+            tensors,
+            model,
+        } = (self.split.begun.times)();
+        tensors + model
     }
 
     /// Rows were waited for since then.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
@@ -331,6 +332,32 @@ async fn a_split_that_brings_no_row_or_that_nobody_wants_ends_and_leaves_nothing
     tokio::time::timeout(Duration::from_secs(20), staged)
         .await
         .expect("thrown away");
+}
+
+#[tokio::test]
+async fn a_split_that_is_scored_for_long_before_a_row_comes_is_not_given_up() {
+    let subject = subject();
+    let asked = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&asked);
+    let rows = stream::once(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while seen.load(Ordering::Relaxed) < 5 {
+            ticks.tick().await;
+        }
+        Ok(batch(0, "a"))
+    });
+    let mut task = subject.task(csv(), adapted(rows));
+    task.spec = Arc::new(SinkSpec {
+        stall_ms: 20,
+        ..SinkSpec::clone(&task.spec)
+    });
+    // The model works: more time has gone each time that it is asked.
+    task.times = Box::new(move || Times {
+        model: Duration::from_millis(asked.fetch_add(1, Ordering::Relaxed)),
+        ..Times::default()
+    });
+    let report = subject.writer.write(task).await.unwrap();
+    assert_eq!(report.rows_written, 3);
 }
 
 async fn output_folder_is_empty(output: &LocalOutput) {

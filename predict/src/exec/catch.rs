@@ -67,9 +67,9 @@ pub(super) fn of_rows(error: &DataFusionError) -> Option<Error> {
             Some(Error::new(ErrorCode::Data, inner.to_string()))
         }
         DataFusionError::Execution(text) => Some(Error::new(ErrorCode::Data, text.clone())),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
-            of_rows(inner)
-        }
+        DataFusionError::Context(what, inner) => of_rows(inner)
+            .map(|told| Error::new(told.code(), format!("{what}: {}", told.message()))),
+        DataFusionError::Diagnostic(_, inner) => of_rows(inner),
         DataFusionError::Shared(inner) => of_rows(inner),
         _ => None,
     }

@@ -88,7 +88,11 @@ impl Inputs {
         let count = rows.num_rows();
         let mut args = Vec::with_capacity(self.args.len());
         for (place, arg) in self.args.iter().enumerate() {
-            let values = arg.evaluate(&rows)?.into_array(count)?;
+            let values = arg.evaluate(&rows);
+            let values = values.and_then(|values| values.into_array(count));
+            let values = values.map_err(|error| {
+                error.context(format!("input '{}'", self.binding.elements[place].name))
+            })?;
             args.push(match &self.lists[place] {
                 None => filled(&self.binding, place, values)?,
                 Some(lists) => lists.even(&values).map_err(|wrong| {

@@ -112,7 +112,7 @@ impl Lists {
         }
     }
 
-    /// What the lists hold, one after the other; the size that is open is what the first of them has.
+    /// What the lists hold, one after the other; the size that is open is what most of the first of them have.
     fn unnest(&self, level: Level, size: Option<usize>) -> Result<Level, Uneven> {
         let Level { values, per_row } = level;
         let inner = match values.data_type() {
@@ -138,8 +138,8 @@ impl Lists {
     ) -> Result<(ArrayRef, usize), Uneven> {
         let offsets = lists.value_offsets();
         let length_of = |row: usize| offsets[row + 1].as_usize() - offsets[row].as_usize();
-        let filled = (0..lists.len()).find(|row| lists.is_valid(*row));
-        let wanted = self.wanted(size, filled.map(length_of));
+        let filled = (0..lists.len()).filter(|row| lists.is_valid(*row));
+        let wanted = self.wanted(size, || commonest(filled.map(length_of)));
         for row in 0..lists.len() {
             if lists.is_null(row) {
                 if !self.nulls {
@@ -164,7 +164,7 @@ impl Lists {
         size: Option<usize>,
     ) -> Result<(ArrayRef, usize), Uneven> {
         let own = usize::try_from(lists.value_length()).unwrap_or(0);
-        let wanted = self.wanted(size, Some(own));
+        let wanted = self.wanted(size, || Some(own));
         if own != wanted && !lists.is_empty() {
             return Err(length(0, own, wanted));
         }
@@ -179,12 +179,29 @@ impl Lists {
         taken(lists.values(), starts, wanted)
     }
 
-    fn wanted(&self, size: Option<usize>, found: Option<usize>) -> usize {
-        size.unwrap_or_else(|| match found {
+    fn wanted(&self, size: Option<usize>, found: impl FnOnce() -> Option<usize>) -> usize {
+        if let Some(known) = size.or_else(|| self.open.get().copied()) {
+            return known;
+        }
+        match found() {
             Some(found) => *self.open.get_or_init(|| found),
-            None => self.open.get().copied().unwrap_or(1),
-        })
+            None => 1,
+        }
     }
+}
+
+/// The length that most have, so that an odd one among the first does not speak for all; of equals the first.
+fn commonest(lengths: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut counts: Vec<(usize, usize)> = Vec::new();
+    for length in lengths {
+        match counts.iter_mut().find(|(known, _)| *known == length) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((length, 1)),
+        }
+    }
+    let most = counts.iter().map(|(_, count)| *count).max()?;
+    let found = counts.iter().find(|(_, count)| *count == most);
+    found.map(|(length, _)| *length)
 }
 
 /// The values of lists within lists within rows.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::csv::reader::Decoder;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -86,7 +86,7 @@ impl CsvReader {
 
 impl Parser for CsvReader {
     fn cutter(&self) -> Cutter {
-        Cutter::csv(self.source.delimiter(), self.source.quote())
+        Cutter::csv(self.marks())
     }
 
     fn wanted(&self) -> &SchemaRef {
@@ -102,12 +102,47 @@ impl Parser for CsvReader {
         Ok(rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.wanted))))
     }
 
-    fn texts(&self, record: &[u8]) -> Option<Vec<ArrayRef>> {
+    fn check(&self, _first: &[u8], _file: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn is_hopeless(&self, error: &ArrowError) -> bool {
+        matches!(error, ArrowError::ParseError(text) if text.contains("Unsupported data type"))
+    }
+
+    fn value(&self, record: &[u8], place: usize) -> Result<ArrayRef, ArrowError> {
+        self.alone(record, place, &self.columns)
+    }
+
+    fn said(&self, record: &[u8], place: usize) -> Option<String> {
         let text = |field: &Arc<Field>| Field::new(field.name(), DataType::Utf8, true);
         let columns: Vec<Field> = self.columns.fields().iter().map(text).collect();
-        let decoder = self.decoder_of(Arc::new(Schema::new(columns)), false);
-        let row = decoded(decoder, record).ok()??;
-        (row.num_rows() == 1).then(|| row.columns().to_vec())
+        let said = self.alone(record, place, &Arc::new(Schema::new(columns)));
+        let said = said.ok()?;
+        let said = said
+            .as_string_opt::<i32>()
+            .filter(|said| said.is_valid(0))?;
+        Some(said.value(0).to_owned()).filter(|said| !said.is_empty())
+    }
+}
+
+impl CsvReader {
+    /// One of the columns that are read, of one record.
+    fn alone(
+        &self,
+        record: &[u8],
+        place: usize,
+        columns: &SchemaRef,
+    ) -> Result<ArrayRef, ArrowError> {
+        let missing = || ArrowError::CsvError("there is no such column".to_owned());
+        let at = self.projection.get(place).ok_or_else(missing)?;
+        let only = Self {
+            projection: vec![*at],
+            ..self.clone()
+        };
+        let row = decoded(only.decoder_of(Arc::clone(columns), false), record)?;
+        let row = row.filter(|row| row.num_rows() == 1).ok_or_else(missing)?;
+        Ok(Arc::clone(row.column(0)))
     }
 }
 

@@ -1,15 +1,20 @@
 //! Where the records of a text end: at a line's end that no quotes are around.
 
+use super::header::Marks;
+
 /// Finds the ends of records in bytes as they come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cutter {
-    /// What separates fields and what is around them; none where every line is a record.
-    marks: Option<(u8, u8)>,
+    /// None where every line is a record.
+    marks: Option<Marks>,
     state: State,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    RecordStart,
+    /// To the line's end.
+    Comment,
     /// Here a quote begins a quoted field.
     FieldStart,
     Field,
@@ -19,11 +24,11 @@ enum State {
 }
 
 impl Cutter {
-    /// For CSV with this delimiter and this quote.
-    pub(super) fn csv(delimiter: u8, quote: u8) -> Self {
+    /// For CSV.
+    pub(super) fn csv(marks: Marks) -> Self {
         Self {
-            marks: Some((delimiter, quote)),
-            state: State::FieldStart,
+            marks: Some(marks),
+            state: State::RecordStart,
         }
     }
 
@@ -31,13 +36,23 @@ impl Cutter {
     pub(super) fn lines() -> Self {
         Self {
             marks: None,
-            state: State::FieldStart,
+            state: State::RecordStart,
         }
+    }
+
+    /// Whether a quote was opened and not closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Quoted
     }
 
     /// Adds the places after the records that end in `bytes`; `from` is the place of the first byte.
     pub(super) fn cut(&mut self, bytes: &[u8], from: usize, ends: &mut Vec<usize>) {
-        let Some((delimiter, quote)) = self.marks else {
+        let Some(Marks {
+            delimiter,
+            quote,
+            comment,
+        }) = self.marks
+        else {
             let lines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
             ends.extend(lines.map(|(at, _)| from + at + 1));
             return;
@@ -46,13 +61,26 @@ impl Cutter {
             self.state = match (self.state, byte) {
                 (State::Quoted, byte) if byte == quote => State::Closing,
                 (State::Quoted, _) => State::Quoted,
+                (State::Comment, byte) if byte != b'\n' => State::Comment,
                 (_, b'\n' | b'\r') => {
                     ends.push(from + at + 1);
-                    State::FieldStart
+                    State::RecordStart
                 }
+                (State::RecordStart, byte) if Some(byte) == comment => State::Comment,
                 (_, byte) if byte == delimiter => State::FieldStart,
-                (State::FieldStart | State::Closing, byte) if byte == quote => State::Quoted,
-                (State::FieldStart | State::Field | State::Closing, _) => State::Field,
+                (State::RecordStart | State::FieldStart | State::Closing, byte)
+                    if byte == quote =>
+                {
+                    State::Quoted
+                }
+                (
+                    State::RecordStart
+                    | State::Comment
+                    | State::FieldStart
+                    | State::Field
+                    | State::Closing,
+                    _,
+                ) => State::Field,
             };
         }
     }
@@ -76,11 +104,23 @@ mod tests {
 
     #[test]
     fn a_record_ends_outside_of_quotes_however_the_bytes_come() {
-        let text = "a,b\n1,\"x\ny \"\"z\"\"\"\r\n2,it\"s\n3";
+        let csv = Cutter::csv(Marks {
+            delimiter: b',',
+            quote: b'"',
+            comment: Some(b'#'),
+        });
+        let text = "a,b\n1,\"x\ny \"\"z\"\"\"\r\n#,\"\r2\n2,it\"s\n3";
         for step in 1..text.len() {
             assert_eq!(
-                records(Cutter::csv(b',', b'"'), text, step),
-                ["a,b\n", "1,\"x\ny \"\"z\"\"\"\r", "\n", "2,it\"s\n", "3"]
+                records(csv, text, step),
+                [
+                    "a,b\n",
+                    "1,\"x\ny \"\"z\"\"\"\r",
+                    "\n",
+                    "#,\"\r2\n",
+                    "2,it\"s\n",
+                    "3"
+                ]
             );
         }
         let json = "{\"a\": \"\\n\"}\n{}\n";

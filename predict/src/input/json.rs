@@ -6,6 +6,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::json::reader::Decoder;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+use whimbrel_proto::{Error, ErrorCode};
 
 use super::cut::Cutter;
 use super::lenient::Parser;
@@ -57,8 +60,40 @@ impl Parser for JsonReader {
         Ok(rows.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.wanted))))
     }
 
-    /// Its values have kinds: what does not fit one is told as it stands there.
-    fn texts(&self, _record: &[u8]) -> Option<Vec<ArrayRef>> {
-        None
+    /// The engine reads objects of many lines too, but nobody could tell where a broken one ends.
+    fn check(&self, first: &[u8], file: &str) -> Result<(), Error> {
+        match serde_json::from_slice::<IgnoredAny>(first) {
+            Err(error) if error.is_eof() => {
+                let text = format!("json file '{file}' has objects of several lines");
+                Err(Error::new(ErrorCode::Data, text)
+                    .with_hint("write one object a line, or leave --on-error out"))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn is_hopeless(&self, error: &ArrowError) -> bool {
+        matches!(error, ArrowError::NotYetImplemented(_))
+    }
+
+    fn value(&self, record: &[u8], place: usize) -> Result<ArrayRef, ArrowError> {
+        let only = Self {
+            wanted: Arc::new(self.wanted.project(&[place])?),
+            ..self.clone()
+        };
+        let row = only.rows(record)?;
+        match row.num_rows() {
+            1 => Ok(Arc::clone(row.column(0))),
+            rows => Err(ArrowError::JsonError(format!("{rows} objects in a line"))),
+        }
+    }
+
+    fn said(&self, record: &[u8], place: usize) -> Option<String> {
+        let object: Map<String, Value> = serde_json::from_slice(record).ok()?;
+        let value = object.get(self.wanted.field(place).name())?;
+        Some(match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
     }
 }

@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use datafusion::error::Result;
 use futures::TryStreamExt;
 use futures::stream::{self, BoxStream, StreamExt};
-use serde_json::{Value, json};
-use whimbrel_proto::ErrorCode;
+use serde_json::{Map, Value};
+use whimbrel_proto::{Error, ErrorCode};
 
 use super::cut::Cutter;
+use crate::error::external;
 use crate::exec::values;
 
 /// How records become rows.
@@ -25,15 +26,33 @@ pub(super) trait Parser: Send + Sync + 'static {
     fn wanted(&self) -> &SchemaRef;
     /// Whether this is no record, but something for readers of the text.
     fn is_comment(&self, record: &[u8]) -> bool;
+    /// Refuses a text whose lines are no records, as its first one shows.
+    fn check(&self, first: &[u8], file: &str) -> Result<(), Error>;
     /// All rows of the records, or why there are none.
     fn rows(&self, records: &[u8]) -> Result<RecordBatch, ArrowError>;
-    /// The fields of one record as texts, where these can be told apart: one column for each that is read.
-    fn texts(&self, record: &[u8]) -> Option<Vec<ArrayRef>>;
+    /// Whether it is the reader that cannot, whatever the record.
+    fn is_hopeless(&self, error: &ArrowError) -> bool;
+    /// One of the columns of one record.
+    fn value(&self, record: &[u8], place: usize) -> Result<ArrayRef, ArrowError>;
+    /// What stands there, where that can be told.
+    fn said(&self, record: &[u8], place: usize) -> Option<String>;
+}
+
+/// Where the text is from, and what tells of its bad records.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// What a person calls the file.
+    pub(super) file: String,
+    /// The bytes of it, where they are not all.
+    pub(super) range: Option<(u64, u64)>,
+    /// The name of the column that tells.
+    pub(super) told: String,
 }
 
 /// Reads all that can be read.
 struct Lenient<P> {
     parser: P,
+    origin: Origin,
     schema: SchemaRef,
     text: BoxStream<'static, Result<Bytes>>,
     cutter: Cutter,
@@ -42,30 +61,33 @@ struct Lenient<P> {
     ends: Vec<usize>,
     /// The first record that is none of a comment is a header.
     header: bool,
+    is_checked: bool,
     /// Records before the held ones.
     before: u64,
     group: usize,
     is_over: bool,
 }
 
-/// The rows of `text`, its bad records among them, in groups of `group`; `told` is the column that tells of those.
+/// The rows of `text`, its bad records among them, in groups of `group`.
 pub(super) fn rows<P: Parser>(
     parser: P,
     text: BoxStream<'static, Result<Bytes>>,
-    told: &str,
+    origin: Origin,
     header: bool,
     group: usize,
 ) -> BoxStream<'static, Result<RecordBatch>> {
     let mut fields = parser.wanted().fields().to_vec();
-    fields.push(Arc::new(Field::new(told, DataType::Utf8, true)));
+    fields.push(Arc::new(Field::new(&origin.told, DataType::Utf8, true)));
     let lenient = Lenient {
         cutter: parser.cutter(),
         schema: Arc::new(Schema::new(fields)),
         parser,
+        origin,
         text,
         held: Vec::new(),
         ends: Vec::new(),
         header,
+        is_checked: false,
         before: 0,
         group: group.max(1),
         is_over: false,
@@ -86,12 +108,7 @@ impl<P: Parser> Lenient<P> {
                         self.cutter.cut(&bytes, self.held.len(), &mut self.ends);
                         self.held.extend_from_slice(&bytes);
                     }
-                    None => {
-                        self.is_over = true;
-                        if self.ends.last().copied().unwrap_or_default() < self.held.len() {
-                            self.ends.push(self.held.len());
-                        }
-                    }
+                    None => self.end()?,
                 }
             }
             if self.ends.is_empty() {
@@ -104,6 +121,22 @@ impl<P: Parser> Lenient<P> {
         }
     }
 
+    /// The text is over. What a quote holds that is never closed may be any number of records.
+    fn end(&mut self) -> Result<()> {
+        self.is_over = true;
+        if self.cutter.is_open() {
+            let text = format!("file '{}' ends within a quoted value", self.origin.file);
+            return Err(external(
+                Error::new(ErrorCode::Data, text)
+                    .with_hint("a quote is opened and never closed: repair its row"),
+            ));
+        }
+        if self.ends.last().copied().unwrap_or_default() < self.held.len() {
+            self.ends.push(self.held.len());
+        }
+        Ok(())
+    }
+
     /// The rows of the next group.
     fn take(&mut self) -> Result<RecordBatch> {
         let count = self.ends.len().min(self.group);
@@ -113,12 +146,21 @@ impl<P: Parser> Lenient<P> {
         let rest = self.held.split_off(length);
         let bytes = std::mem::replace(&mut self.held, rest);
         self.ends.iter_mut().for_each(|end| *end -= length);
-        let mut first = 0;
         let start = |place: usize| if place == 0 { 0 } else { ends[place - 1] };
-        while self.header && first < ends.len() {
-            let record = &bytes[start(first)..ends[first]];
-            first += 1;
-            self.header = is_empty(record) || self.parser.is_comment(record);
+        let record = |place: usize| &bytes[start(place)..ends[place]];
+        let counts =
+            |place: &usize| !is_empty(record(*place)) && !self.parser.is_comment(record(*place));
+        let first = match (0..ends.len()).find(counts) {
+            Some(header) if self.header => header + 1,
+            Some(_) | None => 0,
+        };
+        self.header = self.header && first == 0;
+        if let Some(one) = (first..ends.len()).find(counts)
+            && !self.is_checked
+        {
+            let checked = self.parser.check(record(one), &self.origin.file);
+            checked.map_err(external)?;
+            self.is_checked = true;
         }
         let mut parts = Vec::new();
         let mut open = vec![(first, ends.len())];
@@ -129,21 +171,19 @@ impl<P: Parser> Lenient<P> {
             let records = &bytes[start(from)..ends[to - 1]];
             match self.parser.rows(records) {
                 Ok(rows) => parts.push(self.sound(&rows)?),
+                Err(error) if self.parser.is_hopeless(&error) => return Err(error.into()),
                 Err(_) if to - from > 1 => {
                     let half = from + (to - from) / 2;
                     open.push((half, to));
                     open.push((from, half));
                 }
                 Err(error) => {
-                    parts.push(self.bad(
-                        records,
-                        self.before + (from - first) as u64 + 1,
-                        &error,
-                    )?);
+                    let before = (first..from).filter(counts).count() as u64;
+                    parts.push(self.bad(records, self.before + before + 1, &error)?);
                 }
             }
         }
-        self.before += (ends.len() - first) as u64;
+        self.before += (first..ends.len()).filter(counts).count() as u64;
         Ok(concat_batches(&self.schema, &parts)?)
     }
 
@@ -156,52 +196,49 @@ impl<P: Parser> Lenient<P> {
     /// A record as a row of what can be read of it.
     fn bad(&self, record: &[u8], position: u64, error: &ArrowError) -> Result<RecordBatch> {
         let wanted = self.parser.wanted();
-        let texts = self.parser.texts(record);
         let mut misfits = Vec::new();
         let mut columns = Vec::with_capacity(wanted.fields().len() + 1);
         for (place, field) in wanted.fields().iter().enumerate() {
-            let text = texts.as_ref().and_then(|texts| texts.get(place));
-            let value = text.and_then(|text| {
-                let value = cast_with_options(text, field.data_type(), &CastOptions::default());
-                let (value, said) = (value.ok()?, said(text));
-                if let (true, Some(said)) = (value.is_null(0), said) {
-                    misfits.push((field, said));
-                }
-                Some(value)
-            });
-            columns.push(value.unwrap_or_else(|| new_null_array(field.data_type(), 1)));
+            let value = self.parser.value(record, place);
+            if value.is_err()
+                && let Some(said) = self.parser.said(record, place)
+            {
+                misfits.push((field, said));
+            }
+            columns.push(value.unwrap_or_else(|_| new_null_array(field.data_type(), 1)));
         }
-        let mut row = RecordBatch::try_new(Arc::clone(wanted), columns.clone())
-            .ok()
-            .and_then(|row| values(&row))
-            .unwrap_or_default();
+        let row = RecordBatch::try_new(Arc::clone(wanted), columns.clone());
+        let mut row = row.ok().and_then(|row| values(&row)).unwrap_or_default();
         for (field, said) in &misfits {
             row.insert(field.name().clone(), said.clone().into());
         }
-        let letter = json!({
-            "row": match texts {
-                Some(_) => Value::Object(row),
-                None => String::from_utf8_lossy(record).trim_end().into(),
-            },
-            "position": position,
-            "column": misfits.first().map(|(field, _)| field.name().clone()),
-            "code": ErrorCode::Data.name(),
-            "reason": match misfits.first() {
-                Some((field, said)) => format!("'{said}' is no {}", field.data_type()),
-                None => error.to_string(),
-            },
-        });
-        columns.push(Arc::new(StringArray::from(vec![letter.to_string()])) as ArrayRef);
+        let is_told_apart = !misfits.is_empty();
+        let mut letter = Map::new();
+        letter.insert("file".to_owned(), self.origin.file.clone().into());
+        if let Some((start, end)) = self.origin.range {
+            letter.insert("bytes".to_owned(), vec![start, end].into());
+        }
+        let raw = String::from_utf8_lossy(record).trim_end().to_owned();
+        let row = if is_told_apart {
+            Value::Object(row)
+        } else {
+            raw.into()
+        };
+        letter.insert("row".to_owned(), row);
+        letter.insert("position".to_owned(), position.into());
+        let blamed = misfits.first();
+        let column = blamed.map(|(field, _)| field.name().clone());
+        letter.insert("column".to_owned(), column.into());
+        letter.insert("code".to_owned(), ErrorCode::Data.name().into());
+        let reason = match blamed {
+            Some((field, said)) => format!("'{said}' is no {}", field.data_type()),
+            None => error.to_string(),
+        };
+        letter.insert("reason".to_owned(), reason.into());
+        let letter = Value::Object(letter).to_string();
+        columns.push(Arc::new(StringArray::from(vec![letter])) as ArrayRef);
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
-}
-
-/// What a field of text says, if anything.
-fn said(text: &ArrayRef) -> Option<String> {
-    let text = text
-        .as_string_opt::<i32>()
-        .filter(|text| text.is_valid(0))?;
-    Some(text.value(0).to_owned()).filter(|text| !text.is_empty())
 }
 
 fn is_empty(record: &[u8]) -> bool {
@@ -210,8 +247,11 @@ fn is_empty(record: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Int64Array;
+    use arrow::array::{AsArray, Int64Array};
+    use datafusion::common::config::CsvOptions;
     use datafusion::datasource::physical_plan::CsvSource;
+
+    use serde_json::json;
 
     use super::super::csv::CsvReader;
     use super::super::json::JsonReader;
@@ -224,6 +264,14 @@ mod tests {
         ]))
     }
 
+    fn origin() -> Origin {
+        Origin {
+            file: "/a".to_owned(),
+            range: Some((0, 9)),
+            told: "told".to_owned(),
+        }
+    }
+
     async fn read<P: Parser>(parser: P, text: &str, header: bool, group: usize) -> RecordBatch {
         let pieces: Vec<Result<Bytes>> = text
             .as_bytes()
@@ -231,7 +279,7 @@ mod tests {
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
         let text = stream::iter(pieces).boxed();
-        let rows = rows(parser, text, "told", header, group);
+        let rows = rows(parser, text, origin(), header, group);
         let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
         concat_batches(&batches[0].schema(), &batches).unwrap()
     }
@@ -270,7 +318,49 @@ mod tests {
             assert_eq!(letters[0]["reason"], "'x' is no Int64");
             assert_eq!(letters[0]["position"], 2);
             assert_eq!(letters[1]["row"], "4");
+            assert_eq!(letters[1]["bytes"], json!([0, 9]));
         }
+    }
+
+    #[tokio::test]
+    async fn positions_count_records_whatever_ends_lines_and_stands_between() {
+        let options = CsvOptions {
+            comment: Some(b'#'),
+            ..CsvOptions::default()
+        };
+        let source = CsvSource::new(columns()).with_csv_options(options);
+        let text = "#,\"\nid,name\n\n1,a\n# x,\"y\nx,b\n3,c\n\n4,\n5\n6,f";
+        for text in [text.to_owned(), text.replace('\n', "\r\n")] {
+            for group in [1, 2, 5, 100] {
+                let csv = CsvReader::new(&source, &columns(), &[0, 1], None, group).unwrap();
+                let (ids, letters) = seen(&read(csv, &text, true, group).await);
+                assert_eq!(ids, [Some(1), None, Some(3), Some(4), None, Some(6)]);
+                let positions = [&letters[0]["position"], &letters[1]["position"]];
+                assert_eq!(positions, [2, 5], "{text:?} in groups of {group}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_hides_the_borders_of_records_is_damage_and_no_bad_record() {
+        let source = CsvSource::new(columns());
+        let csv = CsvReader::new(&source, &columns(), &[0, 1], None, 100).unwrap();
+        let text = stream::iter([Ok(Bytes::from_static(b"1,a\n2,\"b\n3,c\n"))]).boxed();
+        let open = rows(csv, text, origin(), false, 100);
+        let error = open.try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(
+            error.to_string().contains("within a quoted value"),
+            "{error}"
+        );
+
+        let json = JsonReader {
+            wanted: columns(),
+            batch_rows: 100,
+        };
+        let text = stream::iter([Ok(Bytes::from_static(b"{\n\"id\": 1\n}\n"))]).boxed();
+        let many = rows(json, text, origin(), false, 100);
+        let error = many.try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(error.to_string().contains("several lines"), "{error}");
     }
 
     #[tokio::test]
@@ -283,8 +373,12 @@ mod tests {
             };
             let (ids, letters) = seen(&read(json, text, false, batch_rows).await);
             assert_eq!(ids, [Some(1), None, None, Some(4)]);
-            assert_eq!(letters[0]["row"], "{\"id\": \"x\"}");
-            assert_eq!(letters[1]["position"], 3);
+            assert_eq!(letters[0]["row"], json!({"id": "x", "name": null}));
+            assert_eq!(letters[0]["column"], "id");
+            assert_eq!(
+                (&letters[1]["row"], &letters[1]["position"]),
+                (&"{".into(), &3.into())
+            );
         }
     }
 }

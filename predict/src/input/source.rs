@@ -28,7 +28,7 @@ use super::arrow_files::ArrowOpener;
 use super::csv::CsvReader;
 use super::header;
 use super::json::JsonReader;
-use super::lenient;
+use super::lenient::{self, Origin};
 use super::reading::Reading;
 use super::text::{Piece, open, sniffed};
 use crate::error::external;
@@ -206,6 +206,11 @@ impl FileOpener for TextOpener {
             let at = |value: i64| u64::try_from(value).unwrap_or_default();
             (file.object_meta.size, at(range.start), at(range.end))
         });
+        let origin = self.told.clone().map(|told| Origin {
+            file: shown.clone(),
+            range: range.map(|(_, start, end)| (start, end)),
+            told,
+        });
         let from_start = range.is_none_or(|(_, start, _)| start == 0);
         let text = {
             let shown = shown.clone();
@@ -228,15 +233,15 @@ impl FileOpener for TextOpener {
                 let has_header = csv.source.has_header() && from_start;
                 let check = has_header && !self.reading.any_header;
                 let (columns, marks) = (Arc::clone(&csv.columns), csv.marks());
-                let (csv, told) = (csv.clone(), self.told.clone());
+                let csv = csv.clone();
                 Ok(async move {
                     let mut text = text.await?;
                     if check {
                         text = header::checked(text, marks, &columns, &shown).await?;
                     }
-                    if let Some(told) = told {
+                    if let Some(origin) = origin {
                         let group = csv.batch_rows;
-                        return Ok(lenient::rows(*csv, text, &told, has_header, group));
+                        return Ok(lenient::rows(*csv, text, origin, has_header, group));
                     }
                     let decoder = csv.decoder(has_header);
                     let decoder = DecoderDeserializer::new(CsvDecoder::new(decoder));
@@ -246,11 +251,11 @@ impl FileOpener for TextOpener {
                 .boxed())
             }
             Text::Json(json) => {
-                let (json, told) = (json.clone(), self.told.clone());
+                let json = json.clone();
                 Ok(async move {
-                    if let Some(told) = told {
+                    if let Some(origin) = origin {
                         let group = json.batch_rows;
-                        return Ok(lenient::rows(json, text.await?, &told, false, group));
+                        return Ok(lenient::rows(json, text.await?, origin, false, group));
                     }
                     let decoder = json.decoder()?;
                     let decoder = DecoderDeserializer::new(JsonDecoder::new(decoder));

@@ -106,7 +106,7 @@ fn widened(plan: &Arc<dyn ExecutionPlan>, told: &mut Told) -> Result<Widened> {
         return below.projected(projection);
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-        return below.filtered(filter);
+        return below.filtered(filter, matches!(told, Told::Letters(_)));
     }
     if plan.is::<CooperativeExec>() {
         let plan: Arc<dyn ExecutionPlan> = Arc::new(CooperativeExec::new(below.plan));
@@ -198,8 +198,8 @@ impl Widened {
         })
     }
 
-    /// What is not known of a row's value must not drop the row: it is kept for the sink to tell of it.
-    fn filtered(self, filter: &FilterExec) -> Result<Self> {
+    /// What is not known of a row's value must not drop the row where the sink is to tell of it.
+    fn filtered(self, filter: &FilterExec, is_told: bool) -> Result<Self> {
         let Self {
             plan,
             places,
@@ -207,7 +207,7 @@ impl Widened {
         } = self;
         let schema = plan.schema();
         let mut predicate = moved(filter.predicate(), &places)?;
-        for &error in &errors {
+        for &error in errors.iter().filter(|_| is_told) {
             let column = Arc::new(Column::new(schema.field(error).name(), error));
             predicate = binary(predicate, Operator::Or, is_not_null(column)?, &schema)?;
         }

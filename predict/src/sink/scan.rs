@@ -52,7 +52,9 @@ pub(super) fn telling(
 
 fn widened(table: &TableSchema, told: &str) -> TableSchema {
     let file = table.file_schema();
-    let mut fields = file.fields().to_vec();
+    // Of a bad record any column may be missing.
+    let nullable = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_nullable(true));
+    let mut fields: Vec<Arc<Field>> = file.fields().iter().map(nullable).collect();
     fields.push(Arc::new(Field::new(told, DataType::Utf8, true)));
     let file = Schema::new_with_metadata(fields, file.metadata().clone());
     TableSchemaBuilder::from(&Arc::new(file))

@@ -28,6 +28,7 @@ pub struct SinkSpec {
     pub generations: BTreeMap<SplitId, u32>,
     pub on_error: OnError,
     /// A split that brings no row for so long is given to another executor.
+    #[serde(default)]
     pub stall_ms: u64,
 }
 

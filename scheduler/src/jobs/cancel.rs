@@ -44,9 +44,8 @@ impl Jobs {
                         continue;
                     }
                     job.stop();
-                    if state.is_over() {
-                        self.drive(&job);
-                    }
+                    // Whoever drove it may have seen it end a moment ago.
+                    self.drive(&job);
                 }
             }
         }

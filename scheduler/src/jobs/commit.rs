@@ -14,6 +14,7 @@ use super::journal;
 use super::output::Output;
 use super::own::disown;
 use super::pin::Work;
+use super::progress::Done;
 use super::record::Record;
 use super::{Event, Failpoint, Job, Jobs, pass};
 
@@ -54,7 +55,11 @@ impl Jobs {
         let spec = told_of(&job.record());
         let commit = output.commit(&records, &spec);
         let decision = match commit.decided().await.map_err(told)? {
-            Some(decision) => decision,
+            Some(decision) => {
+                let done = Done::of(&decision.entries, &work.sizes);
+                job.note(|live| live.journal = done);
+                decision
+            }
             None => match self.decide(job, output, work, &commit).boxed().await? {
                 Some(decision) => decision,
                 None => return Ok(Committed::Missing),

@@ -11,6 +11,7 @@ use whimbrel_stores::job::Records;
 use super::journal::{self, Cut};
 use super::output::Output;
 use super::pin::Work;
+use super::progress::times_of;
 use super::run::{Round, STEP, Setback};
 use super::state::State;
 use super::watchdog::{Motion, Watchdog};
@@ -46,7 +47,7 @@ impl Jobs {
     /// The splits that executors are at, of a job that this scheduler has found and not handed out yet.
     pub(super) async fn held(&self, job: &Job) -> HashSet<SplitId> {
         // The splits of another run are not those of the next one.
-        if !job.was_found() || job.record().pinned.run.is_some() {
+        if job.record().pinned.run.is_some() {
             return HashSet::new();
         }
         job.stopped()
@@ -69,6 +70,18 @@ impl Jobs {
         known.collect()
     }
 
+    /// What those who watch the job see of it meanwhile.
+    fn note_held(&self, job: &Job) {
+        let splits = self.parts.executors.running_splits(job.id().as_str());
+        job.note(|live| {
+            live.times = times_of(&splits);
+            live.running.clear();
+            for (executor, _) in &splits {
+                *live.running.entry(executor.clone()).or_default() += 1;
+            }
+        });
+    }
+
     /// Waits as long as executors are at these splits, and rows come of them.
     pub(super) async fn outlast(
         &self,
@@ -80,9 +93,18 @@ impl Jobs {
     ) -> Result<Round, Error> {
         let clock = self.parts.clock.as_ref();
         let stopped = job.stopped();
-        let mut watchdog = Watchdog::new(self.parts.limits.stall, clock.monotonic());
+        let mut watchdog = Watchdog::new(self.parts.limits.stall * 2, clock.monotonic());
+        let records = Records::of(job.id());
+        let mut left = usize::MAX;
         loop {
             let at_work = self.at_work(job);
+            self.note_held(job);
+            if at_work.len() < left {
+                left = at_work.len();
+                let read = journal::read(output, &records, &work.known).await?;
+                let done = cut.done(&read, &work.sizes);
+                job.note(|live| live.journal = done);
+            }
             let own = at_work.iter().filter(|(id, _)| held.contains(id));
             let (splits, rows) =
                 own.fold((0, 0), |(splits, sum), (_, rows)| (splits + 1, sum + rows));
@@ -102,7 +124,7 @@ impl Jobs {
                 return Ok(Round::Stopped);
             }
         }
-        let read = journal::read(output, &Records::of(job.id()), &work.known).await?;
+        let read = journal::read(output, &records, &work.known).await?;
         let done = cut.done(&read, &work.sizes);
         job.note(|live| live.journal = done);
         match cut.complete(&read) {

@@ -33,6 +33,8 @@ pub(crate) struct Live {
     pub(crate) running: BTreeMap<String, u64>,
     /// Of the splits that are being written.
     pub(crate) times: Times,
+    /// Of the splits that are being written, whoever handed them out.
+    pub(crate) rows_at_work: u64,
     /// How many jobs have their turn before it.
     pub(crate) behind: usize,
     /// Rows a second, over the last seconds and in all.
@@ -77,9 +79,14 @@ impl Job {
         self.found.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was another scheduler's; true once.
+    /// Whether another scheduler had it, and this one has handed nothing of it out yet.
     pub(super) fn was_found(&self) -> bool {
-        self.found.swap(false, Ordering::Relaxed)
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// From here on its splits are this scheduler's.
+    pub(super) fn take(&self) {
+        self.found.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn id(&self) -> &ScoreJobId {

@@ -23,6 +23,7 @@ pub(crate) struct Record {
     /// What its submitter calls this submission; empty where nothing.
     pub(crate) key: String,
     /// Who submitted it, as they say.
+    #[serde(default)]
     pub(crate) user: String,
     pub(crate) spec: Spec,
     pub(crate) spec_digest: Digest,
@@ -37,6 +38,7 @@ pub(crate) struct Record {
     /// What it came to, once it has succeeded.
     pub(crate) counts: Option<Counts>,
     /// Where the time of its splits went.
+    #[serde(default)]
     pub(crate) times: Times,
     pub(crate) commit_ms: u64,
     /// Nothing is left of it but its output and its manifest.

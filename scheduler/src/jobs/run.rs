@@ -21,7 +21,6 @@ use super::state::State;
 use super::watchdog::{Motion, Watchdog};
 use super::{Event, Failpoint, Job, Jobs, pass};
 use crate::engine::{Following, News, Phase};
-use crate::failures::TaskFailure;
 
 /// Between two looks at a running job.
 pub(super) const STEP: Duration = Duration::from_millis(500);
@@ -43,6 +42,16 @@ pub(super) enum Round {
     /// It makes no sense to go on.
     Broke(Error),
     /// Somebody has told the job to stop.
+    Stopped,
+}
+
+/// What came of waiting for executors.
+enum Waited {
+    /// There are some.
+    Here,
+    /// There are none, for so long that something else may have come to pass.
+    Look,
+    /// The job shall stop.
     Stopped,
 }
 
@@ -118,17 +127,17 @@ impl Jobs {
         let Some(_turn) = self.turn_of(job).await else {
             return Ok(Round::Stopped);
         };
-        let mut rounds = Rounds {
-            held: self.held(job).await,
-            ..Rounds::default()
-        };
+        let mut rounds = Rounds::default();
         loop {
-            let round = self.round(job, output, work, &rounds);
+            let round = self.round(job, output, work, &mut rounds);
             let setback = match round.boxed().await? {
                 Round::Again(setback) => setback,
                 over @ (Round::Complete | Round::Broke(_) | Round::Stopped) => return Ok(over),
             };
             rounds.held.clear();
+            if let Setback::Ended(cause) = &setback {
+                job.note(|live| live.problem.clone_from(cause));
+            }
             tracing::warn!(score_job = %job.id(), setback = ?setback, "a score job is handed out again");
             let done = job.live().journal.splits;
             if let Some(error) = judge(&mut rounds, setback, done) {
@@ -150,28 +159,32 @@ impl Jobs {
         job: &Arc<Job>,
         output: &Output,
         work: &Work,
-        rounds: &Rounds,
+        rounds: &mut Rounds,
     ) -> Result<Round, Error> {
         let records = Records::of(job.id());
-        let read = journal::read(output, &records, &work.known).await?;
-        let run = job.record().pinned.run;
-        let cut = journal::cut(
-            &work.plan.physical,
-            &work.sink,
-            run,
-            read.generations.clone(),
-        )?;
-        let done = cut.done(&read, &work.sizes);
-        job.note(|live| live.journal = done);
-        if let Some(error) = too_many(&work.sink, done.rows_dead) {
-            return Ok(Round::Broke(error));
-        }
-        if cut.complete(&read).is_some() {
-            return Ok(Round::Complete);
-        }
-        if !self.wait_for_executors(job).await? {
-            return Ok(Round::Stopped);
-        }
+        let mut settled = !job.was_found();
+        let (cut, read) = loop {
+            let read = journal::read(output, &records, &work.known).await?;
+            let (run, generations) = (job.record().pinned.run, read.generations.clone());
+            let cut = journal::cut(&work.plan.physical, &work.sink, run, generations)?;
+            let done = cut.done(&read, &work.sizes);
+            job.note(|live| live.journal = done);
+            if let Some(error) = too_many(&work.sink, done.rows_dead) {
+                return Ok(Round::Broke(error));
+            }
+            if cut.complete(&read).is_some() {
+                return Ok(Round::Complete);
+            }
+            match self.wait_for_executors(job).await? {
+                Waited::Stopped => return Ok(Round::Stopped),
+                Waited::Look => {}
+                Waited::Here if settled => break (cut, read),
+                Waited::Here => {
+                    rounds.held = self.held(job).await;
+                    settled = true;
+                }
+            }
+        };
         let cut = match self.next_run(job).await? {
             None => cut,
             run @ Some(_) => {
@@ -180,6 +193,7 @@ impl Jobs {
             }
         };
         self.step(job, Event::Started).await?;
+        job.take();
         let Some(left) = cut.left(&read, &rounds.held)? else {
             return self.outlast(job, output, work, &cut, &rounds.held).await;
         };
@@ -216,7 +230,9 @@ impl Jobs {
             )
             .await?;
         let engine_job = following.job_id().clone();
-        self.shun(&engine_job, &rounds.avoided);
+        for executor_id in &rounds.avoided {
+            self.parts.failures.shun(engine_job.as_str(), executor_id);
+        }
         let base = cut.done(read, &work.sizes);
         job.note(|live| {
             live.engine_job = Some(engine_job.clone());
@@ -283,36 +299,29 @@ impl Jobs {
         Ok(next)
     }
 
-    /// Tasks go to other executors than these, where there are others.
-    fn shun(&self, engine_job: &JobId, executors: &[String]) {
-        for executor_id in executors {
-            let error = Error::new(ErrorCode::Exhausted, "its tasks stood still");
-            self.parts.failures.add(
-                engine_job.as_str(),
-                TaskFailure {
-                    stage_id: 1,
-                    executor_id: executor_id.clone(),
-                    error,
-                },
-            );
-        }
-    }
-
-    /// Waits for somebody who takes tasks, however long it takes; false where the job shall stop.
-    async fn wait_for_executors(&self, job: &Job) -> Result<bool, Error> {
+    /// Waits for somebody who takes tasks, however long it takes; but now and then it is worth a look whether those that take none any
+    /// more have done the rest.
+    async fn wait_for_executors(&self, job: &Job) -> Result<Waited, Error> {
         let stopped = job.stopped();
         let mut members = self.parts.executors.watch();
+        let clock = self.parts.clock.as_ref();
+        let look = clock.sleep(LOOK);
+        tokio::pin!(look);
         loop {
             if stopped.is_cancelled() {
-                return Ok(false);
+                return Ok(Waited::Stopped);
             }
             if self.parts.executors.capacity().executors > 0 {
-                return Ok(true);
+                return Ok(Waited::Here);
             }
-            let now_ms = self.parts.clock.unix_ms();
+            let now_ms = clock.unix_ms();
             self.step(job, Event::Stranded { now_ms }).await?;
-            // The pool holds the sender, so there is no error to see.
-            let _ = stopped.run_until_cancelled(members.changed()).await;
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                // The pool holds the sender, so there is no error to see.
+                _ = members.changed() => {}
+                () = &mut look => return Ok(Waited::Look),
+            }
         }
     }
 
@@ -371,7 +380,7 @@ impl Jobs {
             }
             let live = job.live();
             let motion = Motion {
-                rows: rows_done(&live),
+                rows: rows_done(&live) + live.rows_at_work,
                 tasks_done: live.tasks_done,
                 splits: live.journal.splits,
             };
@@ -389,8 +398,10 @@ impl Jobs {
         if cut.complete(&read).is_some() {
             return Ok(Round::Complete);
         }
-        let failed = self.parts.failures.count(engine_job.as_str());
-        job.note(|live| live.failed_before += failed);
+        if ended == Phase::Failed {
+            let failed = self.parts.failures.count(engine_job.as_str());
+            job.note(|live| live.failed_before += failed);
+        }
         Ok(self.given_up(&engine_job, ended))
     }
 
@@ -430,6 +441,9 @@ impl Jobs {
         job.note(|live| {
             if let Some(tasks) = tasks {
                 live.tasks_done = u64::from(tasks.tasks_done);
+                if live.tasks_done > 0 {
+                    live.problem = None;
+                }
             }
             live.tasks_failed = live.failed_before + failed;
             live.times = times_of(&splits);
@@ -437,6 +451,7 @@ impl Jobs {
                 .into_iter()
                 .map(|(id, tasks)| (id, u64::from(tasks)))
                 .collect();
+            live.rows_at_work = splits.iter().map(|(_, split)| split.rows).sum();
             for (id, count) in rows {
                 // An executor that is gone has still scored what it said.
                 let known = live.rows.entry(id).or_default();

@@ -22,6 +22,7 @@ pub(crate) struct Spec {
     pub(crate) mode: OutputMode,
     pub(crate) format: SinkFormat,
     pub(crate) on_error: OnError,
+    #[serde(default)]
     pub(crate) priority: Priority,
 }
 

@@ -2,6 +2,7 @@
 //! that says so. The order is that of [`crate::store::keys`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use whimbrel_predict::sink::OutputMode;
@@ -19,6 +20,9 @@ use crate::session::Session;
 
 /// The longest key, and the longest name of a user.
 const WORD_BYTES: usize = 200;
+
+/// How long a submission waits for another one with its key.
+const PREPARING: Duration = Duration::from_secs(30);
 
 /// What a submission is called, and whose it is; both may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,8 +89,14 @@ impl Jobs {
             // Its submitter is not done with it; it may be gone afterwards.
             let mut changes = job.watch();
             if job.state() == State::Preparing && self.find(&id).is_some() {
-                // The job holds the sender, so there is no error to see.
-                let _ = changes.changed().await;
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = self.parts.clock.sleep(PREPARING) => {
+                        let text = format!("job {id} is still being submitted under the key '{key}'");
+                        return Err(Error::new(ErrorCode::Unavailable, text)
+                            .with_hint("its output may be away: try again"));
+                    }
+                }
             }
         }
         Ok(None)
@@ -135,11 +145,15 @@ impl Jobs {
         pass(Failpoint::Recorded);
         if let Err(error) = self.prepare(&job, &output, &made).boxed().await {
             if let Err(left) = self.take_back(&job, &output).boxed().await {
-                tracing::warn!(score_job = %job.id(), error = %left, "a job that could not be submitted is not all gone");
+                tracing::warn!(score_job = %job.id(), error = %left, "a job that could not be submitted is not all gone yet");
+                self.drive(&job);
             }
             return Err(error);
         }
-        self.step(&job, Event::Prepared).await?;
+        if let Err(error) = self.step(&job, Event::Prepared).await {
+            self.drive(&job);
+            return Err(error);
+        }
         pass(Failpoint::Submitted);
         self.drive(&job);
         let existed = false;

@@ -138,7 +138,14 @@ fn set(statement: &mut ScoreStatement, key: &str, value: &Value) -> Result<(), E
         "delimiter" => spec.delimiter = text,
         "row_group_rows" | "max_row_group_size" => spec.row_group_rows = number()?,
         "mode" => spec.mode = text,
-        "on_error" => spec.on_error = text,
+        // As the command has it.
+        "on_error" => match text.split_once('=') {
+            Some(("deadletter", uri)) => {
+                spec.on_error = "deadletter".to_owned();
+                spec.dead_letters = uri.to_owned();
+            }
+            Some(_) | None => spec.on_error = text,
+        },
         "dead_letters" => spec.dead_letters = text,
         "max_errors" => spec.max_errors = Some(number()?),
         "key" => statement.signed.key = text,
@@ -306,7 +313,7 @@ mod tests {
     #[test]
     fn copy_asks_for_the_same_job_as_the_command() {
         let asked = copy(
-            "COPY (SELECT a, PREDICT('fare', *) AS p FROM t) TO 's3://lake/out' STORED AS CSV OPTIONS ('format.has_header' 'false', 'compression' 'zstd(3)', 'mode' 'append', 'key' 'k', 'max_errors' 5, 'on_error' 'deadletter')",
+            "COPY (SELECT a, PREDICT('fare', *) AS p FROM t) TO 's3://lake/out' STORED AS CSV OPTIONS ('format.has_header' 'false', 'compression' 'zstd(3)', 'mode' 'append', 'key' 'k', 'max_errors' 5, 'on_error' 'deadletter=/dead')",
         )
         .unwrap();
         assert_eq!(asked.signed.key, "k");
@@ -318,6 +325,8 @@ mod tests {
             header,
             mode,
             max_errors,
+            on_error,
+            dead_letters,
             ..
         } = asked.spec;
         assert_eq!(sql, "SELECT a, PREDICT('fare', *) AS p FROM t");
@@ -331,6 +340,10 @@ mod tests {
             ("s3://lake/out", "csv", "zstd", "append")
         );
         assert_eq!((header, max_errors), (Some(false), Some(5)));
+        assert_eq!(
+            (on_error.as_str(), dead_letters.as_str()),
+            ("deadletter", "/dead")
+        );
         let relation = copy("COPY trips TO '/out' STORED AS PARQUET").unwrap();
         assert_eq!(relation.spec.sql, "SELECT * FROM trips");
     }

@@ -73,6 +73,7 @@ pub struct Entry {
     pub rows_written: u64,
     pub rows_dead: u64,
     pub bytes_read: u64,
+    #[serde(default)]
     pub times: Times,
 }
 
