@@ -21,6 +21,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use whimbrel_predict::locate::{broken_file, broken_row};
+use whimbrel_predict::sink::ScoreSinkExec;
 use whimbrel_proto::{Error, ErrorCode, Retry, v1};
 use whimbrel_stores::Refusals;
 
@@ -215,9 +216,10 @@ async fn execute(
     accepted: &Accepted,
 ) -> Result<Finished, Failure> {
     let token = accepted.token();
-    // Only failures that count get a number: this run is the one elsewhere.
+    // Only failures that count get a number: this run is the one elsewhere. A person waits for a query; a night's work is not given
+    // up for what two machines say.
     let once = Again {
-        was_elsewhere: task.task_attempt_num > 0,
+        was_elsewhere: task.task_attempt_num > 0 && !writes(&task.plan),
         ..Again::default()
     };
     let refusals = Refusals::default();
@@ -278,6 +280,11 @@ async fn execute(
         window_state,
     };
     Ok((successful, metrics(stage.as_ref())))
+}
+
+/// Whether the task is a split of a score job.
+fn writes(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<ScoreSinkExec>() || plan.children().into_iter().any(writes)
 }
 
 /// What the task could not read, by its file and the place in it.

@@ -47,7 +47,7 @@ async fn a_row_that_no_executor_can_score_ends_the_job_with_the_cause() -> Resul
         attempts += own;
     }
     ensure!(
-        attempts <= ATTEMPTS,
+        attempts == ATTEMPTS,
         "{attempts} attempts at {}",
         failed.json
     );
