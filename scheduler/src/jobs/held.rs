@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use whimbrel_proto::Error;
 use whimbrel_proto::ids::SplitId;
-use whimbrel_stores::job::Records;
 
-use super::journal::{self, Cut};
+use super::journal::Cut;
 use super::output::Output;
 use super::pin::Work;
 use super::progress::times_of;
@@ -94,16 +93,15 @@ impl Jobs {
         let clock = self.parts.clock.as_ref();
         let stopped = job.stopped();
         let mut watchdog = Watchdog::new(self.parts.limits.stall * 2, clock.monotonic());
-        let records = Records::of(job.id());
         let mut left = usize::MAX;
         loop {
             let at_work = self.at_work(job);
             self.note_held(job);
             if at_work.len() < left {
                 left = at_work.len();
-                let read = journal::read(output, &records, &work.known).await?;
-                let done = cut.done(&read, &work.sizes);
-                job.note(|live| live.journal = done);
+                if let Some(over) = self.look(job, output, work, cut).await? {
+                    return Ok(over);
+                }
             }
             let own = at_work.iter().filter(|(id, _)| held.contains(id));
             let (splits, rows) =
@@ -124,13 +122,8 @@ impl Jobs {
                 return Ok(Round::Stopped);
             }
         }
-        let read = journal::read(output, &records, &work.known).await?;
-        let done = cut.done(&read, &work.sizes);
-        job.note(|live| live.journal = done);
-        match cut.complete(&read) {
-            Some(_) => Ok(Round::Complete),
-            // Whoever had them has let go of them.
-            None => Ok(Round::Again(Setback::Deserted)),
-        }
+        let over = self.look(job, output, work, cut).await?;
+        // Whoever had them has let go of them.
+        Ok(over.unwrap_or(Round::Again(Setback::Deserted)))
     }
 }

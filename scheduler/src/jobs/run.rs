@@ -116,6 +116,16 @@ fn too_many(sink: &SinkSpec, dead: u64) -> Option<Error> {
     })
 }
 
+/// Notes what the journal says of a job; none where there is something left to do.
+fn tally(job: &Job, work: &Work, cut: &Cut, read: &Read) -> Option<Round> {
+    let done = cut.done(read, &work.sizes);
+    job.note(|live| live.journal = done);
+    if let Some(error) = too_many(&work.sink, done.rows_dead) {
+        return Some(Round::Broke(error));
+    }
+    cut.complete(read).map(|_| Round::Complete)
+}
+
 impl Jobs {
     /// Runs what is left until there is nothing left; an error is the reason why there will always be.
     pub(super) async fn run(
@@ -167,13 +177,8 @@ impl Jobs {
             let read = journal::read(output, &records, &work.known).await?;
             let (run, generations) = (job.record().pinned.run, read.generations.clone());
             let cut = journal::cut(&work.plan.physical, &work.sink, run, generations)?;
-            let done = cut.done(&read, &work.sizes);
-            job.note(|live| live.journal = done);
-            if let Some(error) = too_many(&work.sink, done.rows_dead) {
-                return Ok(Round::Broke(error));
-            }
-            if cut.complete(&read).is_some() {
-                return Ok(Round::Complete);
+            if let Some(over) = tally(job, work, &cut, &read) {
+                return Ok(over);
             }
             match self.wait_for_executors(job).await? {
                 Waited::Stopped => return Ok(Round::Stopped),
@@ -334,7 +339,7 @@ impl Jobs {
         mut following: Following,
     ) -> Result<Round, Error> {
         let clock = self.parts.clock.as_ref();
-        let (stopped, records) = (job.stopped(), Records::of(job.id()));
+        let stopped = job.stopped();
         let engine_job = following.job_id().clone();
         let now = clock.monotonic();
         let mut meter = Meter::begin(now, rows_done(&job.live()));
@@ -368,14 +373,8 @@ impl Jobs {
             let since = now.saturating_sub(looked);
             if since >= LOOK || (since >= LOOK_SOON && live.tasks_done > tasks_seen) {
                 (looked, tasks_seen) = (now, live.tasks_done);
-                let read = journal::read(output, &records, &work.known).await?;
-                let done = cut.done(&read, &work.sizes);
-                job.note(|live| live.journal = done);
-                if let Some(error) = too_many(&work.sink, done.rows_dead) {
-                    return Ok(Round::Broke(error));
-                }
-                if cut.complete(&read).is_some() {
-                    return Ok(Round::Complete);
+                if let Some(over) = self.look(job, output, work, cut).await? {
+                    return Ok(over);
                 }
             }
             let live = job.live();
@@ -389,20 +388,26 @@ impl Jobs {
                 return Ok(Round::Again(Setback::Stalled(executors)));
             }
         };
-        let read = journal::read(output, &records, &work.known).await?;
-        let done = cut.done(&read, &work.sizes);
-        job.note(|live| live.journal = done);
-        if let Some(error) = too_many(&work.sink, done.rows_dead) {
-            return Ok(Round::Broke(error));
-        }
-        if cut.complete(&read).is_some() {
-            return Ok(Round::Complete);
+        if let Some(over) = self.look(job, output, work, cut).await? {
+            return Ok(over);
         }
         if ended == Phase::Failed {
             let failed = self.parts.failures.count(engine_job.as_str());
             job.note(|live| live.failed_before += failed);
         }
         Ok(self.given_up(&engine_job, ended))
+    }
+
+    /// Looks into the journal; none where there is something left to do.
+    pub(super) async fn look(
+        &self,
+        job: &Job,
+        output: &Output,
+        work: &Work,
+        cut: &Cut,
+    ) -> Result<Option<Round>, Error> {
+        let read = journal::read(output, &Records::of(job.id()), &work.known).await?;
+        Ok(tally(job, work, cut, &read))
     }
 
     /// What it means that the engine has ended, and the journal is not complete.
