@@ -23,11 +23,12 @@ FUNCTION_LINES = 100
 # Who may see whom. `tests` sees everything.
 ARROWS = {
     "whimbrel-proto": set(),
+    "whimbrel-access": {"whimbrel-proto"},
     "whimbrel-predict": {"whimbrel-proto"},
     "whimbrel-stores": {"whimbrel-proto"},
-    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-predict", "whimbrel-stores"},
-    "whimbrel-executor": {"whimbrel-proto", "whimbrel-predict", "whimbrel-stores"},
-    "whimbrel": {"whimbrel-proto", "whimbrel-scheduler", "whimbrel-executor"},
+    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-access", "whimbrel-predict", "whimbrel-stores"},
+    "whimbrel-executor": {"whimbrel-proto", "whimbrel-access", "whimbrel-predict", "whimbrel-stores"},
+    "whimbrel": {"whimbrel-proto", "whimbrel-access", "whimbrel-scheduler", "whimbrel-executor"},
 }
 FREE_CRATES = {"whimbrel-tests"}
 # Only behind the client's feature `embedded`.
