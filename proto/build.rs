@@ -5,7 +5,7 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("proto");
     let files = [
-        "cluster", "error", "flight", "jobs", "links", "models", "pool", "tables",
+        "cluster", "error", "flight", "jobs", "links", "models", "pool", "session", "tables",
     ]
     .map(|name| root.join(format!("whimbrel/v1/{name}.proto")));
     println!("cargo:rerun-if-changed=proto");

@@ -8,21 +8,30 @@ use whimbrel_proto::{Error, ErrorCode};
 
 /// The scheme and `host:port` of a pool's client port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PoolAddress(String);
+pub struct PoolAddress {
+    authority: String,
+    tls: bool,
+}
 
 impl PoolAddress {
     /// As a URI that gRPC connects to.
     pub fn uri(&self) -> String {
-        format!("http://{}", self.0)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 
     /// `host:port`.
     pub fn authority(&self) -> &str {
-        &self.0
+        &self.authority
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 }
 
-const RULE: &str = "a pool is written http://host:port, as the scheduler prints its client port";
+const RULE: &str = "a pool is written http://host:port, or https://host:port where it has TLS, as the scheduler prints its client port";
 
 impl FromStr for PoolAddress {
     type Err = Error;
@@ -31,12 +40,10 @@ impl FromStr for PoolAddress {
         let refuse = |what: &str| {
             Err(Error::new(ErrorCode::Invalid, format!("'{text}' {what}")).with_hint(RULE))
         };
-        let authority = match text.split_once("://") {
-            None => text,
-            Some(("http" | "grpc" | "grpc+tcp", rest)) => rest,
-            Some(("https" | "grpc+tls", _)) => {
-                return refuse("asks for TLS, which this client does not speak");
-            }
+        let (tls, authority) = match text.split_once("://") {
+            None => (false, text),
+            Some(("http" | "grpc" | "grpc+tcp", rest)) => (false, rest),
+            Some(("https" | "grpc+tls", rest)) => (true, rest),
             Some(_) => return refuse("is not a pool address"),
         };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
@@ -51,7 +58,10 @@ impl FromStr for PoolAddress {
             return refuse("is not a pool address");
         }
         match port.parse::<u16>() {
-            Ok(1..) => Ok(Self(authority.to_owned())),
+            Ok(1..) => Ok(Self {
+                authority: authority.to_owned(),
+                tls,
+            }),
             Ok(0) | Err(_) => refuse("has no valid port"),
         }
     }
@@ -59,7 +69,10 @@ impl FromStr for PoolAddress {
 
 impl From<SocketAddr> for PoolAddress {
     fn from(address: SocketAddr) -> Self {
-        Self(address.to_string())
+        Self {
+            authority: address.to_string(),
+            tls: false,
+        }
     }
 }
 

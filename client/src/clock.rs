@@ -37,6 +37,18 @@ pub fn random_token() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
+/// 256 bits that nobody can guess.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's one source of randomness"
+)]
+pub fn random_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let halves = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()];
+    bytes.copy_from_slice(halves.as_flattened());
+    bytes
+}
+
 /// A name no other process or call uses.
 #[expect(
     clippy::disallowed_methods,

@@ -12,6 +12,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use whimbrel_access::ClientTls;
 use whimbrel_proto::ErrorCode;
 
 use crate::address::PoolAddress;
@@ -55,6 +56,13 @@ impl Token {
     }
 }
 
+impl Token {
+    /// The token's text, for whoever hands it on to another program of the same user.
+    pub fn reveal(&self) -> Option<&str> {
+        self.0.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() {
@@ -81,6 +89,7 @@ impl Interceptor for Token {
 pub struct Client {
     address: PoolAddress,
     token: Token,
+    tls: ClientTls,
     channel: Channel,
     background: Arc<Mutex<JoinSet<()>>>,
 }
@@ -89,9 +98,14 @@ pub struct Client {
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Client {
-    /// Connects to a pool's client port.
+    /// Connects to a pool's client port. Where that speaks TLS, the system's own CAs are trusted.
     pub async fn connect(address: PoolAddress, token: Token) -> Result<Self> {
-        let channel = dial(&address.uri(), CONNECT_TIMEOUT)
+        Self::connect_with(address, token, ClientTls::default()).await
+    }
+
+    /// Connects to a pool's client port, and to its executors', with these CAs and certificates.
+    pub async fn connect_with(address: PoolAddress, token: Token, tls: ClientTls) -> Result<Self> {
+        let channel = dial(&address.uri(), CONNECT_TIMEOUT, &tls)
             .await
             .map_err(|reason| Error::Unreachable {
                 address: address.clone(),
@@ -100,6 +114,7 @@ impl Client {
         Ok(Self {
             address,
             token,
+            tls,
             channel,
             background: Arc::default(),
         })
@@ -108,6 +123,11 @@ impl Client {
     /// The pool it is connected to.
     pub fn address(&self) -> &PoolAddress {
         &self.address
+    }
+
+    /// What it shows.
+    pub fn token(&self) -> &Token {
+        &self.token
     }
 
     /// Waits until the pool knows of the queries that were dropped before their end. A program that goes on need not call
@@ -137,6 +157,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn tls(&self) -> &ClientTls {
+        &self.tls
+    }
+
     pub(crate) fn service(&self) -> Service {
         InterceptedService::new(self.channel.clone(), self.token.clone())
     }
@@ -159,8 +183,12 @@ impl Client {
 }
 
 /// Connects to a URI; the error is the network's own word.
-pub(crate) async fn dial(uri: &str, timeout: Duration) -> std::result::Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(uri.to_owned())
+pub(crate) async fn dial(
+    uri: &str,
+    timeout: Duration,
+    tls: &ClientTls,
+) -> std::result::Result<Channel, String> {
+    let mut endpoint = Endpoint::from_shared(uri.to_owned())
         .map_err(|error| error.to_string())?
         .connect_timeout(timeout)
         .tcp_nodelay(true)
@@ -169,6 +197,9 @@ pub(crate) async fn dial(uri: &str, timeout: Duration) -> std::result::Result<Ch
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
+    if uri.starts_with("https:") {
+        endpoint = tls.apply(endpoint).map_err(|error| error.to_string())?;
+    }
     endpoint.connect().await.map_err(|error| root_cause(&error))
 }
 

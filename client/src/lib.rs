@@ -21,4 +21,5 @@ pub use address::PoolAddress;
 pub use connect::{Client, Token};
 pub use error::{Error, Result};
 pub use query::QueryStream;
+pub use whimbrel_access::ClientTls;
 pub use whimbrel_proto::{ErrorCode, ids, v1};

@@ -10,6 +10,8 @@ use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_proto::units::{Bytes, Span};
 use whimbrel_stores::{Allow, Process, STORES_ONLY};
 
+use crate::tls::Tls;
+
 /// The settings of one executor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +21,20 @@ pub struct Config {
     /// The address to listen on. Anything but a loopback address lets other machines in: the cluster port belongs on a
     /// private network.
     pub bind: String,
+    /// Lets an executor that other machines reach start without TLS. Without it such an executor does not start.
+    pub insecure: bool,
+    /// The certificate (PEM) of the client port, which then speaks TLS only. It is read again when it changes.
+    pub tls_cert: Option<PathBuf>,
+    /// The key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// The CA that clients' certificates must be signed by; without it clients need none.
+    pub tls_client_ca: Option<PathBuf>,
+    /// The certificate of the cluster port, shown to the scheduler and other executors too: all sides must have one (mutual TLS).
+    pub cluster_tls_cert: Option<PathBuf>,
+    /// The key of `cluster_tls_cert`.
+    pub cluster_tls_key: Option<PathBuf>,
+    /// The CA that the certificates of scheduler and executors are signed by. Whoever has one of it is a part of the pool.
+    pub cluster_tls_ca: Option<PathBuf>,
     /// Port of results and health checks, reached by clients; 0 picks a free one.
     pub port: u16,
     /// Port of tasks and shuffles, reached by the scheduler and other executors; 0 picks a free one.
@@ -67,6 +83,13 @@ impl Default for Config {
         Self {
             scheduler: "127.0.0.1:50051".to_owned(),
             bind: "127.0.0.1".to_owned(),
+            insecure: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            cluster_tls_cert: None,
+            cluster_tls_key: None,
+            cluster_tls_ca: None,
             port: 50060,
             cluster_port: 50061,
             advertise: String::new(),
@@ -105,6 +128,7 @@ impl Config {
                 "give host:port of the scheduler's cluster port",
             );
         }
+        Tls::of(self)?;
         Allow::parse(&self.allow, Process::Executor(String::new()))?;
         if self.heartbeat < Span::secs(1) {
             return wrong("heartbeat", self.heartbeat.to_string(), "give at least 1s");

@@ -29,13 +29,17 @@ use crate::host::Parts;
 use crate::listeners::{Listeners, address, advertised, with_port};
 use crate::memory::query_memory;
 use crate::runtime::{HostOptions, OrtHost};
-use crate::serve::{Ending, serve};
+use crate::serve::{Ending, Port, serve};
 use crate::shell::{Ingredients, Link, Outcomes, SchedulerModels, Shared, TaskService};
+use crate::tls::Tls;
 use crate::workdir::WorkDir;
 use crate::workers::Workers;
 
 /// How long cancelled tasks may take to see it.
 const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// How often certificates are looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long calls and streams may take to end in order before their connections are cut.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -78,18 +82,33 @@ impl Executor {
         make: impl FnOnce(&WorkDir, &Link) -> Result<Parts, Error>,
     ) -> Result<Self, Error> {
         config.check()?;
-        let (shared, outcomes, cluster_address) = prepare(config, &listeners, make)?;
+        let tls = Tls::of(config)?;
+        let (client_tls, cluster_tls) = tls.open()?;
+        let (shared, outcomes, cluster_address) = prepare(config, &tls, &listeners, make)?;
         let ending = Ending {
             stop: shared.stop.clone(),
             ..Ending::default()
         };
         let (client, cluster) = (client_routes(&shared), cluster_routes(&shared, config));
+        for tls in [&client_tls, &cluster_tls].into_iter().flatten().cloned() {
+            let stop = shared.stop.clone();
+            let follow = async move { stop.run_until_cancelled(tls.follow(LOOK)).await };
+            shared.tracker.spawn(follow);
+        }
+        let client_port = Port {
+            listener: listeners.client,
+            tls: client_tls,
+        };
+        let cluster_port = Port {
+            listener: listeners.cluster,
+            tls: cluster_tls,
+        };
         shared
             .tracker
-            .spawn(serve(listeners.client, client, ending.clone()));
+            .spawn(serve(client_port, client, ending.clone()));
         shared
             .tracker
-            .spawn(serve(listeners.cluster, cluster, ending.clone()));
+            .spawn(serve(cluster_port, cluster, ending.clone()));
         shared.start(outcomes);
         info!(
             executor_id = %shared.id, client = shared.client_address, cluster = %cluster_address, slots = shared.slots,
@@ -184,6 +203,7 @@ fn ort_parts(config: &Config, work: &WorkDir, link: &Link) -> Result<Parts, Erro
 
 fn prepare(
     config: &Config,
+    tls: &Tls,
     listeners: &Listeners,
     make: impl FnOnce(&WorkDir, &Link) -> Result<Parts, Error>,
 ) -> Result<(Arc<Shared>, Outcomes, SocketAddr), Error> {
@@ -193,8 +213,8 @@ fn prepare(
     let host = advertised(config, client.ip())?;
     let slots = config.task_slots();
     let work = WorkDir::open(&config.work_dir, &id)?;
-    let link = Link::new(config)?;
-    let clients = ClientPool::default();
+    let link = Link::new(config, tls.cluster.clone())?;
+    let clients = ClientPool::new(tls.cluster.clone());
     let parts = make(&work, &link)?;
     let process = Process::Executor(id.to_string());
     let allow = Allow::parse(&config.allow, process.clone())?;
@@ -218,6 +238,7 @@ fn prepare(
     let (shared, outcomes) = Shared::new(Ingredients {
         registration: registration(&id, &host, cluster.port(), slots),
         client_address: with_port(&host, client.port()),
+        client_tls: tls.client.is_some(),
         scheduler: config.scheduler.clone(),
         slots,
         heartbeat: config.heartbeat.get(),
@@ -262,6 +283,7 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
         id: shared.id.clone(),
         index: Arc::clone(&shared.index),
         door: Arc::clone(&shared.door),
+        served: shared.served.clone(),
         tracker: shared.tracker.clone(),
         stop: shared.stop.clone(),
     };

@@ -23,6 +23,7 @@ mod shell;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod workdir;
 mod workers;
 

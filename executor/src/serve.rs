@@ -9,18 +9,23 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
+use whimbrel_access::ServerTls;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::clock::pause;
 
 /// A peer that does not answer a ping for twice this long is gone.
 const PING: Duration = Duration::from_secs(20);
+
+/// Handshakes at a time.
+const HANDSHAKES: usize = 256;
 
 /// Out of file handles: try again a little later, not at once and for ever.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,23 +40,58 @@ pub(crate) struct Ending {
     pub(crate) cut: CancellationToken,
 }
 
+/// A listener, and the TLS that it speaks.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<ServerTls>,
+}
+
 /// Serves until `stop` has fired and the last connection has ended.
-pub(crate) async fn serve(listener: TcpListener, routes: Routes, ending: Ending) {
+pub(crate) async fn serve(port: Port, routes: Routes, ending: Ending) {
+    let Port { listener, tls } = port;
     let Ending { stop, cut } = ending;
     let incoming = stream::unfold(listener, move |listener| {
         let cut = cut.clone();
         async move { Some((accept(&listener, cut).await, listener)) }
     });
-    let served = Server::builder()
+    let server = Server::builder()
         .accept_http1(true)
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PING))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await;
+        .add_routes(routes);
+    let stop = stop.cancelled_owned();
+    let served = match tls {
+        None => server.serve_with_incoming_shutdown(incoming, stop).await,
+        Some(tls) => {
+            let secure = shaken(incoming, tls);
+            server.serve_with_incoming_shutdown(secure, stop).await
+        }
+    };
     if let Err(error) = served {
         error!(%error, "a port is no longer served");
     }
+}
+
+/// Connections whose handshake is done. Handshakes run beside each other: one that never ends keeps nobody else waiting, and
+/// one that fails is that caller's affair.
+fn shaken(
+    incoming: impl Stream<Item = io::Result<Connection>> + Send + 'static,
+    tls: ServerTls,
+) -> impl Stream<Item = io::Result<TlsStream<Connection>>> + Send + 'static {
+    let shaking = incoming.map(move |connection| {
+        let tls = tls.clone();
+        async move {
+            match tls.accept(connection?).await {
+                Ok(stream) => Ok(Some(stream)),
+                Err(error) => {
+                    debug!(%error, "a TLS handshake failed");
+                    Ok(None)
+                }
+            }
+        }
+    });
+    let done = shaking.buffer_unordered(HANDSHAKES);
+    done.filter_map(|outcome: io::Result<_>| async move { outcome.transpose() })
 }
 
 async fn accept(listener: &TcpListener, cut: CancellationToken) -> io::Result<Connection> {

@@ -31,7 +31,9 @@ pub enum ErrorCode {
     NotFound,
     /// A named thing exists already.
     Exists,
-    /// The caller may not do this, or has not said who it is.
+    /// The caller has not said who it is, or what it shows does not count.
+    Unauthenticated,
+    /// The caller may not do this.
     Denied,
     /// Input that cannot be read: a broken row, an undecodable page.
     Data,
@@ -51,10 +53,11 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Invalid,
         Self::NotFound,
         Self::Exists,
+        Self::Unauthenticated,
         Self::Denied,
         Self::Data,
         Self::InputChanged,
@@ -71,6 +74,7 @@ impl ErrorCode {
             Self::Invalid => "invalid",
             Self::NotFound => "not_found",
             Self::Exists => "exists",
+            Self::Unauthenticated => "unauthenticated",
             Self::Denied => "denied",
             Self::Data => "data",
             Self::InputChanged => "input_changed",
@@ -92,6 +96,7 @@ impl ErrorCode {
             Self::Invalid
             | Self::NotFound
             | Self::Exists
+            | Self::Unauthenticated
             | Self::Denied
             | Self::InputChanged
             | Self::Cancelled => Retry::Never,
@@ -105,7 +110,8 @@ impl ErrorCode {
             Self::Invalid => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::Exists => Code::AlreadyExists,
-            Self::Denied => Code::Unauthenticated,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Denied => Code::PermissionDenied,
             Self::Data => Code::DataLoss,
             Self::InputChanged => Code::Aborted,
             Self::Unavailable => Code::Unavailable,
@@ -122,7 +128,8 @@ impl ErrorCode {
             Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Self::Invalid,
             Code::NotFound => Self::NotFound,
             Code::AlreadyExists => Self::Exists,
-            Code::PermissionDenied | Code::Unauthenticated => Self::Denied,
+            Code::Unauthenticated => Self::Unauthenticated,
+            Code::PermissionDenied => Self::Denied,
             Code::DataLoss => Self::Data,
             Code::Aborted => Self::InputChanged,
             Code::Unavailable | Code::DeadlineExceeded => Self::Unavailable,
@@ -270,6 +277,17 @@ mod tests {
             (error.code(), error.message()),
             (ErrorCode::NotFound, "no such ticket")
         );
+    }
+
+    #[test]
+    fn who_are_you_and_you_may_not_are_two_answers() {
+        for (code, grpc) in [
+            (ErrorCode::Unauthenticated, Code::Unauthenticated),
+            (ErrorCode::Denied, Code::PermissionDenied),
+        ] {
+            assert_eq!(Status::from(Error::new(code, "no")).code(), grpc);
+            assert_eq!(Error::from(Status::new(grpc, "no")).code(), code);
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use whimbrel_stores::{Allow, Process, STORES_ONLY};
 pub struct Config {
     /// The address that both ports listen on. Keep 127.0.0.1 for one machine; 0.0.0.0 opens the pool to the network.
     pub bind: IpAddr,
+    /// Lets a pool that other machines reach start without TLS and without asking who calls. Without it such a pool does not start.
+    pub insecure: bool,
     /// The client port: Flight SQL, gRPC and health. 0 picks a free one and prints it.
     pub port: u16,
     /// The cluster port: executors only. Keep it inside a private network, for whoever reaches it can run any plan. 0 picks a
@@ -30,6 +32,36 @@ pub struct Config {
     pub client_token: String,
     /// A file that holds the bearer token, so that it is in no command line and no environment; `client_token` wins.
     pub client_token_file: Option<PathBuf>,
+    /// A file of tokens, each with a name and a role, as `whimbrel token new` makes them; it is read again when it changes.
+    pub tokens_file: Option<PathBuf>,
+    /// The issuer of OpenID Connect tokens that clients may present; empty takes none.
+    pub oidc_issuer: String,
+    /// What such a token must be meant for.
+    pub oidc_audience: String,
+    /// Where the issuer's keys are: an address, or a file; empty finds them through the issuer.
+    pub oidc_jwks: String,
+    /// The claim that has a user's name.
+    pub oidc_user_claim: String,
+    /// The claim that has a user's roles; dots lead into objects, as in `realm_access.roles`.
+    pub oidc_role_claim: String,
+    /// What a value of that claim means: pairs such as `data-science=scorer`. None: the roles' own names.
+    pub oidc_roles: Vec<String>,
+    /// The certificate (PEM) of the client port, which then speaks TLS only. It is read again when it changes.
+    pub tls_cert: Option<PathBuf>,
+    /// The key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// The CA that clients' certificates must be signed by; without it clients need none.
+    pub tls_client_ca: Option<PathBuf>,
+    /// The CA that the certificates of executors' client ports are signed by; without it, those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// The certificate of the cluster port, shown to executors too: both sides must have one (mutual TLS).
+    pub cluster_tls_cert: Option<PathBuf>,
+    /// The key of `cluster_tls_cert`.
+    pub cluster_tls_key: Option<PathBuf>,
+    /// The CA that the certificates of scheduler and executors are signed by. Whoever has one of it is a part of the pool.
+    pub cluster_tls_ca: Option<PathBuf>,
+    /// Clients cannot reach executors: all rows go through this scheduler, and their addresses are not told.
+    pub flight_proxy_only: bool,
     /// Where the pool may read tables and models and write the outputs of score jobs: places such as `s3://lake/`, `abfss://container@account.dfs.core.windows.net/x/`
     /// or `file:///data/`, each with everything below it. `s3://` and `abfss://` alone are every store of their kind, `file:///` is every
     /// local file. Executors have a list of their own. A pool inside a command may read and write everything.
@@ -78,6 +110,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             bind: IpAddr::from([127, 0, 0, 1]),
+            insecure: false,
             port: 50050,
             cluster_port: 50051,
             advertise: String::new(),
@@ -85,6 +118,21 @@ impl Default for Config {
             storage: String::new(),
             client_token: String::new(),
             client_token_file: None,
+            tokens_file: None,
+            oidc_issuer: String::new(),
+            oidc_audience: String::new(),
+            oidc_jwks: String::new(),
+            oidc_user_claim: "sub".to_owned(),
+            oidc_role_claim: "roles".to_owned(),
+            oidc_roles: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            tls_ca: None,
+            cluster_tls_cert: None,
+            cluster_tls_key: None,
+            cluster_tls_ca: None,
+            flight_proxy_only: false,
             allow: STORES_ONLY.map(str::to_owned).into(),
             heartbeat_timeout: Span::secs(60),
             report_timeout: Span::secs(5),
@@ -119,6 +167,7 @@ impl Config {
     /// Checks what serde cannot.
     pub fn validate(&self) -> Result<(), Error> {
         self.state_home()?;
+        self.check_doors()?;
         Allow::parse(&self.allow, Process::Scheduler)?;
         let bad = |key: &str, rule: &str| {
             Err(Error::new(

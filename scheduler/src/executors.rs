@@ -14,10 +14,30 @@ use whimbrel_proto::v1::{LoadedModel, RunningSplit};
 
 use crate::clock::Clock;
 
+/// Where clients reach an executor.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    /// host:port
+    pub(crate) client: String,
+    pub(crate) tls: bool,
+}
+
+#[cfg(test)]
+impl From<&str> for Address {
+    fn from(client: &str) -> Self {
+        Self {
+            client: client.to_owned(),
+            tls: false,
+        }
+    }
+}
+
 /// What the pool knows of one executor.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     pub(crate) client_address: String,
+    /// Whether its client port speaks TLS.
+    pub(crate) client_tls: bool,
     pub(crate) slots: u32,
     pub(crate) draining: bool,
     /// Ballista has it too, so it gets tasks.
@@ -25,8 +45,16 @@ pub(crate) struct Member {
     pub(crate) models: Vec<LoadedModel>,
     pub(crate) rows_by_job: HashMap<String, u64>,
     pub(crate) running_splits: Vec<RunningSplit>,
+    pub(crate) served: Served,
     pub(crate) seen: Duration,
     pub(crate) seen_unix_ms: i64,
+}
+
+/// What an executor has sent to clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) bytes: u64,
+    pub(crate) open_streams: u32,
 }
 
 /// A report that an executor sends every second.
@@ -36,6 +64,7 @@ pub(crate) struct Report {
     pub(crate) models: Vec<LoadedModel>,
     pub(crate) rows_by_job: HashMap<String, u64>,
     pub(crate) running_splits: Vec<RunningSplit>,
+    pub(crate) served: Served,
 }
 
 /// The executors of the pool.
@@ -70,15 +99,18 @@ impl Executors {
     }
 
     /// An executor announces itself, for the first time or again.
-    pub(crate) fn join(&self, id: &ExecutorId, client_address: String, slots: u32) {
+    pub(crate) fn join(&self, id: &ExecutorId, address: Address, slots: u32) {
+        let Address { client, tls } = address;
         let member = Member {
-            client_address,
+            client_address: client,
+            client_tls: tls,
             slots,
             draining: false,
             registered: false,
             models: Vec::new(),
             rows_by_job: HashMap::new(),
             running_splits: Vec::new(),
+            served: Served::default(),
             seen: self.clock.monotonic(),
             seen_unix_ms: self.clock.unix_ms(),
         };
@@ -106,6 +138,7 @@ impl Executors {
             models,
             rows_by_job,
             running_splits,
+            served,
         } = report;
         let mut members = self.lock();
         let Some(member) = members.get_mut(id) else {
@@ -116,6 +149,7 @@ impl Executors {
         member.models = models;
         member.rows_by_job = rows_by_job;
         member.running_splits = running_splits;
+        member.served = served;
         member.seen = self.clock.monotonic();
         member.seen_unix_ms = self.clock.unix_ms();
         drop(members);
@@ -265,6 +299,7 @@ mod tests {
             models: Vec::new(),
             rows_by_job: HashMap::from([("j".to_owned(), 7)]),
             running_splits: Vec::new(),
+            served: Served::default(),
         }
     }
 
@@ -276,7 +311,7 @@ mod tests {
             !executors.report("e1", report(false)),
             "unknown before it joins"
         );
-        executors.join(&id, "host:1".to_owned(), 2);
+        executors.join(&id, "host:1".into(), 2);
         assert_eq!(executors.capacity(), Capacity::default());
         executors.set_registered("e1", true);
         assert_eq!(
@@ -295,7 +330,7 @@ mod tests {
     fn silence_counts_only_while_this_process_runs() {
         let clock = ManualClock::shared();
         let executors = Executors::new(clock.clone());
-        executors.join(&"e1".parse().unwrap(), "host:1".to_owned(), 1);
+        executors.join(&"e1".parse().unwrap(), "host:1".into(), 1);
         clock.advance(Duration::from_secs(60));
         executors.forgive(Duration::from_secs(58));
         assert!(executors.silent(Duration::from_secs(5)).is_empty());

@@ -5,6 +5,7 @@ mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod config;
+mod doors;
 mod engine;
 mod error;
 mod executors;

@@ -1,5 +1,7 @@
-//! Rows that lie on executors, read by the scheduler: to pass them on, or to look at a few itself.
+//! Rows that lie on executors, read by the scheduler: to pass them on, or to look at a few itself. Its tickets are its own: they
+//! stand for whoever it reads the rows for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -8,11 +10,14 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightData, Ticket};
 use futures::TryStreamExt;
-use prost::Message;
-use tonic::transport::Endpoint;
-use tonic::{Request, Status, Streaming};
+use tonic::transport::{Channel, Endpoint as Address};
+use tonic::{Request, Streaming};
+use whimbrel_access::{ClientTls, TicketSigner};
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
+
+use crate::executors::Member;
+use crate::query::Endpoint;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// HTTP/2's own 64 KiB would make every stream wait for its reader.
@@ -20,64 +25,90 @@ const STREAM_WINDOW: u32 = 4 << 20;
 /// A wide batch is one message.
 const MAX_MESSAGE: usize = 512 << 20;
 
-/// The rows behind a ticket, as the executor sends them.
-pub(crate) async fn open(
-    executor_id: &str,
-    address: &str,
-    token: Option<&str>,
-    ticket: Ticket,
-) -> Result<Streaming<FlightData>, Status> {
-    let unreachable = |error: &dyn std::error::Error| {
-        tracing::warn!(executor_id, error = %error, "an executor does not answer for its rows");
-        Error::new(
-            ErrorCode::Unavailable,
-            format!("executor {executor_id} does not answer for its rows"),
-        )
-        .with_hint("try again, or run the query again")
-    };
-    let channel = Endpoint::try_from(format!("http://{address}"))
-        .map_err(|error| unreachable(&error))?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW)
-        .connect()
-        .await
-        .map_err(|error| unreachable(&error))?;
-    let mut request = Request::new(ticket);
-    if let Some(token) = token {
-        let bearer = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| Status::internal("the token is no header value"))?;
-        request.metadata_mut().insert("authorization", bearer);
-    }
-    let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
-    Ok(client.do_get(request).await?.into_inner())
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecutorReader {
+    pub(crate) signer: Arc<TicketSigner>,
+    pub(crate) tls: ClientTls,
 }
 
-/// All rows behind a ticket; fewer than it promises are an error.
-pub(crate) async fn read(
-    address: &str,
-    token: Option<&str>,
-    ticket: &ResultTicket,
-) -> Result<Vec<RecordBatch>, Error> {
-    let asked = Ticket::new(ticket.encode_to_vec());
-    let data = open(&ticket.executor_id, address, token, asked).await?;
-    let rows = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
-    let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| match error {
-        FlightError::Tonic(status) => Error::from(*status),
-        other => Error::new(
-            ErrorCode::Unavailable,
-            format!("rows cannot be read: {other}"),
-        ),
-    })?;
-    let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    if count as u64 != ticket.rows {
-        let text = format!(
-            "executor {} gave {count} rows of {}",
-            ticket.executor_id, ticket.rows
-        );
-        return Err(Error::new(ErrorCode::Unavailable, text).with_hint("run it again"));
+impl ExecutorReader {
+    /// The rows behind a ticket, as the executor sends them.
+    pub(crate) async fn open(
+        &self,
+        member: &Member,
+        ticket: ResultTicket,
+    ) -> Result<Streaming<FlightData>, Error> {
+        self.ask(&member.client_address, member.client_tls, ticket)
+            .await
     }
-    Ok(batches)
+
+    /// All rows of an endpoint; fewer than it promises are an error.
+    pub(crate) async fn read(&self, endpoint: &Endpoint) -> Result<Vec<RecordBatch>, Error> {
+        let Endpoint {
+            ticket,
+            address,
+            tls,
+            ..
+        } = endpoint;
+        let data = self.ask(address, *tls, ticket.clone()).await?;
+        let data = data.map_err(|status| FlightError::Tonic(Box::new(status)));
+        let rows = FlightRecordBatchStream::new_from_flight_data(data);
+        let batches: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| match error {
+            FlightError::Tonic(status) => Error::from(*status),
+            other => Error::new(
+                ErrorCode::Unavailable,
+                format!("rows cannot be read: {other}"),
+            ),
+        })?;
+        let count: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if count as u64 != ticket.rows {
+            let text = format!(
+                "executor {} gave {count} rows of {}",
+                ticket.executor_id, ticket.rows
+            );
+            return Err(Error::new(ErrorCode::Unavailable, text).with_hint("run it again"));
+        }
+        Ok(batches)
+    }
+
+    async fn ask(
+        &self,
+        address: &str,
+        tls: bool,
+        ticket: ResultTicket,
+    ) -> Result<Streaming<FlightData>, Error> {
+        let executor_id = ticket.executor_id.clone();
+        let channel = self.connect(address, tls).await.map_err(|error| {
+            tracing::warn!(executor_id, %error, "an executor does not answer for its rows");
+            Error::new(
+                ErrorCode::Unavailable,
+                format!("executor {executor_id} does not answer for its rows"),
+            )
+            .with_hint("try again, or run the query again")
+        })?;
+        let own = ResultTicket {
+            own: true,
+            ..ticket
+        };
+        let asked = Request::new(Ticket::new(self.signer.sign(&own)));
+        let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+        Ok(client.do_get(asked).await?.into_inner())
+    }
+
+    async fn connect(&self, address: &str, tls: bool) -> Result<Channel, Error> {
+        let unreachable =
+            |error: tonic::transport::Error| Error::new(ErrorCode::Unavailable, error.to_string());
+        let scheme = if tls { "https" } else { "http" };
+        let mut endpoint = Address::try_from(format!("{scheme}://{address}"))
+            .map_err(unreachable)?
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW);
+        if tls {
+            endpoint = self.tls.apply(endpoint)?;
+        }
+        endpoint.connect().await.map_err(unreachable)
+    }
 }

@@ -40,7 +40,9 @@ pub(crate) async fn run(pool: Arc<Pool>, report_timeout: Duration) {
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(SWEEP) {
             pool.sessions.sweep();
-            pool.queries.sweep();
+            for job_id in pool.queries.sweep() {
+                pool.engine.discard(&job_id);
+            }
             pool.shelf.sweep();
         }
         let busy = *pool.queries.running().borrow() > 0 || !pool.jobs.engine_jobs().is_empty();

@@ -42,6 +42,15 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) token_file: Option<PathBuf>,
+    /// A file with the CA (PEM) that the certificates of an https:// pool are signed by; WHIMBREL_TLS_CA says the same. Without
+    /// it those that the system trusts
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) tls_ca: Option<PathBuf>,
     /// Print JSON, one value a line; errors too
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
@@ -79,6 +88,9 @@ pub(crate) enum Command {
     /// Look at the pool itself
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Make tokens for the users of a pool
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print the completions of a shell
     Completions {
         /// The shell to print for
@@ -126,6 +138,24 @@ pub(crate) struct DaemonArgs {
     /// A place that may be read, such as s3://lake/ or file:///data/; may be repeated [default: s3:// abfss://]
     #[arg(long, value_name = "PLACE")]
     pub(crate) allow: Vec<String>,
+    /// Start on an address that others reach without TLS and without asking who calls
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// The certificate (PEM) of the client port
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The certificate (PEM) of the cluster port, for mutual TLS between scheduler and executors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_tls_key: Option<PathBuf>,
+    /// The CA that the certificates of the pool's processes are signed by
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_tls_ca: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -150,6 +180,12 @@ pub(crate) struct SchedulerArgs {
     /// A file with the token that clients must present
     #[arg(long, value_name = "FILE")]
     pub(crate) client_token_file: Option<PathBuf>,
+    /// A file of tokens with names and roles, as `whimbrel token new` makes them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens_file: Option<PathBuf>,
+    /// Clients cannot reach executors: all rows go through this scheduler
+    #[arg(long)]
+    pub(crate) flight_proxy_only: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -456,4 +492,21 @@ pub(crate) enum Format {
 pub(crate) enum PoolCommand {
     /// Show the executors, their models, and the running queries
     Status,
+    /// Run the pool of this folder until standard input ends; says where it is and what its token is, as JSON. For programs
+    Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token: it is printed once, and the line for the pool's `tokens_file` holds only its hash
+    New {
+        /// Whose it is
+        name: String,
+        /// reader, scorer or operator
+        #[arg(long)]
+        role: String,
+        /// The day from which it counts no more, such as 2027-01-31
+        #[arg(long, value_name = "DATE")]
+        expires: Option<String>,
+    },
 }

@@ -1,10 +1,11 @@
 //! What every command works with: the console, the environment, interrupts, and the way to a pool.
 
 use std::future::Future;
+use std::path::PathBuf;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use whimbrel::config::Environment;
-use whimbrel::{Client, PoolAddress, Token};
+use whimbrel::{Client, ClientTls, PoolAddress, Token};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::cli::args::Global;
@@ -13,8 +14,9 @@ use crate::cli::failure::Failure;
 
 /// Variables that are no settings of a daemon: what this command reads itself, and four of the tests.
 #[cfg(feature = "embedded")]
-pub(crate) const OWN_VARIABLES: [&str; 10] = [
+pub(crate) const OWN_VARIABLES: [&str; 11] = [
     "pool",
+    "tls_ca",
     "token",
     "token_file",
     "log",
@@ -86,6 +88,15 @@ impl Context {
         Token::new(&text).map_err(|error| Failure::Usage(error.to_user()))
     }
 
+    /// Whom a pool with TLS is trusted by.
+    fn tls(&self) -> ClientTls {
+        let named = self.environment.get("WHIMBREL_TLS_CA").map(PathBuf::from);
+        ClientTls {
+            ca: self.global.tls_ca.clone().or(named),
+            ..ClientTls::default()
+        }
+    }
+
     /// Does work with a pool: the named one, or the embedded one of the state folder, which is stopped afterwards.
     /// The signals of `end` end the work, and the queries that it leaves behind are cancelled.
     pub(crate) async fn with_pool<T>(
@@ -96,7 +107,8 @@ impl Context {
         let Some(address) = self.named_pool()? else {
             return self.with_embedded_pool(end, work).await;
         };
-        let client = end.or(Client::connect(address, self.token()?)).await??;
+        let connect = Client::connect_with(address, self.token()?, self.tls());
+        let client = end.or(connect).await??;
         let done = end.or(work(client.clone())).await.flatten();
         client.settle().await;
         done

@@ -21,6 +21,7 @@ mod setup;
 mod sql;
 mod table;
 mod telemetry;
+mod token;
 mod versions;
 
 use std::future::Future;
@@ -99,6 +100,7 @@ fn dispatch(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Job(command) => client_runtime(context, job::run(context, command)),
         Command::Sql(args) => client_runtime(context, sql::run(context, args)),
         Command::Pool(command) => client_runtime(context, pool::run(context, command)),
+        Command::Token(command) => token::run(context, command),
     }
 }
 

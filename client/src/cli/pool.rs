@@ -1,6 +1,8 @@
 //! `whimbrel pool`: who is in the pool, and what runs.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use whimbrel::Client;
 use whimbrel_proto::v1::{ExecutorStatus, GetPoolStatusResponse, LoadedModel, QueryStatus};
 
 use crate::cli::args::PoolCommand;
@@ -11,13 +13,36 @@ use crate::cli::format;
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, command: PoolCommand) -> Result<(), Failure> {
-    let PoolCommand::Status = command;
     let console = context.console;
-    context
-        .with_pool(End::AnySignal, async |client| {
-            show(console, &client.pool_status().await?)
-        })
-        .await
+    match command {
+        PoolCommand::Status => {
+            let status = async |client: Client| show(console, &client.pool_status().await?);
+            context.with_pool(End::AnySignal, status).await
+        }
+        PoolCommand::Serve => serve(context).await,
+    }
+}
+
+/// Holds the folder's pool open for another program, which ends it by closing our standard input.
+async fn serve(context: &Context) -> Result<(), Failure> {
+    if context.names_pool() {
+        return Err(Failure::usage(
+            "`whimbrel pool serve` runs the pool of a folder, and another pool is named",
+            "leave out --pool and WHIMBREL_POOL",
+        ));
+    }
+    let console = context.console;
+    let hold = async |client: Client| {
+        console.print_json(&json!({
+            "address": client.address().uri(),
+            "token": client.token().reveal(),
+        }))?;
+        let mut input = tokio::io::stdin();
+        let mut scrap = [0; 256];
+        while input.read(&mut scrap).await.unwrap_or(0) > 0 {}
+        Ok(())
+    };
+    context.with_pool(End::AnySignal, hold).await
 }
 
 fn show(console: Console, status: &GetPoolStatusResponse) -> Result<(), Failure> {

@@ -46,11 +46,15 @@ impl From<(usize, FlightEndpoint)> for Part {
     }
 }
 
-/// `grpc+tcp://host:port` as gRPC connects to it. Others (`arrow-flight-reuse-connection://?` among them) mean the pool's own
-/// port, which is always tried last.
+/// `grpc+tcp://host:port` or `grpc+tls://host:port` as gRPC connects to it. Others mean the pool's own port, which is always tried
+/// last.
 fn location_uri(uri: &str) -> Option<String> {
     let (scheme, rest) = uri.split_once("://")?;
-    matches!(scheme, "grpc" | "grpc+tcp" | "http").then(|| format!("http://{rest}"))
+    match scheme {
+        "grpc" | "grpc+tcp" | "http" => Some(format!("http://{rest}")),
+        "grpc+tls" | "https" => Some(format!("https://{rest}")),
+        _ => None,
+    }
 }
 
 impl Part {
@@ -100,7 +104,7 @@ impl Peers {
             let mut by_uri = self.by_uri.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(by_uri.entry(uri.clone()).or_default())
         };
-        let connect = async || match dial(uri, CONNECT_TIMEOUT).await {
+        let connect = async || match dial(uri, CONNECT_TIMEOUT, client.tls()).await {
             Ok(channel) => Some(channel),
             Err(error) => {
                 tracing::debug!(address = %uri, %error, "executor out of reach, rows come through the scheduler");

@@ -211,6 +211,7 @@ impl Work {
             ErrorCode::Invalid
             | ErrorCode::Exists
             | ErrorCode::Denied
+            | ErrorCode::Unauthenticated
             | ErrorCode::InputChanged
             | ErrorCode::Model
             | ErrorCode::Cancelled

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use whimbrel_proto::v1::pool_service_server::{PoolService, PoolServiceServer};
 use whimbrel_proto::v1::{
     CancelQueryRequest, CancelQueryResponse, GetPoolStatusRequest, GetPoolStatusResponse,
-    QueryProgress, ResultTicket, WatchQueryRequest,
+    QueryProgress, ResultTicket, SignedTicket, WatchQueryRequest,
 };
 use whimbrel_proto::{Error as PoolError, ErrorCode};
 
@@ -148,7 +148,11 @@ fn ticket(part: u32) -> Ticket {
         rows: u64::try_from(ROWS).unwrap(),
         ..ResultTicket::default()
     };
-    Ticket::new(ticket.encode_to_vec())
+    let signed = SignedTicket {
+        ticket: ticket.encode_to_vec(),
+        ..SignedTicket::default()
+    };
+    Ticket::new(signed.encode_to_vec())
 }
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -182,7 +186,8 @@ impl FlightService for Server {
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Answered<Self::DoGetStream> {
-        let part = ResultTicket::decode(request.into_inner().ticket)
+        let signed = SignedTicket::decode(request.into_inner().ticket).unwrap();
+        let part = ResultTicket::decode(signed.ticket.as_slice())
             .unwrap()
             .partition;
         self.asked.lock().unwrap().push(part);

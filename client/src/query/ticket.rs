@@ -1,11 +1,12 @@
 //! What a ticket promises: how many rows its reader must get.
 
 use prost::Message;
-use whimbrel_proto::v1::ResultTicket;
+use whimbrel_proto::v1::{ResultTicket, SignedTicket};
 
 /// Rows behind the ticket, where it is one of a finished partition. A pool may hand out other tickets, which promise nothing.
 pub(crate) fn promised_rows(ticket: &[u8]) -> Option<u64> {
-    let ticket = ResultTicket::decode(ticket).ok()?;
+    let SignedTicket { ticket, .. } = SignedTicket::decode(ticket).ok()?;
+    let ticket = ResultTicket::decode(ticket.as_slice()).ok()?;
     (!ticket.query_id.is_empty() && !ticket.executor_id.is_empty() && !ticket.file.is_empty())
         .then_some(ticket.rows)
 }
@@ -25,7 +26,12 @@ mod tests {
             rows: 7,
             ..ResultTicket::default()
         };
-        assert_eq!(promised_rows(&ticket.encode_to_vec()), Some(7));
+        let signed = SignedTicket {
+            ticket: ticket.encode_to_vec(),
+            kid: "k".into(),
+            signature: vec![1; 64],
+        };
+        assert_eq!(promised_rows(&signed.encode_to_vec()), Some(7));
         let foreign = TicketStatementQuery {
             statement_handle: b"abc".to_vec().into(),
         };

@@ -12,6 +12,8 @@ use ballista_core::client_pool::{BallistaClientPool, PooledClient};
 use ballista_core::error::Result;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
+use tonic::transport::Endpoint;
+use whimbrel_access::ClusterTls;
 
 use crate::clock::now_ms;
 
@@ -29,9 +31,24 @@ struct Idle {
 #[derive(Clone, Default)]
 pub(crate) struct ClientPool {
     idle: Arc<Mutex<HashMap<Key, Vec<Idle>>>>,
+    tls: Option<ClusterTls>,
 }
 
 impl ClientPool {
+    pub(crate) fn new(tls: Option<ClusterTls>) -> Self {
+        Self {
+            tls,
+            ..Self::default()
+        }
+    }
+
+    /// The engine's own settings, but for the TLS of the pool.
+    fn over_tls(&self) -> Option<Arc<BallistaConfigGrpcEndpoint>> {
+        let tls = self.tls.clone()?;
+        let over = move |endpoint: Endpoint| Ok(tls.instead_of(&endpoint)?);
+        Some(Arc::new(BallistaConfigGrpcEndpoint::new(Arc::new(over))))
+    }
+
     fn take(&self, key: &Key) -> Option<BallistaClient> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.get_mut(key)?.pop().map(|entry| entry.client)
@@ -80,7 +97,7 @@ impl BallistaClientPool for ClientPool {
                     port,
                     config.max_message_size,
                     config.use_tls,
-                    customize_endpoint,
+                    self.over_tls().or(customize_endpoint),
                     config.io_retries_times,
                     config.io_retry_wait_time_ms,
                     config.initial_connection_window_size,

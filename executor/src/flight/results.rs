@@ -1,28 +1,28 @@
 //! The client port's Flight: `do_get` for a `ResultTicket`. The rows come straight from the finished file, message by
 //! message; a stream that ends well has brought exactly the rows that the ticket promises, anything else is an error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use prost::Message as _;
 use tokio::fs::File;
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 use whimbrel_proto::ids::{ExecutorId, JobId};
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::door::ClientDoor;
 use super::ipc::Messages;
+use super::served::Served;
 use super::{ResultFile, ResultIndex};
 use crate::serve::{Outgoing, until};
 
@@ -32,64 +32,13 @@ const READ_AHEAD: usize = 4;
 /// What the file is read through; the bodies of batches pass it by.
 const BUFFER: usize = 64 << 10;
 
-/// The bearer token that clients must show, learnt when the executor joins the pool.
-#[derive(Debug, Default)]
-pub(crate) struct ClientDoor(Mutex<Option<String>>);
-
-impl ClientDoor {
-    /// Sets what clients must show; empty lets everybody in.
-    pub(crate) fn set(&self, token: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
-    }
-
-    fn check(&self, metadata: &MetadataMap) -> Result<(), Error> {
-        let expected = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(expected) = expected else {
-            return Err(Error::new(
-                ErrorCode::Unavailable,
-                "this executor has not joined its pool yet",
-            ));
-        };
-        let shown = metadata
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let shown = shown
-            .strip_prefix("Bearer ")
-            .or_else(|| shown.strip_prefix("bearer "))
-            .unwrap_or_default();
-        if expected.is_empty() || same(shown.as_bytes(), expected.as_bytes()) {
-            Ok(())
-        } else {
-            Err(
-                Error::new(ErrorCode::Denied, "this pool asks for its token").with_hint(
-                    "send `authorization: Bearer <token>`, the same as to the scheduler",
-                ),
-            )
-        }
-    }
-}
-
-/// Compares without telling by its duration where the first difference is.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len()
-        && left
-            .iter()
-            .zip(right)
-            .fold(0, |differ, (l, r)| differ | (l ^ r))
-            == 0
-}
-
 /// Serves the results that this executor wrote.
 #[derive(Clone, Debug)]
 pub(crate) struct ResultsService {
     pub(crate) id: ExecutorId,
     pub(crate) index: Arc<ResultIndex>,
     pub(crate) door: Arc<ClientDoor>,
+    pub(crate) served: Served,
     pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -97,12 +46,8 @@ pub(crate) struct ResultsService {
 impl ResultsService {
     async fn open(
         &self,
-        ticket: &[u8],
+        ticket: ResultTicket,
     ) -> Result<ReceiverStream<Result<FlightData, Status>>, Error> {
-        let ticket = ResultTicket::decode(ticket).map_err(|_| {
-            Error::new(ErrorCode::Invalid, "the ticket is not one of this pool")
-                .with_hint(ASK_AGAIN)
-        })?;
         let found = self.find(&ticket)?;
         let gone = |error: std::io::Error| {
             Error::new(
@@ -123,7 +68,7 @@ impl ResultsService {
         );
         let messages = Messages::new(BufReader::with_capacity(BUFFER, file), length);
         self.tracker
-            .spawn(pass_on(messages, ticket, sender, self.stop.clone()));
+            .spawn(pass_on(messages, ticket, sender, self.clone()));
         Ok(ReceiverStream::new(receiver))
     }
 
@@ -137,6 +82,9 @@ impl ResultsService {
             executor_id,
             file,
             rows,
+            user: _,
+            expires_unix: _,
+            own: _,
         } = ticket;
         if executor_id != self.id.as_str() {
             return Err(Error::new(
@@ -185,10 +133,13 @@ async fn pass_on(
     mut messages: Messages<BufReader<File>>,
     ticket: ResultTicket,
     sender: mpsc::Sender<Result<FlightData, Status>>,
-    stop: CancellationToken,
+    service: ResultsService,
 ) {
+    let _open = service.served.open();
     // Where the executor stops first, `until` tells the client.
-    stop.run_until_cancelled(send_all(&mut messages, &ticket, &sender))
+    service
+        .stop
+        .run_until_cancelled(send_all(&mut messages, &ticket, &sender, &service.served))
         .await;
 }
 
@@ -196,6 +147,7 @@ async fn send_all(
     messages: &mut Messages<BufReader<File>>,
     ticket: &ResultTicket,
     sender: &mpsc::Sender<Result<FlightData, Status>>,
+    served: &Served,
 ) {
     let mut rows = 0;
     // A place is taken before the message is read; without one the client has gone.
@@ -203,6 +155,7 @@ async fn send_all(
         let end = match messages.next().await {
             Ok(Some(message)) => {
                 rows += message.rows;
+                served.sent(message.data.data_header.len() + message.data.data_body.len());
                 place.send(Ok(message.data));
                 continue;
             }
@@ -251,8 +204,9 @@ impl FlightService for ResultsService {
         &self,
         request: Request<Ticket>,
     ) -> Result<Response<Self::DoGetStream>, Status> {
-        self.door.check(request.metadata())?;
-        let stream = self.open(&request.into_inner().ticket).await?;
+        let asked = &request.get_ref().ticket;
+        let ticket = self.door.check(asked, request.metadata()).await?;
+        let stream = self.open(ticket).await?;
         Ok(Response::new(until(stream, self.stop.clone())))
     }
 

@@ -62,9 +62,10 @@ async fn try_join(shared: &Shared) -> Result<(), Status> {
         client_address: shared.client_address.clone(),
         slots: u32::try_from(shared.slots).unwrap_or(u32::MAX),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        client_tls: shared.client_tls,
     };
     let answer = shared.link.cluster().join_pool(request).await?.into_inner();
-    shared.door.set(answer.client_token);
+    shared.door.joined(answer)?;
     let metadata = Some(shared.registration.clone());
     match shared
         .link
@@ -147,6 +148,8 @@ async fn report(shared: &Shared) -> bool {
         models: shared.stats.loaded(),
         rows_by_job: shared.stats.rows_by_job(),
         running_splits: shared.engine.running_splits(),
+        served_bytes: shared.served.bytes(),
+        open_streams: shared.served.open_streams(),
     };
     match shared.link.cluster().report_executor(request).await {
         Ok(answer) => {

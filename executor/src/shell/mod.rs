@@ -37,7 +37,8 @@ use self::tasks::PutOff;
 pub(crate) use self::tasks::start_task;
 use crate::engine::{ClientPool, Engine};
 use crate::flight::ResultIndex;
-use crate::flight::results::ClientDoor;
+use crate::flight::door::ClientDoor;
+use crate::flight::served::Served;
 use crate::host::HostStats;
 use crate::workdir::WorkDir;
 use crate::workers::Workers;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) id: ExecutorId,
     pub(crate) scheduler: String,
     pub(crate) client_address: String,
+    pub(crate) client_tls: bool,
     pub(crate) registration: ExecutorRegistration,
     pub(crate) slots: usize,
     pub(crate) heartbeat: Duration,
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<dyn HostStats>,
     pub(crate) index: Arc<ResultIndex>,
     pub(crate) door: Arc<ClientDoor>,
+    pub(crate) served: Served,
     pub(crate) standing: Arc<Standing>,
     pub(crate) tracker: TaskTracker,
     /// Fires when the executor ends.
@@ -80,6 +83,7 @@ pub(crate) struct Ingredients {
     pub(crate) id: ExecutorId,
     pub(crate) scheduler: String,
     pub(crate) client_address: String,
+    pub(crate) client_tls: bool,
     pub(crate) registration: ExecutorRegistration,
     pub(crate) slots: usize,
     pub(crate) heartbeat: Duration,
@@ -102,6 +106,9 @@ impl Shared {
             id: from.id,
             scheduler: from.scheduler,
             client_address: from.client_address,
+            client_tls: from.client_tls,
+            door: Arc::new(ClientDoor::new(from.link.clone())),
+            served: Served::default(),
             registration: from.registration,
             slots: from.slots,
             heartbeat: from.heartbeat,
@@ -112,7 +119,6 @@ impl Shared {
             workers: from.workers,
             stats: from.stats,
             index: Arc::new(ResultIndex::new(from.work.jobs())),
-            door: Arc::default(),
             standing: Arc::default(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -131,6 +137,9 @@ impl Shared {
         self.tracker
             .spawn(outbox::deliver(Arc::clone(self), outcomes.0));
         self.tracker.spawn(membership::stay(Arc::clone(self)));
+        let (link, stop) = (self.link.clone(), self.stop.clone());
+        self.tracker
+            .spawn(async move { stop.run_until_cancelled(link.renew()).await });
         self.tracker.spawn(clean::sweep(Arc::clone(self)));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use ballista_core::serde::protobuf::scheduler_grpc_server::{SchedulerGrpc, SchedulerGrpcServer};
@@ -13,12 +13,21 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+use whimbrel_access::TicketSigner;
 use whimbrel_proto::v1;
 use whimbrel_proto::v1::cluster_service_server::{ClusterService, ClusterServiceServer};
+
+use whimbrel_proto::{Error, ErrorCode};
 
 use crate::serve::Outgoing;
 
 pub(crate) const TOKEN: &str = "sesame";
+/// Whom that token belongs to, and the token of another.
+pub(crate) const USER: &str = "ann";
+pub(crate) const OTHER_TOKEN: &str = "barley";
+
+/// Every scheduler of these tests signs with the same key.
+static SIGNER: LazyLock<TicketSigner> = LazyLock::new(|| TicketSigner::new().expect("a key"));
 
 /// What was heard, in order.
 #[derive(Clone, Debug)]
@@ -54,6 +63,11 @@ impl Drop for FakeScheduler {
 }
 
 impl FakeScheduler {
+    /// The ticket as a client gets it.
+    pub(crate) fn sign(ticket: &v1::ResultTicket) -> Vec<u8> {
+        SIGNER.sign(ticket)
+    }
+
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
@@ -141,7 +155,26 @@ impl ClusterService for Fake {
         self.note(Heard::Joined);
         self.0.forgetful.store(false, Ordering::SeqCst);
         Ok(Response::new(v1::JoinPoolResponse {
-            client_token: TOKEN.to_owned(),
+            ticket_key: Some(SIGNER.public()),
+            open: false,
+        }))
+    }
+
+    async fn identify(
+        &self,
+        request: Request<v1::IdentifyRequest>,
+    ) -> Result<Response<v1::IdentifyResponse>, Status> {
+        let token = request.into_inner().token;
+        let user = match token.as_str() {
+            TOKEN => USER,
+            OTHER_TOKEN => "bob",
+            _ => {
+                return Err(Error::new(ErrorCode::Unauthenticated, "not one of this pool").into());
+            }
+        };
+        Ok(Response::new(v1::IdentifyResponse {
+            user: user.to_owned(),
+            expires_unix: 0,
         }))
     }
 

@@ -290,7 +290,7 @@ async fn a_model_comes_from_the_scheduler_chunk_by_chunk() {
     let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
     let config = config(&scheduler.address, &folder.0);
     let models = SchedulerModels {
-        link: Link::new(&config).expect("a link"),
+        link: Link::new(&config, None).expect("a link"),
     };
     let digest: Digest = "ab".repeat(32).parse().expect("a digest");
     let to = folder.0.join("model");

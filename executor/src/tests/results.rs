@@ -13,10 +13,11 @@ use futures::TryStreamExt;
 use prost::Message;
 use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
+use whimbrel_access::TicketSigner;
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::fake::{FakeScheduler, TOKEN};
+use super::fake::{FakeScheduler, OTHER_TOKEN, TOKEN, USER};
 use super::{Folder, csv_stage, joined, launch, tasks_of};
 use crate::Executor;
 
@@ -53,6 +54,9 @@ fn ticket_of(executor: &Executor, status: &TaskStatus) -> ResultTicket {
         executor_id: executor.id().to_string(),
         file: format!("job/1/0/data-{}.arrow", written.file_id.expect("a file")),
         rows: written.num_rows,
+        user: USER.to_owned(),
+        expires_unix: i64::MAX,
+        own: false,
     }
 }
 
@@ -61,11 +65,20 @@ async fn open(
     ticket: &ResultTicket,
     token: &str,
 ) -> Result<Streaming<FlightData>, Error> {
+    let signed = FakeScheduler::sign(ticket);
+    open_bytes(executor, signed, token).await
+}
+
+async fn open_bytes(
+    executor: &Executor,
+    ticket: Vec<u8>,
+    token: &str,
+) -> Result<Streaming<FlightData>, Error> {
     let endpoint =
         Endpoint::from_shared(format!("http://{}", executor.client_address())).expect("an address");
     let mut client = FlightServiceClient::new(endpoint.connect().await.expect("connected"));
     let mut request = Request::new(Ticket {
-        ticket: ticket.encode_to_vec().into(),
+        ticket: ticket.into(),
     });
     request.metadata_mut().insert(
         "authorization",
@@ -121,8 +134,33 @@ async fn a_ticket_brings_its_rows_and_nothing_else() {
             .expect_err("refused")
             .code()
     };
-    assert_eq!(code(ticket.clone(), "wrong").await, ErrorCode::Denied);
-    assert_eq!(code(ticket.clone(), "").await, ErrorCode::Denied);
+    for token in ["wrong", ""] {
+        let code = code(ticket.clone(), token).await;
+        assert_eq!(code, ErrorCode::Unauthenticated, "{token:?}");
+    }
+    assert_eq!(code(ticket.clone(), OTHER_TOKEN).await, ErrorCode::Denied);
+    let expired = ResultTicket {
+        expires_unix: 1,
+        ..ticket.clone()
+    };
+    assert_eq!(code(expired, TOKEN).await, ErrorCode::Denied);
+    let own = ResultTicket {
+        own: true,
+        user: "bob".to_owned(),
+        ..ticket.clone()
+    };
+    let read = get(&executor, &own, "").await.expect("the scheduler's own");
+    assert_eq!(rows(&read), 3);
+    let foreign = TicketSigner::new().expect("a key").sign(&ticket);
+    let unsigned = ticket.encode_to_vec();
+    for (what, bytes) in [("foreign", foreign), ("unsigned", unsigned)] {
+        let refused = open_bytes(&executor, bytes, TOKEN).await;
+        let code = refused.map(drop).expect_err(what).code();
+        assert!(
+            matches!(code, ErrorCode::Denied | ErrorCode::Invalid),
+            "{what}: {code}"
+        );
+    }
     assert_eq!(
         code(
             ResultTicket {

@@ -49,6 +49,7 @@ fn is_of_rows(error: &Error) -> bool {
         ErrorCode::NotFound
         | ErrorCode::Exists
         | ErrorCode::Denied
+        | ErrorCode::Unauthenticated
         | ErrorCode::InputChanged
         | ErrorCode::Unavailable
         | ErrorCode::Exhausted

@@ -47,9 +47,9 @@ use crate::failures::Failures;
 pub(crate) use following::{Following, News};
 pub(crate) use gate::Gate;
 pub(crate) use options::Options;
-pub(crate) use results::{Output, Progress, involves, outputs, progress, running_on};
+pub(crate) use results::{Output, Progress, early, involves, outputs, progress, running_on};
 pub(crate) use scoring::scoring;
-pub(crate) use settings::{CATALOG, MODELS_SCHEMA, SCHEMA, may_set, session_config};
+pub(crate) use settings::{CATALOG, LISTS_SCHEMA, SCHEMA, may_set, session_config};
 pub(crate) use shares::{Shares, WEIGHT};
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::extension::EndpointOverrideFn;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_server::JobIdGenerator;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use whimbrel_access::ClusterTls;
 
 use super::policy::FairShare;
 use super::settings::session_config;
@@ -19,6 +21,8 @@ use crate::failures::Failures;
 const EVENT_BUFFER: u32 = 200_000;
 /// Attempts of one task, and of one stage, before its query fails.
 const ATTEMPTS: usize = 4;
+/// How long the engine remembers a job and its files at the most.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Settings of the embedded engine.
 pub(crate) struct Options {
@@ -28,7 +32,8 @@ pub(crate) struct Options {
     pub(crate) max_message_bytes: usize,
     pub(crate) heartbeat_timeout: Duration,
     pub(crate) executor_wait: Duration,
-    pub(crate) result_ttl: Duration,
+    /// Mutual TLS with executors.
+    pub(crate) cluster_tls: Option<ClusterTls>,
     pub(crate) physical_codec: Arc<dyn PhysicalExtensionCodec>,
     pub(crate) ids: Arc<dyn Ids>,
 }
@@ -52,8 +57,9 @@ impl Options {
                 executors, failures, shares,
             ))),
             event_loop_buffer_size: EVENT_BUFFER,
-            finished_job_data_clean_up_interval_seconds: self.result_ttl.as_secs().max(1),
-            finished_job_state_clean_up_interval_seconds: self.result_ttl.as_secs().max(1),
+            // The pool removes results itself when nobody wants them any more; this is for what it forgot.
+            finished_job_data_clean_up_interval_seconds: KEPT.as_secs(),
+            finished_job_state_clean_up_interval_seconds: KEPT.as_secs(),
             // Executors say when they go; waiting after that would only delay the re-run of what they held.
             executor_termination_grace_period: 0,
             executor_timeout_seconds: heartbeat_timeout,
@@ -68,10 +74,16 @@ impl Options {
             override_physical_codec: Some(self.physical_codec),
             task_max_failures: ATTEMPTS,
             stage_max_failures: ATTEMPTS,
+            override_create_grpc_client_endpoint: self.cluster_tls.map(over_tls),
             job_id_generator: Some(Arc::new(JobIds(self.ids))),
             ..SchedulerConfig::default()
         }
     }
+}
+
+/// The engine names executors as `http://`.
+fn over_tls(tls: ClusterTls) -> EndpointOverrideFn {
+    Arc::new(move |endpoint| Ok(tls.instead_of(&endpoint)?))
 }
 
 /// Ballista's own generator numbers every scheduler's jobs alike.

@@ -350,7 +350,7 @@ mod tests {
     fn pool(ids: &[&str]) -> Arc<Executors> {
         let executors = Arc::new(Executors::new(ManualClock::shared()));
         for id in ids {
-            executors.join(&id.parse().unwrap(), "host:1".to_owned(), 2);
+            executors.join(&id.parse().unwrap(), "host:1".into(), 2);
             executors.set_registered(id, true);
         }
         executors

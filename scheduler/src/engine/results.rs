@@ -46,6 +46,38 @@ pub(crate) fn outputs(job_id: &JobId, graph: &dyn ExecutionGraph) -> Result<Vec<
     collect(job_id, stage.stage_id, stage.partitions, &stage.task_infos)
 }
 
+/// The partitions that a job of one stage has finished so far. A stage that reads a shuffle may have to run again from its
+/// beginning, so of a job with several nothing is certain before its end.
+pub(crate) fn early(job_id: &JobId, graph: &dyn ExecutionGraph) -> Result<Vec<Output>, Error> {
+    let mut stages = graph.stages().values();
+    match (stages.next(), stages.next()) {
+        (Some(ExecutionStage::Running(stage)), None) => {
+            finished(job_id, stage.stage_id, &stage.task_infos)
+        }
+        (Some(ExecutionStage::Successful(stage)), None) => {
+            finished(job_id, stage.stage_id, &stage.task_infos)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn finished(job_id: &JobId, stage_id: usize, tasks: &[TaskInfo]) -> Result<Vec<Output>, Error> {
+    let mut outputs = Vec::new();
+    for task in tasks {
+        if let Status::Successful(SuccessfulTask {
+            executor_id,
+            partitions,
+            ..
+        }) = &task.task_status
+        {
+            for written in partitions {
+                outputs.push(output(job_id, stage_id, executor_id, written)?);
+            }
+        }
+    }
+    Ok(outputs)
+}
+
 fn collect(
     job_id: &JobId,
     stage_id: usize,

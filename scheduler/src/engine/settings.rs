@@ -12,8 +12,8 @@ pub(crate) const CATALOG: &str = "whimbrel";
 /// See [`CATALOG`].
 pub(crate) const SCHEMA: &str = "public";
 
-/// The schema of the table that stands for `information_schema.models`.
-pub(crate) const MODELS_SCHEMA: &str = "model_registry";
+/// The schema of the tables that stand for `information_schema.models` and `information_schema.jobs`.
+pub(crate) const LISTS_SCHEMA: &str = "pool_lists";
 
 /// The settings a query starts from.
 pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {

@@ -1,5 +1,8 @@
 //! What there is, as Flight SQL asks for it: catalogs, schemas, tables, and what this server can do.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder};
 use arrow_flight::sql::{
@@ -8,10 +11,12 @@ use arrow_flight::sql::{
 };
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::catalog::Catalog;
 use crate::engine::{CATALOG, SCHEMA};
+use crate::pool::Pool;
+use crate::session::Session;
 
 const TABLE: &str = "TABLE";
+const VIEW: &str = "VIEW";
 
 /// A list that could not be made.
 pub(super) fn broken(error: impl std::fmt::Display) -> Error {
@@ -33,19 +38,54 @@ pub(super) fn schemas(query: CommandGetDbSchemas) -> Result<RecordBatch, Error> 
     builder.build().map_err(broken)
 }
 
-pub(super) fn tables(query: CommandGetTables, catalog: &Catalog) -> Result<RecordBatch, Error> {
+/// The pool's tables and views, and the session's own views. A view's columns are those of its query now; one whose tables are gone
+/// has none.
+pub(super) async fn tables(
+    query: CommandGetTables,
+    pool: &Pool,
+    session: Arc<Session>,
+) -> Result<RecordBatch, Error> {
+    let with_columns = query.include_schema;
     let mut builder = query.into_builder();
-    for table in catalog.list() {
+    let own = session.views();
+    let mut names = pool.catalog.view_names();
+    names.retain(|name| !own.contains_key(name));
+    names.extend(own.into_keys());
+    for table in pool.catalog.list() {
+        if names.iter().any(|view| view == table.name.as_str()) {
+            continue;
+        }
         builder
             .append(CATALOG, SCHEMA, table.name.as_str(), TABLE, &table.schema)
+            .map_err(broken)?;
+    }
+    for name in names {
+        let schema = match with_columns {
+            true => columns(pool, &session, &name).await,
+            false => Arc::new(Schema::empty()),
+        };
+        builder
+            .append(CATALOG, SCHEMA, name, VIEW, schema.as_ref())
             .map_err(broken)?;
     }
     builder.build().map_err(broken)
 }
 
+async fn columns(pool: &Pool, session: &Arc<Session>, view: &str) -> SchemaRef {
+    let sql = format!("SELECT * FROM \"{}\"", view.replace('"', "\"\""));
+    match pool.runner.describe(Arc::clone(session), &sql).await {
+        Ok(described) => described.schema,
+        Err(error) => {
+            tracing::debug!(view, %error, "a view has no columns now");
+            Arc::new(Schema::empty())
+        }
+    }
+}
+
 pub(super) fn table_types(query: CommandGetTableTypes) -> Result<RecordBatch, Error> {
     let mut builder = query.into_builder();
     builder.append(TABLE);
+    builder.append(VIEW);
     builder.build().map_err(broken)
 }
 

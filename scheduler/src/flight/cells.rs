@@ -3,6 +3,7 @@
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use whimbrel_access::Caller;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::models::{Cells, many_rows};
@@ -13,11 +14,12 @@ use crate::query::{Answer, Planned, Source};
 impl Cells for Pool {
     async fn rows(&self, sql: &str, most: u64) -> Result<Vec<RecordBatch>, Error> {
         let id = format!("model-{}", self.ids.id());
-        let session = self.sessions.open(&id);
+        let caller = Caller::anybody();
+        let session = self.sessions.open(&id, &caller);
         let outcome = async {
             match self.runner.prepare(session.clone(), sql).await? {
                 Planned::Spread(_) | Planned::Here(_) | Planned::Rows(..) => {}
-                Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => {
+                Planned::Effect(_) | Planned::Check(_) | Planned::Job(_) | Planned::Score(_) => {
                     return Err(Error::new(ErrorCode::Invalid, "the statement is no query")
                         .with_hint("write a SELECT that gives the model"));
                 }
@@ -39,14 +41,19 @@ async fn read(pool: &Pool, answer: &Answer, most: u64) -> Result<Vec<RecordBatch
     }
     let endpoints = match &answer.source {
         Source::Nowhere => return Ok(Vec::new()),
-        Source::Shelf => return Ok(pool.shelf.take(&answer.query_id)?.batches.as_ref().clone()),
+        Source::Shelf => {
+            return Ok(pool
+                .shelf
+                .take(&answer.query_id, &Caller::anybody())?
+                .batches
+                .as_ref()
+                .clone());
+        }
         Source::Executors(endpoints) => endpoints,
     };
     let mut batches = Vec::new();
     for endpoint in endpoints {
-        let token = pool.token.as_deref();
-        let read = crate::reading::read(&endpoint.address, token, &endpoint.ticket).await?;
-        batches.extend(read);
+        batches.extend(pool.reader.read(endpoint).await?);
     }
     Ok(batches)
 }

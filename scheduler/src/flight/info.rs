@@ -4,17 +4,26 @@ use arrow::datatypes::Schema;
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use prost::Message;
+use prost_types::Timestamp;
+use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::query::{Answer, Endpoint, Source};
 
-/// Clients that know this word take the rows through the connection they have.
-const HERE: &str = "arrow-flight-reuse-connection://?";
+/// The ways to rows that lie on executors.
+#[derive(Clone, Debug)]
+pub(crate) struct Ways {
+    /// The pool's own client port as a Flight location: it passes on what a client cannot reach.
+    pub(crate) pool: String,
+    /// Clients cannot reach executors at all.
+    pub(crate) proxy_only: bool,
+}
 
 /// The result of a statement. The query's id travels as application metadata.
 pub(super) fn flight_info(
     answer: &Answer,
     descriptor: FlightDescriptor,
+    ways: &Ways,
 ) -> Result<FlightInfo, Error> {
     let Answer {
         query_id,
@@ -22,6 +31,7 @@ pub(super) fn flight_info(
         ordered,
         rows,
         bytes,
+        counted: _,
         source,
     } = answer;
     let endpoints = match source {
@@ -32,7 +42,9 @@ pub(super) fn flight_info(
             };
             vec![FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()))]
         }
-        Source::Executors(endpoints) => endpoints.iter().map(at_executor).collect(),
+        Source::Executors(endpoints) => {
+            endpoints.iter().map(|one| at_executor(one, ways)).collect()
+        }
     };
     Ok(FlightInfo::new()
         .try_with_schema(schema)
@@ -45,11 +57,44 @@ pub(super) fn flight_info(
         .with_app_metadata(query_id.to_string()))
 }
 
-fn at_executor(endpoint: &Endpoint) -> FlightEndpoint {
-    FlightEndpoint::new()
-        .with_ticket(Ticket::new(endpoint.ticket.encode_to_vec()))
-        .with_location(format!("grpc+tcp://{}", endpoint.address))
-        .with_location(HERE)
+/// What is known of a result that is still being computed.
+pub(super) fn so_far(
+    query_id: &QueryId,
+    schema: &Schema,
+    endpoints: &[Endpoint],
+    descriptor: FlightDescriptor,
+    ways: &Ways,
+) -> Result<FlightInfo, Error> {
+    let endpoints = endpoints.iter().map(|one| at_executor(one, ways)).collect();
+    Ok(FlightInfo::new()
+        .try_with_schema(schema)
+        .map_err(undescribed)?
+        .with_descriptor(descriptor)
+        .with_endpoints(endpoints)
+        .with_total_records(-1)
+        .with_total_bytes(-1)
+        .with_app_metadata(query_id.to_string()))
+}
+
+/// Without a location the connection that a client has is the way, whatever name it reached the pool by.
+pub(super) fn at_executor(endpoint: &Endpoint, ways: &Ways) -> FlightEndpoint {
+    let told = FlightEndpoint::new()
+        .with_ticket(Ticket::new(endpoint.signed.clone()))
+        .with_expiration_time(time(endpoint.ticket.expires_unix));
+    match ways.proxy_only {
+        true => told,
+        false => told
+            .with_location(endpoint.location())
+            .with_location(ways.pool.clone()),
+    }
+}
+
+/// Seconds since 1970 as Flight has them.
+pub(super) fn time(unix: i64) -> Timestamp {
+    Timestamp {
+        seconds: unix,
+        nanos: 0,
+    }
 }
 
 /// Something the scheduler lists: the command itself is the ticket.
@@ -76,39 +121,52 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_result_on_executors_names_both_ways_to_it() {
+    fn answer() -> Answer {
         let ticket = ResultTicket {
-            query_id: "q".to_owned(),
             rows: 3,
+            expires_unix: 77,
             ..ResultTicket::default()
         };
-        let answer = Answer {
-            query_id: "q".parse().unwrap(),
+        Answer {
+            query_id: "q1".parse().unwrap(),
             schema: Arc::new(Schema::empty()),
             ordered: true,
             rows: 3,
-            bytes: 9,
+            bytes: 10,
+            counted: None,
             source: Source::Executors(vec![Endpoint {
-                ticket: ticket.clone(),
-                address: "host:1".to_owned(),
+                ticket,
+                signed: b"signed".to_vec().into(),
+                address: "127.0.0.1:7".to_owned(),
+                tls: false,
             }]),
+        }
+    }
+
+    fn told(proxy_only: bool) -> FlightInfo {
+        let ways = Ways {
+            pool: "grpc+tcp://pool:1".to_owned(),
+            proxy_only,
         };
-        let info = flight_info(&answer, FlightDescriptor::new_cmd("x")).unwrap();
-        assert_eq!(
-            (info.total_records, info.ordered, &info.app_metadata[..]),
-            (3, true, &b"q"[..])
-        );
-        let endpoint = &info.endpoint[0];
-        let locations: Vec<_> = endpoint
+        flight_info(&answer(), FlightDescriptor::new_cmd("x"), &ways).unwrap()
+    }
+
+    #[test]
+    fn a_result_on_executors_names_both_ways_to_it_and_its_end() {
+        let info = told(false);
+        let uris: Vec<_> = info.endpoint[0]
             .location
             .iter()
             .map(|location| location.uri.as_str())
             .collect();
-        assert_eq!(locations, ["grpc+tcp://host:1", HERE]);
-        assert_eq!(
-            ResultTicket::decode(&*endpoint.ticket.as_ref().unwrap().ticket).unwrap(),
-            ticket
-        );
+        assert_eq!(uris, ["grpc+tcp://127.0.0.1:7", "grpc+tcp://pool:1"]);
+        assert_eq!(info.endpoint[0].expiration_time.unwrap().seconds, 77);
+        assert_eq!(info.total_records, 3);
+        assert!(info.ordered);
+    }
+
+    #[test]
+    fn where_executors_cannot_be_reached_the_connection_is_the_way() {
+        assert!(told(true).endpoint[0].location.is_empty());
     }
 }

@@ -1,42 +1,58 @@
-//! The pool's Flight SQL service, as far as ADBC, pyarrow and our own client need it: statements, prepared statements without
-//! parameters, changes, what there is, and the rows that the scheduler has or passes on.
+//! The pool's Flight SQL service: statements and prepared statements, changes, what there is, sessions, and the rows that the
+//! scheduler has or passes on.
 
 mod caller;
+mod calls;
 mod catalog;
 mod cells;
 mod info;
+mod keys;
+mod options;
+mod poll;
+mod prepared;
 mod rows;
+mod service;
+mod types;
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::ipc::writer::IpcWriteOptions;
+use arrow::datatypes::Schema;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any,
-    CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,
-    CommandGetTables, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
-    CommandStatementQuery, CommandStatementUpdate, SqlInfo, TicketStatementQuery,
+    ActionBeginSavepointRequest, ActionBeginSavepointResult, ActionBeginTransactionRequest,
+    ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, ActionEndSavepointRequest, ActionEndTransactionRequest,
+    CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+    CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes,
+    CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery,
+    CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
-    FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
 use futures::{Stream, StreamExt, stream};
 use prost::Message;
 use prost::bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
-use whimbrel_proto::ids::QueryId;
-use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
+use calls::{no_transaction, no_transactions};
+
+pub(crate) use caller::caller;
+pub(crate) use info::Ways;
+pub(crate) use service::Service;
+
 use crate::pool::Pool;
-use crate::query::{Answer, Cancelled};
+use crate::query::Cancelled;
 
 type DoGet<T> = Response<<T as FlightService>::DoGetStream>;
 type DoAction<T> = Response<<T as FlightService>::DoActionStream>;
+type DoPut<T> = Response<<T as FlightService>::DoPutStream>;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -48,59 +64,15 @@ impl Flight {
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self { pool }
     }
-
-    /// Runs a statement for whoever sent the request.
-    async fn run<T>(&self, sql: &str, request: &Request<T>) -> Result<Answer, Error> {
-        let session = self.pool.sessions.open(&caller::session_id(request));
-        let asked = caller::query_id(request)?;
-        tokio::select! {
-            answer = self.pool.runner.run(session, sql, asked) => answer,
-            () = self.pool.stop.cancelled() => Err(Error::new(ErrorCode::Unavailable, "the scheduler is stopping")),
-        }
-    }
-
-    async fn answer<T>(
-        &self,
-        sql: &str,
-        request: Request<T>,
-        descriptor: FlightDescriptor,
-    ) -> Result<Response<FlightInfo>, Status> {
-        let answer = self.run(sql, &request).await?;
-        Ok(Response::new(info::flight_info(&answer, descriptor)?))
-    }
-
-    fn prepared<T>(&self, handle: &[u8], request: &Request<T>) -> Result<String, Error> {
-        let handle = std::str::from_utf8(handle).map_err(|_| {
-            Error::new(
-                ErrorCode::NotFound,
-                "the prepared statement does not exist in this session",
-            )
-        })?;
-        self.pool
-            .sessions
-            .open(&caller::session_id(request))
-            .prepared(handle)
-    }
-
-    /// Ends the query that a `FlightInfo` describes.
-    fn cancel(&self, info: &FlightInfo) -> Result<Cancelled, Error> {
-        let id = std::str::from_utf8(&info.app_metadata).unwrap_or_default();
-        Ok(self.pool.runner.cancel(&id.parse::<QueryId>()?))
-    }
 }
 
 /// Something that the scheduler lists by itself: the same command is its own ticket.
-fn listed(
-    descriptor: FlightDescriptor,
-    schema: &arrow::datatypes::Schema,
-) -> Result<Response<FlightInfo>, Status> {
+fn listed(descriptor: FlightDescriptor, schema: &Schema) -> Result<Response<FlightInfo>, Status> {
     Ok(Response::new(info::listing(descriptor, schema)?))
 }
 
-fn one<T: Message>(
-    message: &T,
-) -> Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>> {
-    let body = Bytes::from(message.encode_to_vec());
+fn one(body: Vec<u8>) -> Pin<Box<dyn Stream<Item = Result<arrow_flight::Result, Status>> + Send>> {
+    let body = Bytes::from(body);
     stream::iter([Ok(arrow_flight::Result { body })]).boxed()
 }
 
@@ -115,15 +87,16 @@ impl FlightSqlService for Flight {
         Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>,
         Status,
     > {
-        let token = caller::handshake(self.pool.token.as_deref(), request.metadata())?;
+        let token = self.pool.door.handshake(request.metadata()).await?;
         let answer = HandshakeResponse {
             protocol_version: 0,
             payload: Bytes::from(token.clone()),
         };
         let mut response = Response::new(stream::iter([Ok(answer)]).boxed() as _);
-        let bearer = format!("Bearer {token}")
+        let mut bearer: tonic::metadata::AsciiMetadataValue = format!("Bearer {token}")
             .parse()
             .map_err(|_| Status::internal("the token is no header value"))?;
+        bearer.set_sensitive(true);
         response.metadata_mut().insert("authorization", bearer);
         Ok(response)
     }
@@ -134,7 +107,8 @@ impl FlightSqlService for Flight {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let descriptor = request.get_ref().clone();
-        self.answer(&query.query, request, descriptor).await
+        let ask = self.statement(query)?;
+        self.answer(ask, request, descriptor).await
     }
 
     async fn get_flight_info_prepared_statement(
@@ -142,29 +116,17 @@ impl FlightSqlService for Flight {
         query: CommandPreparedStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let sql = self.prepared(&query.prepared_statement_handle, &request)?;
+        let ask = self.prepared_once(&query.prepared_statement_handle, &request)?;
         let descriptor = request.get_ref().clone();
-        self.answer(&sql, request, descriptor).await
+        self.answer(ask, request, descriptor).await
     }
 
     async fn do_get_statement(
         &self,
         ticket: TicketStatementQuery,
-        _: Request<Ticket>,
-    ) -> Result<DoGet<Self>, Status> {
-        rows::shelved(&self.pool, &ticket.statement_handle)
-    }
-
-    /// A `ResultTicket`, for clients that cannot reach the executor that holds the rows.
-    async fn do_get_fallback(
-        &self,
         request: Request<Ticket>,
-        _: Any,
     ) -> Result<DoGet<Self>, Status> {
-        let ticket = request.into_inner();
-        let meant = ResultTicket::decode(ticket.ticket.clone())
-            .map_err(|_| Error::new(ErrorCode::Invalid, "the ticket is not one of this pool"))?;
-        rows::passed_on(&self.pool, ticket, &meant).await
+        rows::shelved(&self.pool, &ticket.statement_handle, &caller(&request)?)
     }
 
     async fn do_put_statement_update(
@@ -172,8 +134,23 @@ impl FlightSqlService for Flight {
         command: CommandStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let answer = self.run(&command.query, &request).await?;
-        Ok(i64::try_from(answer.rows).unwrap_or(i64::MAX))
+        no_transaction(command.transaction_id.as_ref())?;
+        let asks = vec![command.query.as_str().into()];
+        Ok(self.change(asks, &request).await?)
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        command: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let session = self.session(&request)?;
+        let values = prepared::values(request.into_inner()).await?;
+        let handle = prepared::handle(&command.prepared_statement_handle)?;
+        session.bind(handle, values)?;
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(command.prepared_statement_handle),
+        })
     }
 
     async fn do_put_prepared_statement_update(
@@ -181,9 +158,37 @@ impl FlightSqlService for Flight {
         command: CommandPreparedStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        let sql = self.prepared(&command.prepared_statement_handle, &request)?;
-        let answer = self.run(&sql, &request).await?;
-        Ok(i64::try_from(answer.rows).unwrap_or(i64::MAX))
+        let session = self.session(&request)?;
+        let handle = prepared::handle(&command.prepared_statement_handle)?;
+        let mut prepared = session.prepared(handle)?;
+        let (metadata, extensions, stream) = request.into_parts();
+        let sent = prepared::values(stream).await?;
+        if !sent.is_empty() {
+            prepared.rows = sent;
+        }
+        let request = Request::from_parts(metadata, extensions, ());
+        Ok(self.change(prepared::each(prepared), &request).await?)
+    }
+
+    async fn do_put_statement_ingest(
+        &self,
+        _: CommandStatementIngest,
+        _: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        let refused = Error::new(ErrorCode::Invalid, "the pool takes no rows from clients");
+        Err(refused
+            .with_hint(
+                "put them in a file and add it as a table; INSERT INTO table SELECT writes rows",
+            )
+            .into())
+    }
+
+    async fn do_put_error_callback(
+        &self,
+        _: Request<PeekableFlightDataStream>,
+        error: DoPutError,
+    ) -> Result<DoPut<Self>, Status> {
+        Err(Error::new(ErrorCode::Invalid, error.to_string()).into())
     }
 
     async fn do_action_create_prepared_statement(
@@ -191,28 +196,7 @@ impl FlightSqlService for Flight {
         query: ActionCreatePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let session = self.pool.sessions.open(&caller::session_id(&request));
-        let planned = self
-            .pool
-            .runner
-            .prepare(Arc::clone(&session), &query.query)
-            .await?;
-        let options = IpcWriteOptions::default();
-        let IpcMessage(dataset_schema) = SchemaAsIpc::new(planned.schema().as_ref(), &options)
-            .try_into()
-            .map_err(|error| {
-                Error::new(
-                    ErrorCode::Bug,
-                    format!("cannot describe the result: {error}"),
-                )
-            })?;
-        let handle = self.pool.ids.id();
-        session.prepare(handle.clone(), query.query)?;
-        Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: handle.into(),
-            dataset_schema,
-            parameter_schema: Bytes::new(),
-        })
+        Ok(self.describe_prepared(query, &request).await?)
     }
 
     async fn do_action_close_prepared_statement(
@@ -220,7 +204,7 @@ impl FlightSqlService for Flight {
         query: ActionClosePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<(), Status> {
-        let session = self.pool.sessions.open(&caller::session_id(&request));
+        let session = self.session(&request)?;
         session.unprepare(&String::from_utf8_lossy(&query.prepared_statement_handle));
         Ok(())
     }
@@ -228,7 +212,7 @@ impl FlightSqlService for Flight {
     async fn do_action_cancel_query(
         &self,
         query: ActionCancelQueryRequest,
-        _: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         // The numbers of `CancelResult`, which arrow-flight keeps to itself.
         const CANCELLED: i32 = 1;
@@ -236,7 +220,7 @@ impl FlightSqlService for Flight {
         const NOT_CANCELLABLE: i32 = 3;
         let info = FlightInfo::decode(query.info)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let result = match self.cancel(&info)? {
+        let result = match self.cancel(&info, &request)? {
             Cancelled::Ending => CANCELLING,
             Cancelled::Released(_) => CANCELLED,
             Cancelled::Unknown => NOT_CANCELLABLE,
@@ -244,35 +228,67 @@ impl FlightSqlService for Flight {
         Ok(ActionCancelQueryResult { result })
     }
 
-    /// `CancelFlightInfo` and `CloseSession`, which have no method of their own.
+    async fn do_action_begin_transaction(
+        &self,
+        _: ActionBeginTransactionRequest,
+        _: Request<Action>,
+    ) -> Result<ActionBeginTransactionResult, Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_end_transaction(
+        &self,
+        _: ActionEndTransactionRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_begin_savepoint(
+        &self,
+        _: ActionBeginSavepointRequest,
+        _: Request<Action>,
+    ) -> Result<ActionBeginSavepointResult, Status> {
+        Err(no_transactions())
+    }
+
+    async fn do_action_end_savepoint(
+        &self,
+        _: ActionEndSavepointRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
+        Err(no_transactions())
+    }
+
+    /// The actions that have no method of their own.
     async fn do_action_fallback(&self, request: Request<Action>) -> Result<DoAction<Self>, Status> {
-        match request.get_ref().r#type.as_str() {
+        let body = match request.get_ref().r#type.as_str() {
             "CancelFlightInfo" => {
                 let asked = CancelFlightInfoRequest::decode(request.get_ref().body.clone())
                     .map_err(|error| Status::invalid_argument(error.to_string()))?;
-                let status = match self.cancel(&asked.info.unwrap_or_default())? {
+                let status = match self.cancel(&asked.info.unwrap_or_default(), &request)? {
                     Cancelled::Ending => CancelStatus::Cancelling,
                     Cancelled::Released(_) => CancelStatus::Cancelled,
                     Cancelled::Unknown => CancelStatus::NotCancellable,
                 };
-                Ok(Response::new(one(&CancelFlightInfoResult {
-                    status: status.into(),
-                })))
+                let status = status.into();
+                CancelFlightInfoResult { status }.encode_to_vec()
             }
+            "RenewFlightEndpoint" => self.renew(&request)?.encode_to_vec(),
+            "SetSessionOptions" => {
+                options::set(self.session(&request)?.as_ref(), &request.get_ref().body)?
+            }
+            "GetSessionOptions" => options::get(self.session(&request)?.as_ref()),
             "CloseSession" => {
-                self.pool.sessions.close(&caller::session_id(&request));
-                // `CloseSessionResult { status: CLOSED }`, a message that arrow-flight does not have.
-                let body = Bytes::from_static(&[0x08, 0x01]);
-                Ok(Response::new(
-                    stream::iter([Ok(arrow_flight::Result { body })]).boxed(),
-                ))
+                let caller = caller(&request)?;
+                options::close(&self.pool, &caller::session_id(&request, &caller))
             }
-            other => Err(Error::new(
-                ErrorCode::Invalid,
-                format!("the action '{other}' is not supported"),
-            )
-            .into()),
-        }
+            other => {
+                let unknown = format!("the action '{other}' is not supported");
+                return Err(Error::new(ErrorCode::Invalid, unknown).into());
+            }
+        };
+        Ok(Response::new(one(body)))
     }
 
     async fn get_flight_info_catalogs(
@@ -318,9 +334,11 @@ impl FlightSqlService for Flight {
     async fn do_get_tables(
         &self,
         query: CommandGetTables,
-        _: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<DoGet<Self>, Status> {
-        rows::batch(&self.pool, catalog::tables(query, &self.pool.catalog))
+        let session = self.session(&request)?;
+        let tables = catalog::tables(query, &self.pool, session).await;
+        rows::batch(&self.pool, tables)
     }
 
     async fn get_flight_info_table_types(
@@ -358,6 +376,89 @@ impl FlightSqlService for Flight {
             &self.pool,
             query.into_builder(&facts).build().map_err(catalog::broken),
         )
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        listed(request.into_inner(), &keys::primary())
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
+        rows::batch(&self.pool, Ok(keys::none(keys::primary())))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        listed(request.into_inner(), &keys::foreign())
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
+        rows::batch(&self.pool, Ok(keys::none(keys::foreign())))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        listed(request.into_inner(), &keys::foreign())
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
+        rows::batch(&self.pool, Ok(keys::none(keys::foreign())))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        listed(request.into_inner(), &keys::foreign())
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
+        rows::batch(&self.pool, Ok(keys::none(keys::foreign())))
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let types = types::types()?;
+        listed(request.into_inner(), &query.into_builder(&types).schema())
+    }
+
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        _: Request<Ticket>,
+    ) -> Result<DoGet<Self>, Status> {
+        let types = types::types()?;
+        let asked = query.into_builder(&types).build();
+        rows::batch(&self.pool, asked.map_err(catalog::broken))
     }
 
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}

@@ -2,31 +2,38 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::record_batch::RecordBatch;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::{FlightData, Ticket};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status, Streaming};
+use whimbrel_access::Caller;
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::v1::ResultTicket;
-use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_proto::{Error, ErrorCode, Retry};
 
+use super::caller::caller;
 use crate::pool::Pool;
 use crate::query::lost_result;
 
 type Rows = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
 
 /// A result that the scheduler computed.
-pub(super) fn shelved(pool: &Pool, handle: &[u8]) -> Result<Response<Rows>, Status> {
+pub(super) fn shelved(
+    pool: &Pool,
+    handle: &[u8],
+    caller: &Caller,
+) -> Result<Response<Rows>, Status> {
     let unknown = || Error::new(ErrorCode::NotFound, "the ticket is not one of this pool");
     let id: QueryId = std::str::from_utf8(handle)
         .map_err(|_| unknown())?
         .parse()?;
-    let kept = pool.shelf.take(&id)?;
+    let kept = pool.shelf.take(&id, caller)?;
     Ok(send(pool, kept.schema, kept.batches.as_ref().clone()))
 }
 
@@ -54,24 +61,56 @@ fn send(
     Response::new(counted(pool, data.boxed()))
 }
 
-/// The rows behind an executor's ticket, message by message as the executor sends them.
+/// The rows behind an executor's ticket, message by message as the executor sends them. Where that executor is gone, and the
+/// query goes on, they are those of the partition's next run.
 pub(super) async fn passed_on(
     pool: &Pool,
-    ticket: Ticket,
-    meant: &ResultTicket,
+    request: Request<Ticket>,
 ) -> Result<Response<Rows>, Status> {
-    let member = pool
-        .executors
-        .get(&meant.executor_id)
-        .ok_or_else(|| lost_result(&meant.executor_id))?;
-    let rows = crate::reading::open(
-        &meant.executor_id,
-        &member.client_address,
-        pool.token.as_deref(),
-        ticket,
-    )
-    .await?;
+    let caller = caller(&request)?;
+    let ticket = meant(pool, &request.get_ref().ticket, &caller)?;
+    let rows = match open(pool, ticket.clone()).await {
+        Ok(rows) => rows,
+        Err(error) if may_be_elsewhere(&error) => {
+            let moved = pool.runner.again(&ticket).await;
+            let moved = moved.map_err(|gone| match gone.code() {
+                // The first answer says more.
+                ErrorCode::Unavailable => error,
+                _ => gone,
+            })?;
+            open(pool, moved.ticket).await?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let proxied = Arc::clone(&pool.proxied_bytes);
+    let rows = rows.inspect_ok(move |data| {
+        let bytes = data.data_header.len() + data.data_body.len();
+        proxied.fetch_add(bytes as u64, Ordering::Relaxed);
+    });
     Ok(Response::new(counted(pool, rows.boxed())))
+}
+
+/// What is in a ticket that this pool has signed for this caller.
+pub(super) fn meant(pool: &Pool, ticket: &[u8], caller: &Caller) -> Result<ResultTicket, Error> {
+    let now = u64::try_from(pool.clock.unix_ms() / 1000).unwrap_or(0);
+    let meant = pool.ticket_keys.check(ticket, now)?;
+    if meant.user != caller.user || meant.own {
+        return Err(
+            Error::new(ErrorCode::Denied, "the ticket is of another user")
+                .with_hint("run the query as the user who reads its rows"),
+        );
+    }
+    Ok(meant)
+}
+
+fn may_be_elsewhere(error: &Error) -> bool {
+    error.retry() == Retry::Later || error.code() == ErrorCode::NotFound
+}
+
+async fn open(pool: &Pool, ticket: ResultTicket) -> Result<Streaming<FlightData>, Error> {
+    let member = pool.executors.get(&ticket.executor_id);
+    let member = member.ok_or_else(|| lost_result(&ticket.executor_id))?;
+    pool.reader.open(&member, ticket).await
 }
 
 /// The stream counts as one that a client reads, and fails, rather than ends, when the scheduler stops.

@@ -10,14 +10,14 @@ use tonic::{Request, Response, Status};
 use whimbrel_proto::ids::{Digest, ExecutorId};
 use whimbrel_proto::v1::cluster_service_server::ClusterService;
 use whimbrel_proto::v1::{
-    FetchModelRequest, FetchModelResponse, JoinPoolRequest, JoinPoolResponse,
-    ReportExecutorRequest, ReportExecutorResponse, ReportTaskErrorRequest, ReportTaskErrorResponse,
-    TaskKey,
+    FetchModelRequest, FetchModelResponse, IdentifyRequest, IdentifyResponse, JoinPoolRequest,
+    JoinPoolResponse, ReportExecutorRequest, ReportExecutorResponse, ReportTaskErrorRequest,
+    ReportTaskErrorResponse, TaskKey,
 };
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::engine::{involves, running_on};
-use crate::executors::Report;
+use crate::executors::{Address, Report, Served};
 use crate::failures::TaskFailure;
 use crate::pool::Pool;
 use crate::watch;
@@ -103,6 +103,7 @@ impl ClusterService for Cluster {
             client_address,
             slots,
             version,
+            client_tls,
         } = request.into_inner();
         let id: ExecutorId = executor_id.parse()?;
         if client_address.is_empty() {
@@ -110,9 +111,28 @@ impl ClusterService for Cluster {
         }
         tracing::info!(executor_id = %id, client_address, slots, version, "executor joined");
         self.replace(&id, &client_address).await;
-        self.pool.executors.join(&id, client_address, slots);
-        let client_token = self.pool.token.clone().unwrap_or_default();
-        Ok(Response::new(JoinPoolResponse { client_token }))
+        let address = Address {
+            client: client_address,
+            tls: client_tls,
+        };
+        self.pool.executors.join(&id, address, slots);
+        Ok(Response::new(JoinPoolResponse {
+            ticket_key: Some(self.pool.reader.signer.public()),
+            open: self.pool.door.is_open(),
+        }))
+    }
+
+    async fn identify(
+        &self,
+        request: Request<IdentifyRequest>,
+    ) -> Result<Response<IdentifyResponse>, Status> {
+        let IdentifyRequest { token } = request.into_inner();
+        let caller = self.pool.door.identify(Some(&token)).await?;
+        let expires = caller.expires.unwrap_or(0);
+        Ok(Response::new(IdentifyResponse {
+            user: caller.user,
+            expires_unix: i64::try_from(expires).unwrap_or(i64::MAX),
+        }))
     }
 
     async fn report_executor(
@@ -125,6 +145,8 @@ impl ClusterService for Cluster {
             models,
             rows_by_job,
             running_splits,
+            served_bytes,
+            open_streams,
         } = request.into_inner();
         let score_jobs = running_splits.iter().map(|split| split.job.as_str());
         let ended_jobs = self.pool.jobs.ended_of(score_jobs);
@@ -133,6 +155,10 @@ impl ClusterService for Cluster {
             models,
             rows_by_job,
             running_splits,
+            served: Served {
+                bytes: served_bytes,
+                open_streams,
+            },
         };
         // Ballista gives an executor up by itself when a launch fails; it must register again then.
         let known = self.pool.executors.report(&executor_id, report)

@@ -14,6 +14,7 @@ use whimbrel_proto::v1::{
 };
 use whimbrel_proto::{Error, ErrorCode};
 
+use crate::flight::caller;
 use crate::jobs::{Job, Signed, Submission};
 use crate::pool::Pool;
 
@@ -44,9 +45,10 @@ impl JobService for JobDesk {
         &self,
         request: Request<SubmitJobRequest>,
     ) -> Result<Response<SubmitJobResponse>, Status> {
+        let caller = caller(&request)?;
         let SubmitJobRequest { spec, key, user } = request.into_inner();
         let spec = spec.ok_or_else(|| Error::new(ErrorCode::Invalid, "the request has no spec"))?;
-        let signed = Signed { key, user };
+        let signed = Signed { key, user }.by(&caller);
         let Submission { job, existed } = self.pool.jobs.submit(None, spec, signed).await?;
         let job = told(&job);
         Ok(Response::new(SubmitJobResponse { job, existed }))
@@ -56,8 +58,9 @@ impl JobService for JobDesk {
         &self,
         request: Request<ListJobsRequest>,
     ) -> Result<Response<ListJobsResponse>, Status> {
+        let caller = caller(&request)?;
         let ListJobsRequest {} = request.into_inner();
-        let jobs = self.pool.jobs.list();
+        let jobs = self.pool.jobs.list_for(&caller);
         let jobs = jobs.iter().map(|job| job.as_ref().into()).collect();
         Ok(Response::new(ListJobsResponse { jobs }))
     }
@@ -66,8 +69,9 @@ impl JobService for JobDesk {
         &self,
         request: Request<GetJobRequest>,
     ) -> Result<Response<GetJobResponse>, Status> {
+        let caller = caller(&request)?;
         let GetJobRequest { job_id } = request.into_inner();
-        let job = self.pool.jobs.get(&job_id.parse()?)?;
+        let job = self.pool.jobs.get_for(&caller, &job_id.parse()?)?;
         let job = told(&job);
         Ok(Response::new(GetJobResponse { job }))
     }
@@ -76,8 +80,9 @@ impl JobService for JobDesk {
         &self,
         request: Request<WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let caller = caller(&request)?;
         let WatchJobRequest { job_id } = request.into_inner();
-        let job = self.pool.jobs.get(&job_id.parse()?)?;
+        let job = self.pool.jobs.get_for(&caller, &job_id.parse()?)?;
         let (pool, changes) = (Arc::clone(&self.pool), job.watch());
         let statuses = stream::unfold(Some((pool, job, changes, true)), |at| async move {
             let (pool, job, mut changes, first) = at?;
@@ -104,8 +109,10 @@ impl JobService for JobDesk {
         &self,
         request: Request<CancelJobRequest>,
     ) -> Result<Response<CancelJobResponse>, Status> {
-        let CancelJobRequest { job_id } = request.into_inner();
-        let job = self.pool.jobs.cancel(&job_id.parse()?).await?;
+        let caller = caller(&request)?;
+        let id = request.into_inner().job_id.parse()?;
+        self.pool.jobs.get_for(&caller, &id)?;
+        let job = self.pool.jobs.cancel(&id).await?;
         let job = told(&job);
         Ok(Response::new(CancelJobResponse { job }))
     }
@@ -114,8 +121,10 @@ impl JobService for JobDesk {
         &self,
         request: Request<ResumeJobRequest>,
     ) -> Result<Response<ResumeJobResponse>, Status> {
-        let ResumeJobRequest { job_id } = request.into_inner();
-        let job = self.pool.jobs.resume(&job_id.parse()?).await?;
+        let caller = caller(&request)?;
+        let id = request.into_inner().job_id.parse()?;
+        self.pool.jobs.get_for(&caller, &id)?;
+        let job = self.pool.jobs.resume(&id).await?;
         let job = told(&job);
         Ok(Response::new(ResumeJobResponse { job }))
     }

@@ -1,6 +1,7 @@
 //! `PoolService`: what the pool is and does now, and the end of a query by its id.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,6 +15,7 @@ use whimbrel_proto::v1::{
 };
 
 use crate::executors::Member;
+use crate::flight::caller;
 use crate::pool::Pool;
 use crate::query::{Cancelled, Query, Snapshot};
 
@@ -46,6 +48,8 @@ fn executor_status(executor_id: String, member: Member, running: u32) -> Executo
         state: state.to_owned(),
         last_seen_ms: member.seen_unix_ms,
         models: member.models,
+        served_bytes: member.served.bytes,
+        open_streams: member.served.open_streams,
     }
 }
 
@@ -77,6 +81,7 @@ impl PoolService for PoolState {
         &self,
         request: Request<GetPoolStatusRequest>,
     ) -> Result<Response<GetPoolStatusResponse>, Status> {
+        let caller = caller(&request)?;
         let GetPoolStatusRequest {} = request.into_inner();
         let running = self.pool.engine.running_tasks().await;
         let status = |(id, member): (String, Member)| {
@@ -93,8 +98,10 @@ impl PoolService for PoolState {
                 .queries
                 .all()
                 .iter()
+                .filter(|query| query.is_open_to(&caller))
                 .map(|query| query_status(query))
                 .collect(),
+            proxied_bytes: self.pool.proxied_bytes.load(Ordering::Relaxed),
         }))
     }
 
@@ -102,9 +109,9 @@ impl PoolService for PoolState {
         &self,
         request: Request<WatchQueryRequest>,
     ) -> Result<Response<Self::WatchQueryStream>, Status> {
-        let WatchQueryRequest { query_id } = request.into_inner();
-        let id: QueryId = query_id.parse()?;
-        let Some(query) = self.pool.queries.get(&id) else {
+        let caller = caller(&request)?;
+        let id: QueryId = request.into_inner().query_id.parse()?;
+        let Some(query) = self.pool.queries.of(&id, &caller) else {
             return Ok(Response::new(stream::empty().boxed()));
         };
         let pool = Arc::clone(&self.pool);
@@ -134,9 +141,10 @@ impl PoolService for PoolState {
         &self,
         request: Request<CancelQueryRequest>,
     ) -> Result<Response<CancelQueryResponse>, Status> {
-        let CancelQueryRequest { query_id } = request.into_inner();
-        let id: QueryId = query_id.parse()?;
-        let cancelled = match self.pool.runner.cancel(&id) {
+        let caller = caller(&request)?;
+        let id: QueryId = request.into_inner().query_id.parse()?;
+        let known = self.pool.queries.of(&id, &caller);
+        let cancelled = match known.map_or(Cancelled::Unknown, |_| self.pool.runner.cancel(&id)) {
             Cancelled::Ending => true,
             Cancelled::Released(_) | Cancelled::Unknown => false,
         };

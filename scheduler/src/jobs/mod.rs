@@ -13,6 +13,7 @@ mod held;
 mod history;
 mod job;
 mod journal;
+mod listing;
 mod output;
 mod own;
 mod pin;
@@ -61,6 +62,7 @@ use self::state::Event;
 
 pub(crate) use self::failpoint::Failpoint;
 pub(crate) use self::job::Job;
+pub(crate) use self::listing::{JobList, as_table};
 pub(crate) use self::queue::Turns;
 pub(crate) use self::submit::{Signed, Submission};
 
@@ -103,6 +105,8 @@ pub(crate) struct Parts {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     pub(crate) limits: Limits,
+    /// The pool tells its users apart.
+    pub(crate) knows_users: bool,
 }
 
 /// See the module.

@@ -197,7 +197,7 @@ fn rows(planned: Planned) -> Result<Plan, Error> {
             "the query reads no table, and a score job writes rows of one",
             "run it with `whimbrel sql`",
         ),
-        Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => refused(
+        Planned::Effect(_) | Planned::Check(_) | Planned::Job(_) | Planned::Score(_) => refused(
             "a score job writes the rows of a SELECT, and this is another statement",
             "give the SELECT alone",
         ),

@@ -259,6 +259,7 @@ fn may_change(code: ErrorCode) -> bool {
         | ErrorCode::NotFound
         | ErrorCode::Exists
         | ErrorCode::Denied
+        | ErrorCode::Unauthenticated
         | ErrorCode::Data
         | ErrorCode::Unavailable
         | ErrorCode::Exhausted

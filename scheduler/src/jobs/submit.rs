@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use whimbrel_access::Caller;
 use whimbrel_predict::sink::OutputMode;
 use whimbrel_proto::ids::{Digest, ScoreJobId};
 use whimbrel_proto::{Error, ErrorCode, v1};
@@ -39,6 +40,19 @@ pub(crate) struct Submission {
     pub(crate) existed: bool,
 }
 
+impl Signed {
+    /// Where the pool knows who calls, a job is the caller's, whatever its submission says.
+    pub(crate) fn by(self, caller: &Caller) -> Self {
+        match caller.user.is_empty() {
+            true => self,
+            false => Self {
+                user: caller.user.clone(),
+                ..self
+            },
+        }
+    }
+}
+
 impl Jobs {
     /// Makes a job of what is asked; under a key that has one already, that one.
     pub(crate) async fn submit(
@@ -51,7 +65,7 @@ impl Jobs {
         let spec = Spec::try_from(asked)?;
         signed.check()?;
         let digest = spec.digest()?;
-        if let Some(submission) = self.keyed(&signed.key, &digest).await? {
+        if let Some(submission) = self.keyed(&signed, &digest).await? {
             return Ok(submission);
         }
         let this = Arc::clone(self);
@@ -65,7 +79,8 @@ impl Jobs {
     }
 
     /// The job that has the key already, if its spec is the same.
-    async fn keyed(&self, key: &str, digest: &Digest) -> Result<Option<Submission>, Error> {
+    async fn keyed(&self, signed: &Signed, digest: &Digest) -> Result<Option<Submission>, Error> {
+        let Signed { key, user } = signed;
         if key.is_empty() {
             return Ok(None);
         }
@@ -75,6 +90,10 @@ impl Jobs {
                 return Err(Error::new(ErrorCode::Unavailable, text).with_hint("try again"));
             };
             let record = job.record();
+            if self.parts.knows_users && record.user != *user {
+                let text = format!("the key '{key}' is that of another user's job");
+                return Err(Error::new(ErrorCode::Exists, text).with_hint("take another key"));
+            }
             if record.spec_digest != *digest {
                 let text =
                     format!("the key '{key}' is that of job {id}, which was asked something else");
@@ -134,7 +153,11 @@ impl Jobs {
         };
         let Some(revision) = self.book.create(&record).await? else {
             // Another submission was faster.
-            let other = self.keyed(&record.key, &record.spec_digest).await?;
+            let signed = Signed {
+                key: record.key.clone(),
+                user: record.user.clone(),
+            };
+            let other = self.keyed(&signed, &record.spec_digest).await?;
             return other.ok_or_else(|| {
                 let text = format!("the key '{}' was just given back", record.key);
                 Error::new(ErrorCode::Unavailable, text).with_hint("try again")

@@ -6,7 +6,7 @@ use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, Statement, WindowFunctionDefinition};
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::engine::MODELS_SCHEMA;
+use crate::engine::LISTS_SCHEMA;
 
 /// What a statement gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) fn stays_here(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan)
                 if matches!(
                     scan.table_name.schema(),
-                    Some("information_schema" | MODELS_SCHEMA)
+                    Some("information_schema" | LISTS_SCHEMA)
                 ) =>
             {
                 catalog = true

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use whimbrel_access::Role;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::catalog::{AddTable, Catalog, PoolView};
@@ -64,33 +65,55 @@ pub(crate) enum Effect {
     },
 }
 
+impl Effect {
+    /// The role that the change takes. What ends with a session is its user's own affair.
+    pub(super) fn needs(&self, session: &Session) -> Role {
+        match self {
+            Self::Set { .. }
+            | Self::Reset { .. }
+            | Self::CreateView {
+                view: NewView::Temporary(_),
+                ..
+            } => Role::Reader,
+            Self::DropView { name, .. } if session.has_view(name) => Role::Reader,
+            Self::CreateView { .. }
+            | Self::DropView { .. }
+            | Self::AddTable { .. }
+            | Self::DropTable { .. }
+            | Self::CreateModel(_)
+            | Self::DropModel { .. } => Role::Scorer,
+        }
+    }
+}
+
+/// A setting of a session: `None` puts it back.
+pub(crate) fn setting(key: &str, value: Option<&str>) -> Result<Effect, Error> {
+    settable(key)?;
+    let key = key.to_ascii_lowercase();
+    let Some(value) = value else {
+        return Ok(Effect::Reset { key });
+    };
+    // A value that is none must fail here, not at every later statement.
+    let mut config = SessionConfig::new();
+    config.options_mut().set(&key, value).map_err(|error| {
+        let why = error.find_root().message().into_owned();
+        Error::new(
+            ErrorCode::Invalid,
+            format!("'{key}' cannot be '{value}': {why}"),
+        )
+    })?;
+    let value = value.to_owned();
+    Ok(Effect::Set { key, value })
+}
+
 /// What the planned statement changes; `written` is the statement as it came, and `sql` its text.
 pub(super) fn effect(sql: &str, written: Statement, plan: LogicalPlan) -> Result<Effect, Error> {
     match plan {
         LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
-            settable(&set.variable)?;
-            let key = set.variable.to_ascii_lowercase();
-            // A value that is none must fail here, not at every later statement.
-            SessionConfig::new()
-                .options_mut()
-                .set(&key, &set.value)
-                .map_err(|error| {
-                    let why = error.find_root().message().into_owned();
-                    Error::new(
-                        ErrorCode::Invalid,
-                        format!("'{key}' cannot be '{}': {why}", set.value),
-                    )
-                })?;
-            Ok(Effect::Set {
-                key,
-                value: set.value,
-            })
+            setting(&set.variable, Some(&set.value))
         }
         LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) => {
-            settable(&reset.variable)?;
-            Ok(Effect::Reset {
-                key: reset.variable.to_ascii_lowercase(),
-            })
+            setting(&reset.variable, None)
         }
         LogicalPlan::Ddl(ddl) => change(sql, written, ddl),
         _ => Err(Error::new(

@@ -8,10 +8,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
+use whimbrel_access::Caller;
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode};
 
-use super::Plan;
+use super::{Plan, Query};
 use crate::clock::Clock;
 use crate::error::plan_error;
 
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A result with its columns.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelved {
+    user: String,
     pub(crate) schema: SchemaRef,
     pub(crate) batches: Arc<Vec<RecordBatch>>,
     bytes: usize,
@@ -53,7 +55,7 @@ impl Shelf {
     }
 
     /// Keeps a result; the oldest go where there is no room.
-    pub(crate) fn put(&self, id: QueryId, schema: SchemaRef, batches: Vec<RecordBatch>) {
+    pub(crate) fn put(&self, query: &Query, schema: SchemaRef, batches: Vec<RecordBatch>) {
         let bytes = size(&batches);
         let mut results = self.lock();
         let mut total: usize = results.values().map(|kept| kept.bytes).sum::<usize>() + bytes;
@@ -70,8 +72,9 @@ impl Shelf {
         }
         let put = self.clock.monotonic();
         results.insert(
-            id,
+            query.id().clone(),
             Shelved {
+                user: query.owner().user.clone(),
                 schema,
                 batches: Arc::new(batches),
                 bytes,
@@ -81,10 +84,11 @@ impl Shelf {
         );
     }
 
-    /// The result of a query, and notes that it was fetched.
-    pub(crate) fn take(&self, id: &QueryId) -> Result<Shelved, Error> {
+    /// The result of a query of this caller, and notes that it was fetched.
+    pub(crate) fn take(&self, id: &QueryId, caller: &Caller) -> Result<Shelved, Error> {
         let mut results = self.lock();
-        let Some(kept) = results.get_mut(id) else {
+        let kept = results.get_mut(id);
+        let Some(kept) = kept.filter(|kept| kept.user == caller.user) else {
             return Err(Error::new(
                 ErrorCode::NotFound,
                 format!("query {id} has no result here"),
@@ -149,7 +153,10 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, SeededIds};
+    use crate::query::Queries;
+    use crate::query::record::Owner;
+    use crate::session::Session;
 
     #[test]
     fn a_result_waits_for_its_reader_and_not_for_ever() {
@@ -158,13 +165,24 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(vec![1]))])
             .unwrap();
-        let id: QueryId = "q".parse().unwrap();
-        shelf.put(id.clone(), schema, vec![batch]);
+        let queries = Queries::new(clock.clone(), Arc::new(SeededIds::new(1)), Duration::MAX);
+        let owner = Owner::of(&Session::alone("s"));
+        let query = queries.begin(None, "SELECT 1", owner).unwrap();
+        let (id, anybody) = (query.id().clone(), Caller::anybody());
+        shelf.put(&query, schema, vec![batch]);
+        let other = Caller {
+            user: "bob".to_owned(),
+            ..Caller::anybody()
+        };
+        assert!(shelf.take(&id, &other).is_err());
         assert!(shelf.awaited(Duration::from_secs(5)));
-        assert_eq!(shelf.take(&id).unwrap().batches.len(), 1);
+        assert_eq!(shelf.take(&id, &anybody).unwrap().batches.len(), 1);
         assert!(!shelf.awaited(Duration::from_secs(5)));
         clock.advance(Duration::from_secs(11));
         shelf.sweep();
-        assert_eq!(shelf.take(&id).unwrap_err().code(), ErrorCode::NotFound);
+        assert_eq!(
+            shelf.take(&id, &anybody).unwrap_err().code(),
+            ErrorCode::NotFound
+        );
     }
 }

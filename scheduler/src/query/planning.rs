@@ -2,24 +2,28 @@
 //! that needs long must not keep the async threads from heartbeats.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use datafusion::common::DataFusionError;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::{Semaphore, oneshot};
+use whimbrel_predict::sql::rewrite_statement;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::Stores;
 
 use super::classify::{Kind, kind, refuse_lossy, stays_here};
 use super::ddl::effect;
+use super::job_statements::Read;
 use super::pinned::inputs;
-use super::score::understood;
-use super::{Plan, Planned, bounds, links, models};
+use super::score::{self, understood};
+use super::{Ask, Plan, Planned, bounds, job_statements, links, models, parameters};
 use crate::engine::Engine;
 use crate::error::plan_error;
+use crate::jobs::JobList;
 use crate::models::Registry;
 use crate::session::{Session, SessionPlanner, one_statement};
 
@@ -27,6 +31,14 @@ use crate::session::{Session, SessionPlanner, one_statement};
 const STACK: usize = 32 << 20;
 /// Statements planned at once.
 const AT_ONCE: usize = 8;
+
+/// What is known of a statement before it runs.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) schema: SchemaRef,
+    /// The type of each parameter; `Null` where its place does not tell.
+    pub(crate) parameters: Vec<DataType>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -57,20 +69,103 @@ impl Planning {
         }
     }
 
-    /// Plans the text for a pool that can use so many partitions.
+    /// Plans a statement for a pool that can use so many partitions.
     pub(crate) async fn plan(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        ask: impl Into<Ask>,
+        partitions: usize,
+    ) -> Result<Planned, Error> {
+        let ask = ask.into();
+        bounds::check(&ask.sql, self.max_sql_bytes)?;
+        if let Some(planned) = models::planned(&ask.sql, &self.models) {
+            return match ask.values.is_empty() {
+                true => planned,
+                false => Err(no_parameters()),
+            };
+        }
+        let ask = match job_statements::read(&ask.sql).transpose()? {
+            None => ask,
+            Some(_) if !ask.values.is_empty() => return Err(no_parameters()),
+            Some(Read::Show(sql)) => sql.into(),
+            Some(Read::One(statement)) => return Ok(Planned::Job(statement)),
+        };
+        let this = Arc::clone(self);
+        self.on_own_thread(async move { this.plan_here(&session, &ask, partitions).await })
+            .await
+    }
+
+    /// The columns that a statement gives and the parameters that it takes, without values for them.
+    pub(crate) async fn describe(
         self: &Arc<Self>,
         session: Arc<Session>,
         sql: &str,
         partitions: usize,
-    ) -> Result<Planned, Error> {
+    ) -> Result<Described, Error> {
         bounds::check(sql, self.max_sql_bytes)?;
-        if let Some(planned) = models::planned(sql, &self.models) {
-            return planned;
+        let ours =
+            models::planned(sql, &self.models).is_some() || job_statements::read(sql).is_some();
+        let slots = match ours {
+            true => 0,
+            false => {
+                let mut statement = one_statement(sql)?;
+                rewrite_statement(&mut statement)?;
+                parameters::slots(&statement)?
+            }
+        };
+        if slots == 0 {
+            let planned = self.plan(session, sql, partitions).await?;
+            return Ok(Described {
+                schema: planned.schema(),
+                parameters: Vec::new(),
+            });
         }
-        let (this, sql) = (Arc::clone(self), sql.to_owned());
-        self.on_own_thread(async move { this.plan_here(&session, &sql, partitions).await })
-            .await
+        let (this, typed, sql) = (Arc::clone(self), Arc::clone(&session), sql.to_owned());
+        let ask = Ask {
+            sql: sql.clone(),
+            values: vec![ScalarValue::Null; slots],
+        };
+        let typed = self
+            .on_own_thread(async move { this.typed(&typed, &sql, slots).await })
+            .await;
+        match typed {
+            Ok(described) => Ok(described),
+            // The planner needs a type where none can be found; NULL fits everywhere, or the statement cannot be planned at all.
+            Err(error) => match self.plan(session, ask, partitions).await {
+                Ok(planned) => Ok(Described {
+                    schema: planned.schema(),
+                    parameters: vec![DataType::Null; slots],
+                }),
+                Err(_) => Err(error),
+            },
+        }
+    }
+
+    /// The parameters with the types that their places have.
+    async fn typed(&self, session: &Session, sql: &str, slots: usize) -> Result<Described, Error> {
+        let statement = one_statement(sql)?;
+        let score = understood(&statement, self.planner.catalog())?;
+        let (statement, schema) = match score {
+            Some(score) => (one_statement(&score.spec.sql)?, Some(score::schema())),
+            None => (statement, None),
+        };
+        let (_, logical) = self.planner.plan(session, statement, 1).await?;
+        let known = logical
+            .get_parameter_types()
+            .map_err(|error| plan_error(&error))?;
+        let kind = |number: usize| {
+            let kind = known.get(&format!("${number}")).cloned().flatten();
+            kind.unwrap_or(DataType::Null)
+        };
+        Ok(Described {
+            schema: schema.unwrap_or_else(|| Arc::clone(logical.schema().inner())),
+            parameters: (1..=slots).map(kind).collect(),
+        })
+    }
+
+    /// The jobs exist only after what plans their statements.
+    pub(crate) fn list_jobs_of(&self, jobs: Weak<dyn JobList>) {
+        self.planner.list_jobs_of(jobs);
     }
 
     /// Waits until no statement is being planned.
@@ -124,17 +219,20 @@ impl Planning {
     async fn plan_here(
         &self,
         session: &Session,
-        sql: &str,
+        ask: &Ask,
         partitions: usize,
     ) -> Result<Planned, Error> {
-        let statement = one_statement(sql)?;
+        let mut statement = one_statement(&ask.sql)?;
+        rewrite_statement(&mut statement)?;
+        parameters::bind(&mut statement, &ask.values)?;
         if let Some(score) = understood(&statement, self.planner.catalog())? {
             return Ok(Planned::Score(Box::new(score)));
         }
         let written = statement.clone();
         let (state, logical) = self.planner.plan(session, statement, partitions).await?;
         match kind(&logical)? {
-            Kind::Effect => effect(sql, written, logical).map(Planned::Effect),
+            Kind::Effect if !ask.values.is_empty() => Err(no_parameters()),
+            Kind::Effect => effect(&ask.sql, written, logical).map(Planned::Effect),
             Kind::Rows => self
                 .lower(state, &logical)
                 .await
@@ -176,4 +274,9 @@ impl Planning {
             inputs,
         }))
     }
+}
+
+fn no_parameters() -> Error {
+    Error::new(ErrorCode::Invalid, "this statement takes no parameters")
+        .with_hint("queries, COPY and INSERT do; write the values into this one")
 }

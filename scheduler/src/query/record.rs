@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use whimbrel_access::{Caller, Role};
 use whimbrel_proto::ids::{JobId, QueryId};
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::polled::Told;
 use crate::clock::{Clock, Ids};
 use crate::engine::Progress;
+use crate::session::Session;
 
 /// Of a query's text, what lists show.
 const TEXT: usize = 2000;
@@ -59,13 +62,32 @@ pub(crate) struct Snapshot {
     ended: Option<Duration>,
 }
 
+/// Who has a query: only that user may see its rows, and it ends with its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) user: String,
+    pub(crate) session: String,
+}
+
+impl Owner {
+    pub(crate) fn of(session: &Session) -> Self {
+        Self {
+            user: session.caller().user.clone(),
+            session: session.id().to_owned(),
+        }
+    }
+}
+
 /// One run of a statement.
 #[derive(Debug)]
 pub(crate) struct Query {
     id: QueryId,
     sql: String,
+    owner: Owner,
     cancel: CancellationToken,
     state: watch::Sender<Snapshot>,
+    /// What a client that polls is told.
+    pub(super) told: watch::Sender<Told>,
 }
 
 impl Query {
@@ -75,6 +97,15 @@ impl Query {
 
     pub(crate) fn sql(&self) -> &str {
         &self.sql
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// Whether the caller may have its rows and end it: its user, and whoever runs the pool.
+    pub(crate) fn is_open_to(&self, caller: &Caller) -> bool {
+        caller.user == self.owner.user || caller.role == Role::Operator
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -178,7 +209,12 @@ impl Queries {
     }
 
     /// Notes a new query, under the id that the client asked for if it did.
-    pub(crate) fn begin(&self, asked: Option<QueryId>, sql: &str) -> Result<Arc<Query>, Error> {
+    pub(crate) fn begin(
+        &self,
+        asked: Option<QueryId>,
+        sql: &str,
+        owner: Owner,
+    ) -> Result<Arc<Query>, Error> {
         let id = match asked {
             Some(id) => id,
             None => self.ids.id().parse()?,
@@ -201,8 +237,10 @@ impl Queries {
         let query = Arc::new(Query {
             id: id.clone(),
             sql: sql.chars().take(TEXT).collect(),
+            owner,
             cancel: CancellationToken::new(),
             state: watch::Sender::new(state),
+            told: watch::Sender::default(),
         });
         queries.insert(id, Arc::clone(&query));
         self.running.send_modify(|count| *count += 1);
@@ -229,6 +267,28 @@ impl Queries {
         self.lock().get(id).cloned()
     }
 
+    /// The query, where the caller may know of it.
+    pub(crate) fn of(&self, id: &QueryId, caller: &Caller) -> Option<Arc<Query>> {
+        self.get(id).filter(|query| query.is_open_to(caller))
+    }
+
+    /// The queries that a session began.
+    pub(crate) fn of_session(&self, session: &str) -> Vec<QueryId> {
+        let queries = self.lock();
+        let own = queries
+            .values()
+            .filter(|query| query.owner.session == session);
+        own.map(|query| query.id.clone()).collect()
+    }
+
+    /// The rows of a query are kept as long again as they are from its end on.
+    pub(crate) fn renew(&self, query: &Query) {
+        let now = self.clock.monotonic();
+        query.state.send_modify(|state| {
+            state.ended = state.ended.map(|_| now);
+        });
+    }
+
     /// All of them, by id.
     pub(crate) fn all(&self) -> Vec<Arc<Query>> {
         self.lock().values().cloned().collect()
@@ -251,15 +311,23 @@ impl Queries {
         self.running.subscribe()
     }
 
-    /// Forgets what is over: rows that are kept no longer, and the oldest of too many.
-    pub(crate) fn sweep(&self) {
+    /// Forgets what is over: rows that are kept no longer, and the oldest of too many. Gives the jobs whose rows executors still have.
+    #[must_use]
+    pub(crate) fn sweep(&self) -> Vec<JobId> {
         let now = self.clock.monotonic();
         let mut queries = self.lock();
         let expired = |query: &Query| {
             let ended = query.state.borrow().ended;
             ended.is_some_and(|ended| now.saturating_sub(ended) > self.ttl)
         };
-        queries.retain(|_, query| !expired(query));
+        let mut gone = Vec::new();
+        queries.retain(|_, query| {
+            let keep = !expired(query);
+            if !keep {
+                gone.extend(query.release());
+            }
+            keep
+        });
         let mut empty: Vec<(Duration, QueryId)> = Vec::new();
         for (id, query) in queries.iter() {
             let state = query.state.borrow();
@@ -274,6 +342,8 @@ impl Queries {
         for (_, id) in empty.into_iter().take(surplus) {
             queries.remove(&id);
         }
+        drop(queries);
+        gone
     }
 }
 
@@ -290,14 +360,39 @@ mod tests {
         )
     }
 
+    fn owner() -> Owner {
+        Owner {
+            user: "ann".to_owned(),
+            session: "s".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_query_is_its_users_and_the_operators() {
+        let (_, queries) = queries();
+        let query = queries.begin(None, "SELECT 1", owner()).unwrap();
+        let caller = |user: &str, role| Caller {
+            user: user.to_owned(),
+            role,
+            expires: None,
+        };
+        assert!(query.is_open_to(&caller("ann", Role::Reader)));
+        assert!(query.is_open_to(&caller("bob", Role::Operator)));
+        assert!(!query.is_open_to(&caller("bob", Role::Scorer)));
+        assert_eq!(queries.of_session("s"), [query.id().clone()]);
+        assert!(queries.of_session("t").is_empty());
+    }
+
     #[test]
     fn a_query_is_cancelled_once_and_its_id_used_once() {
         let (_, queries) = queries();
         let id: QueryId = "mine".parse().unwrap();
-        let query = queries.begin(Some(id.clone()), "SELECT 1").unwrap();
+        let query = queries
+            .begin(Some(id.clone()), "SELECT 1", owner())
+            .unwrap();
         assert_eq!(
             queries
-                .begin(Some(id.clone()), "SELECT 2")
+                .begin(Some(id.clone()), "SELECT 2", owner())
                 .unwrap_err()
                 .code(),
             ErrorCode::Exists
@@ -318,8 +413,8 @@ mod tests {
     fn rows_are_wanted_until_they_are_released_or_expire() {
         let (clock, queries) = queries();
         let holders = BTreeSet::from(["e1".to_owned()]);
-        let first = queries.begin(None, "a").unwrap();
-        let second = queries.begin(None, "b").unwrap();
+        let first = queries.begin(None, "a", owner()).unwrap();
+        let second = queries.begin(None, "b", owner()).unwrap();
         queries.end(&first, QueryPhase::Done, holders.clone(), Some(3));
         queries.end(&second, QueryPhase::Done, holders, Some(4));
         assert_eq!(
@@ -330,7 +425,7 @@ mod tests {
         assert!(first.snapshot().holders.is_empty());
         assert_eq!(second.snapshot().rows, 4);
         clock.advance(Duration::from_secs(11));
-        queries.sweep();
+        assert!(queries.sweep().is_empty(), "neither was ever a job");
         assert!(queries.all().is_empty());
     }
 }

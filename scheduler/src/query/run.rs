@@ -11,9 +11,10 @@ use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use super::local::collect;
+use super::record::Owner;
 use super::{
-    Answer, Cancelled, Effect, Planned, Planning, Queries, Query, QueryPhase, ScoreStatement,
-    Shelf, Source, score,
+    Answer, Ask, Cancelled, Described, Effect, Planned, Planning, Queries, Query, QueryPhase,
+    ScoreStatement, Shelf, Source, score,
 };
 use crate::catalog::Catalog;
 use crate::clock::Clock;
@@ -21,8 +22,9 @@ use crate::config::MIN_PARTITIONS;
 use crate::engine::Engine;
 use crate::executors::{Capacity, Executors};
 use crate::failures::Failures;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, as_table};
 use crate::models::Registry;
+use crate::reading::ExecutorReader;
 use crate::session::Session;
 
 /// What the runner is told of the pool's settings.
@@ -31,6 +33,7 @@ pub(crate) struct Limits {
     pub(crate) executor_wait: Duration,
     pub(crate) partitions_per_slot: usize,
     pub(crate) max_partitions: usize,
+    pub(crate) result_ttl: Duration,
 }
 
 /// The parts that a statement passes.
@@ -43,8 +46,8 @@ pub(crate) struct Parts {
     pub(crate) planning: Arc<Planning>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) models: Arc<Registry>,
-    /// What executors ask of whoever reads rows from them.
-    pub(crate) token: Option<String>,
+    /// What reads rows from executors, and signs the tickets for them.
+    pub(crate) reader: ExecutorReader,
     pub(crate) queries: Arc<Queries>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) tasks: TaskTracker,
@@ -98,14 +101,19 @@ impl Runner {
     /// Plans a statement without running it.
     pub(crate) async fn prepare(&self, session: Arc<Session>, sql: &str) -> Result<Planned, Error> {
         self.admit()?;
-        self.parts
-            .planning
-            .plan(
-                session,
-                sql,
-                self.partitions(self.parts.executors.capacity()),
-            )
-            .await
+        let partitions = self.partitions(self.parts.executors.capacity());
+        self.parts.planning.plan(session, sql, partitions).await
+    }
+
+    /// The columns that a statement gives and the parameters that it takes. It is not run.
+    pub(crate) async fn describe(
+        &self,
+        session: Arc<Session>,
+        sql: &str,
+    ) -> Result<Described, Error> {
+        self.admit()?;
+        let partitions = self.partitions(self.parts.executors.capacity());
+        self.parts.planning.describe(session, sql, partitions).await
     }
 
     /// Ends a query that runs; the rows of one that has ended are removed.
@@ -121,28 +129,40 @@ impl Runner {
     pub(crate) async fn run(
         self: &Arc<Self>,
         session: Arc<Session>,
-        sql: &str,
+        ask: impl Into<Ask>,
         asked: Option<QueryId>,
     ) -> Result<Answer, Error> {
         self.admit()?;
-        let query = self.parts.queries.begin(asked, sql)?;
-        tracing::info!(query_id = %query.id(), session = session.id(), "statement received");
+        let ask = ask.into();
+        let owner = Owner::of(&session);
+        let query = self.parts.queries.begin(asked, &ask.sql, owner)?;
         let mut watch = Watched {
             runner: Arc::clone(self),
             query: Arc::clone(&query),
             over: false,
         };
-        let answer = tokio::select! {
-            biased;
-            () = query.cancelled() => Err(cancelled()),
-            answer = self.answer(session, sql, &query) => answer,
-        };
+        let answer = self.complete(session, ask, &query).await;
         watch.over = true;
         self.note_end(&query, &answer);
         answer
     }
 
-    fn note_end(&self, query: &Query, answer: &Result<Answer, Error>) {
+    /// Runs a statement that is noted, until its end or a cancel.
+    pub(super) async fn complete(
+        &self,
+        session: Arc<Session>,
+        ask: Ask,
+        query: &Arc<Query>,
+    ) -> Result<Answer, Error> {
+        tracing::info!(query_id = %query.id(), session = session.id(), "statement received");
+        tokio::select! {
+            biased;
+            () = query.cancelled() => Err(cancelled()),
+            answer = self.answer(session, ask, query) => answer,
+        }
+    }
+
+    pub(super) fn note_end(&self, query: &Query, answer: &Result<Answer, Error>) {
         let queries = &self.parts.queries;
         match answer {
             Ok(answer) => {
@@ -193,17 +213,18 @@ impl Runner {
     async fn answer(
         &self,
         session: Arc<Session>,
-        sql: &str,
+        ask: Ask,
         query: &Arc<Query>,
     ) -> Result<Answer, Error> {
         let planned_for = self.parts.executors.capacity();
         let partitions = self.partitions(planned_for);
-        let planned = self
-            .parts
-            .planning
-            .plan(Arc::clone(&session), sql, partitions)
+        let planning = &self.parts.planning;
+        let planned = planning
+            .plan(Arc::clone(&session), ask.clone(), partitions)
             .await?;
+        session.caller().may(planned.needs(&session))?;
         let schema = planned.schema();
+        query.planned(&schema);
         match planned {
             Planned::Effect(effect) => self.change(&session, effect, query).await,
             Planned::Rows(_, batches) => Ok(self.shelve(query, schema, batches)),
@@ -213,7 +234,15 @@ impl Runner {
             }
             Planned::Score(statement) => {
                 let job = self.score(session, *statement).await?;
-                Ok(self.shelve(query, schema, vec![score::answer(&job)?]))
+                let written = job.progress.as_ref().map(|progress| progress.rows_written);
+                Ok(Answer {
+                    counted: Some(written.unwrap_or(0)),
+                    ..self.shelve(query, schema, vec![score::answer(&job)?])
+                })
+            }
+            Planned::Job(statement) => {
+                let job = self.change_job(&session, statement).await?;
+                Ok(self.shelve(query, schema, vec![as_table(&[job])?]))
             }
             Planned::Here(plan) => {
                 let batches = collect(plan).await?;
@@ -226,12 +255,13 @@ impl Runner {
                 }
                 // It was planned for nobody; now there is somebody to cut it for.
                 let partitions = self.partitions(capacity);
-                match self.parts.planning.plan(session, sql, partitions).await? {
+                match planning.plan(session, ask, partitions).await? {
                     Planned::Spread(plan) => self.spread(plan, query).await,
                     Planned::Here(plan) => Ok(self.shelve(query, schema, collect(plan).await?)),
                     Planned::Rows(..)
                     | Planned::Effect(_)
                     | Planned::Check(_)
+                    | Planned::Job(_)
                     | Planned::Score(_) => Err(Error::new(
                         ErrorCode::Bug,
                         "the statement became another while it waited",
@@ -241,19 +271,27 @@ impl Runner {
         }
     }
 
+    pub(super) fn jobs(&self) -> Result<Arc<Jobs>, Error> {
+        let jobs = self.jobs.get().and_then(Weak::upgrade);
+        jobs.ok_or_else(|| {
+            Error::new(ErrorCode::Unavailable, "the scheduler is not up yet").with_hint("try again")
+        })
+    }
+
     /// Submits the job and waits for its end. A caller that leaves does not end it.
     async fn score(
         &self,
         session: Arc<Session>,
         statement: ScoreStatement,
     ) -> Result<v1::JobStatus, Error> {
-        let jobs = self.jobs.get().and_then(Weak::upgrade);
-        let jobs = jobs.ok_or_else(|| {
-            Error::new(ErrorCode::Unavailable, "the scheduler is not up yet").with_hint("try again")
-        })?;
-        let ScoreStatement { spec, signed } = statement;
+        let jobs = self.jobs()?;
+        let ScoreStatement { spec, signed, wait } = statement;
+        let signed = signed.by(session.caller());
         let submission = jobs.submit(Some(session), spec, signed).await?;
-        jobs.ended(&submission.job).await
+        match wait {
+            true => jobs.ended(&submission.job).await,
+            false => Ok(submission.job.as_ref().into()),
+        }
     }
 
     async fn change(
@@ -271,6 +309,7 @@ impl Runner {
             ordered: true,
             rows: 0,
             bytes: 0,
+            counted: None,
             source: Source::Nowhere,
         })
     }
@@ -286,21 +325,20 @@ impl Runner {
             .iter()
             .map(|batch| batch.get_array_memory_size() as u64)
             .sum();
-        self.parts
-            .shelf
-            .put(query.id().clone(), Arc::clone(&schema), batches);
+        self.parts.shelf.put(query, Arc::clone(&schema), batches);
         Answer {
             query_id: query.id().clone(),
             schema,
             ordered: true,
             rows,
             bytes,
+            counted: None,
             source: Source::Shelf,
         }
     }
 }
 
-fn cancelled() -> Error {
+pub(super) fn cancelled() -> Error {
     Error::new(ErrorCode::Cancelled, "the query was cancelled")
 }
 

@@ -20,10 +20,12 @@ use crate::nearest;
 pub(crate) struct ScoreStatement {
     pub(crate) spec: v1::JobSpec,
     pub(crate) signed: Signed,
+    /// The answer comes when the job has ended, else when it is submitted.
+    pub(crate) wait: bool,
 }
 
 /// What `OPTIONS` of COPY takes.
-const OPTIONS: &str = "there are compression, header, delimiter, row_group_rows, mode, key, user, priority, on_error, dead_letters and max_errors";
+const OPTIONS: &str = "there are compression, header, delimiter, row_group_rows, mode, key, user, priority, on_error, dead_letters, max_errors and wait";
 
 /// The columns of what such a statement answers once its job has ended.
 pub(crate) fn schema() -> SchemaRef {
@@ -95,6 +97,7 @@ fn copied(copy: &CopyToStatement) -> Result<ScoreStatement, Error> {
             ..v1::JobSpec::default()
         },
         signed: Signed::default(),
+        wait: true,
     };
     for (key, value) in options {
         set(&mut statement, key, value)?;
@@ -151,6 +154,10 @@ fn set(statement: &mut ScoreStatement, key: &str, value: &Value) -> Result<(), E
         "key" => statement.signed.key = text,
         "user" => statement.signed.user = text,
         "priority" => spec.priority = text,
+        "wait" => {
+            let wait = text.to_ascii_lowercase().parse();
+            statement.wait = wait.map_err(|_| wrong("write true or false"))?;
+        }
         other => {
             return Err(invalid(
                 format!("option '{other}' is not supported"),
@@ -201,6 +208,7 @@ fn inserted(insert: &Insert, catalog: &Catalog) -> Result<ScoreStatement, Error>
     Ok(ScoreStatement {
         spec,
         signed: Signed::default(),
+        wait: true,
     })
 }
 

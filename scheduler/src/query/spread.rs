@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::physical_plan::ExecutionPlanProperties;
-use whimbrel_proto::ids::{JobId, QueryId};
+use whimbrel_proto::ids::JobId;
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::run::Runner;
 use super::{Answer, Endpoint, Plan, Query, Source};
 use crate::engine::{Following, News, Output, Phase, outputs, progress};
-use crate::executors::Capacity;
+use crate::executors::{Capacity, Member};
 
 /// Between the word that a job has ended and its stages being there to read, the engine needs a moment.
 const GRAPH_STEP: Duration = Duration::from_millis(5);
@@ -55,13 +55,14 @@ impl Runner {
         self.follow(&mut following, query).await?;
         let parts = self.collect_outputs(&job_id).await?;
         drop(self.parts.failures.verdict(job_id.as_str()));
-        let endpoints = self.endpoints(query.id(), &job_id, &parts)?;
+        let endpoints = self.endpoints(query, &job_id, &parts)?;
         Ok(Answer {
             query_id: query.id().clone(),
             schema,
             ordered: sorted || endpoints.len() < 2,
             rows: parts.iter().map(|part| part.rows).sum(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
+            counted: None,
             source: Source::Executors(endpoints),
         })
     }
@@ -110,6 +111,7 @@ impl Runner {
                         return Err(error);
                     }
                     self.note_progress(&job_id, query).await;
+                    self.tell_early(&job_id, query).await;
                 }
                 News::Job(Phase::Waiting | Phase::Running) => {
                     self.note_progress(&job_id, query).await;
@@ -169,9 +171,9 @@ impl Runner {
         .with_hint("run the query again"))
     }
 
-    fn endpoints(
+    pub(super) fn endpoints(
         &self,
-        query_id: &QueryId,
+        query: &Query,
         job_id: &JobId,
         parts: &[Output],
     ) -> Result<Vec<Endpoint>, Error> {
@@ -183,20 +185,52 @@ impl Runner {
                 .get(&part.executor_id)
                 .ok_or_else(|| lost_result(&part.executor_id))?;
             let ticket = ResultTicket {
-                query_id: query_id.to_string(),
+                query_id: query.id().to_string(),
                 job_id: job_id.to_string(),
                 stage_id: part.stage_id,
                 partition: part.partition,
                 executor_id: part.executor_id.clone(),
                 file: part.file.clone(),
                 rows: part.rows,
+                user: query.owner().user.clone(),
+                expires_unix: self.expires_unix(),
+                own: false,
             };
-            Ok(Endpoint {
-                ticket,
-                address: member.client_address,
-            })
+            Ok(self.signed(ticket, member))
         };
         with_rows.map(endpoint).collect()
+    }
+}
+
+impl Runner {
+    /// When a ticket of now counts no more, in seconds since 1970.
+    fn expires_unix(&self) -> i64 {
+        let ttl = i64::try_from(self.parts.limits.result_ttl.as_secs()).unwrap_or(i64::MAX);
+        (self.parts.clock.unix_ms() / 1000).saturating_add(ttl)
+    }
+
+    fn signed(&self, ticket: ResultTicket, member: Member) -> Endpoint {
+        Endpoint {
+            signed: self.parts.reader.signer.sign(&ticket).into(),
+            ticket,
+            address: member.client_address,
+            tls: member.client_tls,
+        }
+    }
+
+    /// Keeps the rows of a ticket's query as long again, and gives a ticket that says so.
+    pub(crate) fn renew(&self, ticket: ResultTicket) -> Result<Endpoint, Error> {
+        let member = self.parts.executors.get(&ticket.executor_id);
+        let member = member.ok_or_else(|| lost_result(&ticket.executor_id))?;
+        let query = self.parts.queries.get(&ticket.query_id.parse()?);
+        let query = query.ok_or_else(|| lost_result(&ticket.executor_id))?;
+        self.parts.queries.renew(&query);
+        let expires_unix = self.expires_unix();
+        let ticket = ResultTicket {
+            expires_unix,
+            ..ticket
+        };
+        Ok(self.signed(ticket, member))
     }
 }
 

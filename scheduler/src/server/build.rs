@@ -10,34 +10,38 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use whimbrel_access::{ClusterTls, Keyring, ServerTls, TicketKeys, TicketSigner};
 use whimbrel_predict::codec::WhimbrelPhysicalCodec;
 use whimbrel_proto::{Error, ErrorCode};
 use whimbrel_stores::{Allow, Environment, Patience, Process, Registry as StoreRegistry, Stores};
 
 use super::listen::Reached;
 use super::{Listeners, Scheduler, serve};
+use crate::auth::Door;
 use crate::catalog::Catalog;
 use crate::clock::{Clock, Ids, SystemClock, SystemIds};
 use crate::config::{Config, StateHome};
 use crate::engine::{Engine, Options};
 use crate::executors::Executors;
 use crate::failures::Failures;
+use crate::flight::Ways;
 use crate::http::Http;
-use crate::jobs::{self, Jobs};
+use crate::jobs::{self, JobList, Jobs};
 use crate::links::Links;
 use crate::models::{Cells, ContentStore, Registry, Sources};
 use crate::pool::Pool;
 use crate::query::{Limits, Parts, Planning, Queries, Runner, Shelf};
+use crate::reading::ExecutorReader;
 use crate::session::{SessionPlanner, Sessions};
 use crate::store::{MemoryStore, RedbStore, StateStore};
 
 pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Scheduler, Error> {
     config.validate()?;
-    let token = config.token()?;
+    let doors = Doors::open(&config).await?;
     let client = Reached::of(&listeners.client, &config.advertise)?;
     let cluster = Reached::of(&listeners.cluster, &config.advertise)?;
     let facts = Facts::open(&config).await?;
-    let started = assemble(&config, token, &client, &cluster, &facts).await;
+    let started = assemble(&config, &doors, &client, &cluster, &facts).await;
     let (pool, planning) = match started {
         Ok(parts) => parts,
         Err(error) => {
@@ -46,7 +50,7 @@ pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Schedu
         }
     };
     let failed = CancellationToken::new();
-    run(&pool, listeners, &config, &failed);
+    run(&pool, listeners, doors, &config, &failed);
     tracing::info!(client = %client, cluster = %cluster, "the scheduler serves");
     let (client_address, cluster_address) = (client.to_string(), cluster.to_string());
     let Facts {
@@ -201,7 +205,7 @@ fn runtime(stores: Stores) -> Result<Arc<RuntimeEnv>, Error> {
 
 async fn assemble(
     config: &Config,
-    token: Option<String>,
+    doors: &Doors,
     client: &Reached,
     cluster: &Reached,
     facts: &Facts,
@@ -219,7 +223,14 @@ async fn assemble(
     let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(WhimbrelPhysicalCodec::new(Arc::new(
         BallistaPhysicalExtensionCodec::default(),
     )));
-    let options = engine_options(config, facts, cluster, Arc::clone(&codec));
+    let reader = ExecutorReader {
+        signer: Arc::new(TicketSigner::new()?),
+        tls: config.reader_tls(),
+    };
+    let ticket_keys = TicketKeys::default();
+    ticket_keys.add(reader.signer.public())?;
+    let keyring = Keyring::open(config.keyring()?).await?;
+    let options = engine_options(config, facts, cluster, doors, Arc::clone(&codec));
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
     let planning = planning(config, facts, codec)?;
     let queries = Arc::new(Queries::new(
@@ -237,7 +248,7 @@ async fn assemble(
         planning: Arc::clone(&planning),
         catalog: Arc::clone(catalog),
         models: Arc::clone(models),
-        token: token.clone(),
+        reader: reader.clone(),
         queries: Arc::clone(&queries),
         shelf: Arc::clone(&shelf),
         tasks: tasks.clone(),
@@ -245,6 +256,7 @@ async fn assemble(
             executor_wait: config.executor_wait.get(),
             partitions_per_slot: config.partitions_per_slot,
             max_partitions: config.max_partitions,
+            result_ttl: config.result_ttl.get(),
         },
     });
     let stop = CancellationToken::new();
@@ -262,11 +274,14 @@ async fn assemble(
             tasks: tasks.clone(),
             stop: stop.clone(),
             limits: jobs::Limits::of(config),
+            knows_users: config.knows_users(),
         },
         Arc::clone(&facts.store),
     )
     .await?;
     runner.score_with(&jobs);
+    let listed: Weak<dyn JobList> = Arc::downgrade(&(Arc::clone(&jobs) as Arc<dyn JobList>));
+    planning.list_jobs_of(listed);
     let pool = Arc::new(Pool {
         clock: Arc::clone(clock),
         ids: Arc::clone(ids),
@@ -283,7 +298,11 @@ async fn assemble(
         streams: Arc::new(watch::Sender::new(0)),
         tasks,
         stop,
-        token,
+        door: Arc::new(Door::new(keyring, Arc::clone(clock))),
+        reader,
+        ticket_keys,
+        ways: ways(config, client),
+        proxied_bytes: Arc::default(),
         client_address: client.to_string(),
         started_at_ms: clock.unix_ms(),
         max_message_bytes: config.max_message_bytes.as_usize(),
@@ -297,6 +316,7 @@ fn engine_options(
     config: &Config,
     facts: &Facts,
     cluster: &Reached,
+    doors: &Doors,
     physical_codec: Arc<dyn PhysicalExtensionCodec>,
 ) -> Options {
     Options {
@@ -306,7 +326,7 @@ fn engine_options(
         max_message_bytes: config.max_message_bytes.as_usize(),
         heartbeat_timeout: config.heartbeat_timeout.get(),
         executor_wait: config.executor_wait.get(),
-        result_ttl: config.result_ttl.get(),
+        cluster_tls: doors.cluster.as_ref().map(|(tls, _)| tls.clone()),
         physical_codec,
         ids: Arc::clone(&facts.ids),
     }
@@ -333,19 +353,74 @@ fn planning(
     )))
 }
 
+/// The TLS of both ports.
+struct Doors {
+    client: Option<ServerTls>,
+    cluster: Option<(ClusterTls, ServerTls)>,
+}
+
+impl Doors {
+    /// Reads the certificates, so that a wrong one is told before anything starts.
+    async fn open(config: &Config) -> Result<Self, Error> {
+        let cluster = config.cluster_tls()?;
+        let opened = |tls: ClusterTls| -> Result<_, Error> {
+            let server = ServerTls::open(tls.server.clone())?;
+            Ok((tls, server))
+        };
+        Ok(Self {
+            client: config.client_tls()?.map(ServerTls::open).transpose()?,
+            cluster: cluster.map(opened).transpose()?,
+        })
+    }
+}
+
+/// How clients reach results.
+fn ways(config: &Config, client: &Reached) -> Ways {
+    let scheme = match config.tls_cert {
+        Some(_) => "grpc+tls",
+        None => "grpc+tcp",
+    };
+    Ways {
+        pool: format!("{scheme}://{client}"),
+        proxy_only: config.flight_proxy_only,
+    }
+}
+
+/// How often certificates are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Starts what runs for as long as the scheduler does.
-fn run(pool: &Arc<Pool>, listeners: Listeners, config: &Config, failed: &CancellationToken) {
+fn run(
+    pool: &Arc<Pool>,
+    listeners: Listeners,
+    doors: Doors,
+    config: &Config,
+    failed: &CancellationToken,
+) {
     let Listeners { client, cluster } = listeners;
     let stop = || pool.stop.clone();
     let tasks = &pool.tasks;
+    let cluster_tls = doors.cluster.map(|(_, tls)| tls);
+    for tls in [&doors.client, &cluster_tls].into_iter().flatten().cloned() {
+        let stop = stop();
+        tasks.spawn(async move { stop.run_until_cancelled(tls.follow(LOOK)).await });
+    }
+    let (door, ended) = (Arc::clone(&pool.door), stop());
+    tasks.spawn(async move { ended.run_until_cancelled(door.follow()).await });
     tasks.spawn(serve::serve(
-        client,
+        serve::Port {
+            listener: client,
+            tls: doors.client,
+        },
         serve::client_routes(pool),
         stop(),
         failed.clone(),
     ));
     tasks.spawn(serve::serve(
-        cluster,
+        serve::Port {
+            listener: cluster,
+            tls: cluster_tls,
+        },
         serve::cluster_routes(pool),
         stop(),
         failed.clone(),

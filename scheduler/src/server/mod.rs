@@ -2,6 +2,7 @@
 
 mod build;
 mod listen;
+mod secure;
 mod serve;
 
 use std::path::PathBuf;

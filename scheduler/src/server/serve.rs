@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{from_fn_with_state, map_request};
 use axum::serve::ListenerExt;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
+use whimbrel_access::ServerTls;
 use whimbrel_proto::v1::cluster_service_server::ClusterServiceServer;
 use whimbrel_proto::v1::job_service_server::JobServiceServer;
 use whimbrel_proto::v1::link_service_server::LinkServiceServer;
@@ -18,8 +20,9 @@ use whimbrel_proto::v1::model_service_server::ModelServiceServer;
 use whimbrel_proto::v1::pool_service_server::PoolServiceServer;
 use whimbrel_proto::v1::table_service_server::TableServiceServer;
 
+use super::secure::{Peer, Secure};
 use crate::auth;
-use crate::flight::Flight;
+use crate::flight::{Flight, Service};
 use crate::grpc::cluster::Cluster;
 use crate::grpc::jobs::JobDesk;
 use crate::grpc::links::LinkDesk;
@@ -35,7 +38,7 @@ pub(super) fn client_routes(pool: &Arc<Pool>) -> Router {
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(
-            FlightServiceServer::new(Flight::new(Arc::clone(pool)))
+            FlightServiceServer::new(Service::new(Flight::new(Arc::clone(pool))))
                 .max_decoding_message_size(most)
                 // One batch of rows is one message; its size is not the sender's to refuse.
                 .max_encoding_message_size(usize::MAX),
@@ -56,10 +59,10 @@ pub(super) fn client_routes(pool: &Arc<Pool>) -> Router {
             JobServiceServer::new(JobDesk::new(Arc::clone(pool))).max_decoding_message_size(most),
         )
         .add_service(PoolServiceServer::new(PoolState::new(Arc::clone(pool))));
-    let token: auth::Expected = pool.token.as_deref().map(Arc::from);
+    let door = Arc::clone(&pool.door);
     health::routes(Arc::clone(pool))
         .merge(routes.routes().into_axum_router())
-        .layer(from_fn_with_state(token, auth::check))
+        .layer(from_fn_with_state(door, auth::check))
 }
 
 /// What executors reach.
@@ -80,24 +83,54 @@ pub(super) fn cluster_routes(pool: &Arc<Pool>) -> Router {
     routes.routes().into_axum_router()
 }
 
+/// A listener, and the TLS that it speaks.
+pub(super) struct Port {
+    pub(super) listener: TcpListener,
+    pub(super) tls: Option<ServerTls>,
+}
+
 /// Serves until `stop`, then lets open calls end. Should the listener fail, `failed` is raised.
 pub(super) async fn serve(
-    listener: TcpListener,
+    port: Port,
     routes: Router,
     stop: CancellationToken,
     failed: CancellationToken,
 ) {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(error = %error, "a connection keeps small messages back");
+    let Port { listener, tls } = port;
+    let served = match tls {
+        None => {
+            let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+            let listener = listener.tap_io(|connection| at_once(connection));
+            axum::serve(listener, service)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
         }
-    });
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
+        Some(tls) => {
+            let routes = routes.layer(map_request(named_as_plain));
+            let service = routes.into_make_service_with_connect_info::<Peer>();
+            axum::serve(Secure::start(listener, tls), service)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
+        }
+    };
     if let Err(error) = served {
         tracing::error!(error = %error, "a port of the scheduler serves no longer");
         failed.cancel();
+    }
+}
+
+/// What asks for a caller's address asks for one of a plain connection.
+async fn named_as_plain(mut request: Request) -> Request {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>();
+    if let Some(ConnectInfo(Peer(address))) = peer.copied() {
+        request.extensions_mut().insert(ConnectInfo(address));
+    }
+    request
+}
+
+/// Small messages are not kept back.
+pub(super) fn at_once(connection: &TcpStream) {
+    if let Err(error) = connection.set_nodelay(true) {
+        tracing::debug!(error = %error, "a connection keeps small messages back");
     }
 }

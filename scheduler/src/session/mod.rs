@@ -4,7 +4,7 @@
 //! A temporary view is kept as its statement and planned again each time it is used, so it never carries the schema of a model
 //! that has been bound anew since.
 
-mod models;
+mod lists;
 mod planner;
 mod schema;
 mod views;
@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use whimbrel_access::Caller;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::clock::Clock;
@@ -49,10 +51,18 @@ pub(crate) fn view_kind(statement: &Statement) -> Option<ViewKind> {
     }
 }
 
+/// A prepared statement: its text, and the rows of values that were bound last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prepared {
+    pub(crate) sql: String,
+    pub(crate) rows: Vec<Vec<ScalarValue>>,
+}
+
 /// One client's session.
 #[derive(Debug)]
 pub(crate) struct Session {
     id: String,
+    caller: Caller,
     facts: Mutex<Facts>,
 }
 
@@ -60,17 +70,22 @@ pub(crate) struct Session {
 struct Facts {
     settings: BTreeMap<String, String>,
     views: BTreeMap<String, View>,
-    prepared: HashMap<String, String>,
+    prepared: HashMap<String, Prepared>,
     used: Duration,
 }
 
 impl Session {
     /// A session that no client has.
     pub(crate) fn alone(id: &str) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::new(id, Caller::anybody()))
+    }
+
+    fn new(id: &str, caller: Caller) -> Self {
+        Self {
             id: id.to_owned(),
+            caller,
             facts: Mutex::default(),
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
@@ -79,6 +94,11 @@ impl Session {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whose it is.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(crate) fn settings(&self) -> BTreeMap<String, String> {
@@ -119,23 +139,34 @@ impl Session {
         if facts.prepared.len() >= LIMIT {
             return Err(too_many("prepared statements"));
         }
-        facts.prepared.insert(handle, sql);
+        let rows = Vec::new();
+        facts.prepared.insert(handle, Prepared { sql, rows });
         Ok(())
     }
 
-    pub(crate) fn prepared(&self, handle: &str) -> Result<String, Error> {
-        self.lock().prepared.get(handle).cloned().ok_or_else(|| {
-            Error::new(
-                ErrorCode::NotFound,
-                "the prepared statement does not exist in this session",
-            )
-            .with_hint("prepare it again; a session that is not used for a while is forgotten")
-        })
+    pub(crate) fn prepared(&self, handle: &str) -> Result<Prepared, Error> {
+        let facts = self.lock();
+        facts.prepared.get(handle).cloned().ok_or_else(unprepared)
+    }
+
+    /// Binds values to the parameters of a prepared statement, in the place of those that were bound before.
+    pub(crate) fn bind(&self, handle: &str, rows: Vec<Vec<ScalarValue>>) -> Result<(), Error> {
+        let mut facts = self.lock();
+        facts.prepared.get_mut(handle).ok_or_else(unprepared)?.rows = rows;
+        Ok(())
     }
 
     pub(crate) fn unprepare(&self, handle: &str) {
         self.lock().prepared.remove(handle);
     }
+}
+
+fn unprepared() -> Error {
+    Error::new(
+        ErrorCode::NotFound,
+        "the prepared statement does not exist in this session",
+    )
+    .with_hint("prepare it again; a session that is not used for a while is forgotten")
 }
 
 fn too_many(what: &str) -> Error {
@@ -168,14 +199,20 @@ impl Sessions {
     }
 
     /// The client's session; a new one where it has none.
-    pub(crate) fn open(&self, id: &str) -> Arc<Session> {
+    pub(crate) fn open(&self, id: &str, caller: &Caller) -> Arc<Session> {
         let mut sessions = self.lock();
-        let session = sessions.entry(id.to_owned()).or_insert_with(|| {
-            Arc::new(Session {
+        let session = sessions
+            .entry(id.to_owned())
+            .or_insert_with(|| Arc::new(Session::new(id, caller.clone())));
+        if session.caller.role != caller.role {
+            // The same user with another role: what was kept goes on, under what the caller may now.
+            let facts = Mutex::new(std::mem::take(&mut *session.lock()));
+            *session = Arc::new(Session {
                 id: id.to_owned(),
-                facts: Mutex::default(),
-            })
-        });
+                caller: caller.clone(),
+                facts,
+            });
+        }
         session.lock().used = self.clock.monotonic();
         Arc::clone(session)
     }
@@ -198,22 +235,28 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
+    fn anybody() -> Caller {
+        Caller::anybody()
+    }
+
     #[test]
     fn a_session_lasts_as_long_as_it_is_used() {
         let clock = ManualClock::shared();
         let sessions = Sessions::new(clock.clone(), Duration::from_secs(10));
-        sessions.open("a").set("k".to_owned(), "v".to_owned());
+        sessions
+            .open("a", &anybody())
+            .set("k".to_owned(), "v".to_owned());
         clock.advance(Duration::from_secs(8));
-        assert_eq!(sessions.open("a").settings().len(), 1);
+        assert_eq!(sessions.open("a", &anybody()).settings().len(), 1);
         clock.advance(Duration::from_secs(8));
         sessions.sweep();
         assert_eq!(
-            sessions.open("a").settings().len(),
+            sessions.open("a", &anybody()).settings().len(),
             1,
             "it was used in between"
         );
         clock.advance(Duration::from_secs(11));
         sessions.sweep();
-        assert!(sessions.open("a").settings().is_empty());
+        assert!(sessions.open("a", &anybody()).settings().is_empty());
     }
 }

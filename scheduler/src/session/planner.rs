@@ -1,8 +1,9 @@
 //! From SQL text to a logical plan, in the eyes of one session.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
+use arrow::array::RecordBatch;
 use datafusion::catalog::SchemaProvider;
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::SessionStateBuilder;
@@ -12,17 +13,20 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use whimbrel_access::{Caller, Role};
 use whimbrel_predict::binding::BindingSource;
 use whimbrel_predict::sql::{explain_failure, rewrite_statement};
 use whimbrel_proto::{Error, ErrorCode};
 
+use super::lists::{self, List};
 use super::schema::StatementSchema;
 use super::views::{Place, plain_view};
-use super::{Session, View, models};
+use super::{Session, View};
 use crate::catalog::{Catalog, PoolSchema};
 use crate::engine::{CATALOG, SCHEMA, session_config};
 use crate::error::{missing_table, plan_error};
-use crate::models::Registry;
+use crate::jobs::JobList;
+use crate::models::{Registry, as_table};
 use crate::nearest;
 
 /// Plans the statements of all sessions.
@@ -32,6 +36,7 @@ pub(crate) struct SessionPlanner {
     pub(super) catalog: Arc<Catalog>,
     pool: Arc<dyn SchemaProvider>,
     models: Arc<Registry>,
+    jobs: OnceLock<Weak<dyn JobList>>,
 }
 
 impl SessionPlanner {
@@ -54,7 +59,27 @@ impl SessionPlanner {
             pool: Arc::new(PoolSchema::new(Arc::clone(&catalog))),
             catalog,
             models,
+            jobs: OnceLock::new(),
         })
+    }
+
+    /// The jobs exist only after what plans their statements.
+    pub(crate) fn list_jobs_of(&self, jobs: Weak<dyn JobList>) {
+        // Other jobs for the same planner would be a defect of the one place that calls this.
+        let _ = self.jobs.set(jobs);
+    }
+
+    fn list(&self, list: List, caller: &Caller) -> Result<RecordBatch, Error> {
+        match list {
+            List::Models => as_table(&self.models.list()),
+            List::Jobs => match self.jobs.get().and_then(Weak::upgrade) {
+                Some(jobs) => jobs.table(caller),
+                None => Err(
+                    Error::new(ErrorCode::Unavailable, "the scheduler is not up yet")
+                        .with_hint("try again"),
+                ),
+            },
+        }
     }
 
     /// The tables of the pool.
@@ -100,7 +125,10 @@ impl SessionPlanner {
 
     /// The state of a session's statement, without its tables.
     fn state(&self, session: &Session, partitions: usize) -> Result<SessionState, Error> {
-        self.settled(&session.settings(), Some(partitions))
+        let mut state = self.settled(&session.settings(), Some(partitions))?;
+        let caller = Arc::new(session.caller().clone());
+        state.config_mut().set_extension(caller);
+        Ok(state)
     }
 
     /// A state with these settings and no tables: what a plan that is made already runs in.
@@ -132,12 +160,15 @@ impl SessionPlanner {
         async move {
             rewrite_statement(&mut statement)?;
             plain_view(&mut statement);
-            let asks_models = models::redirect(&mut statement);
+            let asked_lists = lists::redirect(&mut statement).into_iter();
+            let asked_lists: Vec<_> = asked_lists
+                .map(|list| Ok((list, self.list(list, &caller_of(base))?)))
+                .collect::<Result<_, Error>>()?;
             let schema = StatementSchema {
                 views: self.named_views(base, place, &statement).await?,
                 pool: Arc::clone(&self.pool),
-                models: asks_models
-                    .then(|| models::schema(&self.models))
+                lists: (!asked_lists.is_empty())
+                    .then(|| lists::schema(asked_lists))
                     .transpose()
                     .map_err(|error| plan_error(&error))?,
             };
@@ -152,6 +183,21 @@ impl SessionPlanner {
             Ok((state, plan))
         }
         .boxed()
+    }
+}
+
+/// For whom a statement is planned.
+fn caller_of(state: &SessionState) -> Caller {
+    let caller = state.config().get_extension::<Caller>();
+    caller.map_or_else(nobody, |caller| caller.as_ref().clone())
+}
+
+/// A plan that is made for no session sees nobody's jobs.
+fn nobody() -> Caller {
+    Caller {
+        user: String::new(),
+        role: Role::Reader,
+        expires: None,
     }
 }
 

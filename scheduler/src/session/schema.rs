@@ -13,23 +13,23 @@ use datafusion::common::Result;
 use datafusion::logical_expr::TableType;
 
 use crate::catalog::is_path;
-use crate::engine::{CATALOG, MODELS_SCHEMA, SCHEMA};
+use crate::engine::{CATALOG, LISTS_SCHEMA, SCHEMA};
 
 /// Views over the pool's tables; a view hides a table of its name.
 #[derive(Debug)]
 pub(super) struct StatementSchema {
     pub(super) views: BTreeMap<String, Arc<dyn TableProvider>>,
     pub(super) pool: Arc<dyn SchemaProvider>,
-    /// The bindings, where the statement asks for them.
-    pub(super) models: Option<Arc<dyn SchemaProvider>>,
+    /// The pool's own lists, where the statement asks for some.
+    pub(super) lists: Option<Arc<dyn SchemaProvider>>,
 }
 
 impl StatementSchema {
     /// The catalog list with this schema as its only one.
     pub(super) fn into_catalogs(mut self) -> Result<Arc<dyn CatalogProviderList>> {
         let catalog = MemoryCatalogProvider::new();
-        if let Some(models) = self.models.take() {
-            catalog.register_schema(MODELS_SCHEMA, models)?;
+        if let Some(lists) = self.lists.take() {
+            catalog.register_schema(LISTS_SCHEMA, lists)?;
         }
         catalog.register_schema(SCHEMA, Arc::new(self))?;
         let list = MemoryCatalogProviderList::new();

@@ -45,6 +45,17 @@ where
     set(&mut flags, "advertise", args.advertise.as_deref());
     let allow = (!args.allow.is_empty()).then(|| args.allow.clone());
     set(&mut flags, "allow", allow);
+    set(&mut flags, "insecure", args.insecure.then_some(true));
+    let files = [
+        ("tls_cert", &args.tls_cert),
+        ("tls_key", &args.tls_key),
+        ("cluster_tls_cert", &args.cluster_tls_cert),
+        ("cluster_tls_key", &args.cluster_tls_key),
+        ("cluster_tls_ca", &args.cluster_tls_ca),
+    ];
+    for (key, file) in files {
+        set_path(&mut flags, key, file.as_deref());
+    }
     let file = args
         .config
         .clone()
@@ -67,6 +78,14 @@ fn set(flags: &mut Table, key: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         flags.insert(key.to_owned(), value.into());
     }
+}
+
+fn set_path(flags: &mut Table, key: &str, path: Option<&std::path::Path>) {
+    set(
+        flags,
+        key,
+        path.map(|path| path.to_string_lossy().into_owned()),
+    );
 }
 
 fn runtime(name: &str) -> Result<Runtime, Failure> {

@@ -4,7 +4,7 @@ use toml::Table;
 use whimbrel::config;
 use whimbrel_scheduler::{Config, Listeners, Scheduler};
 
-use super::{Signals, Told, announce, runtime, set, settings};
+use super::{Signals, Told, announce, runtime, set, set_path, settings};
 use crate::cli::args::SchedulerArgs;
 use crate::cli::console::Console;
 use crate::cli::context::Context;
@@ -16,13 +16,11 @@ pub(crate) fn run(context: &Context, args: &SchedulerArgs) -> Result<(), Failure
     let mut flags = Table::new();
     set(&mut flags, "state", args.state.as_deref());
     set(&mut flags, "storage", args.storage.as_deref());
-    set(
-        &mut flags,
-        "client_token_file",
-        args.client_token_file
-            .as_ref()
-            .map(|path| path.to_string_lossy().into_owned()),
-    );
+    let token_file = args.client_token_file.as_deref();
+    set_path(&mut flags, "client_token_file", token_file);
+    set_path(&mut flags, "tokens_file", args.tokens_file.as_deref());
+    let proxy_only = args.flight_proxy_only.then_some(true);
+    set(&mut flags, "flight_proxy_only", proxy_only);
     let executor_keys = config::keys::<whimbrel_executor::Config>();
     let Some(config) = settings::<Config>(context, &args.daemon, flags, executor_keys)? else {
         return Ok(());

@@ -15,7 +15,6 @@ use whimbrel_proto::{Error, ErrorCode};
 use super::super::local::collect;
 use super::super::{Endpoint, Plan, Planned, Query, Runner, Source};
 use super::report::{self, Facts, Holder};
-use crate::reading;
 use crate::session::Session;
 
 const SAMPLE: usize = 100;
@@ -121,7 +120,7 @@ impl Runner {
                 self.wait_for_executor().await?;
                 self.take(plan, query).await?
             }
-            Planned::Effect(_) | Planned::Check(_) | Planned::Score(_) => {
+            Planned::Effect(_) | Planned::Check(_) | Planned::Job(_) | Planned::Score(_) => {
                 return Err(Error::new(
                     ErrorCode::Bug,
                     "the sample became another statement",
@@ -146,9 +145,8 @@ impl Runner {
 
     async fn read_all(&self, endpoints: &[Endpoint]) -> Result<Vec<RecordBatch>, Error> {
         let mut batches = Vec::new();
-        for Endpoint { ticket, address } in endpoints {
-            let token = self.parts.token.as_deref();
-            batches.extend(reading::read(address, token, ticket).await?);
+        for endpoint in endpoints {
+            batches.extend(self.parts.reader.read(endpoint).await?);
         }
         Ok(batches)
     }
