@@ -42,6 +42,11 @@ class Connection:
         return self._wire.place
 
     @property
+    def session_id(self) -> str:
+        """What the pool knows this session by."""
+        return self._wire.session
+
+    @property
     def embedded(self) -> bool:
         """The pool was started for this process, on this machine."""
         return self._embedded is not None
