@@ -45,8 +45,12 @@ def from_pandas(frame: Any) -> tuple[Any, Any]:
         raise Error("invalid", f"the frame cannot be sent: {error}", "give columns of one type each") from None
 
 
-def statements(table: Any, select: str) -> Iterator[str]:
+def statements(table: Any, select: str) -> list[str]:
     """`SELECT select FROM` the rows, as many statements as it takes; the rows keep their order."""
+    return list(_statements(table, select))
+
+
+def _statements(table: Any, select: str) -> Iterator[str]:
     names = [str(name) for name in table.schema.names]
     if not names:
         raise Error("invalid", "the rows have no columns", "give the columns that the model takes")
