@@ -33,7 +33,7 @@ def binary() -> str:
 @pytest.fixture(scope="session")
 def models() -> Path:
     """The sample models, which `make models` makes."""
-    folder = Path(os.environ.get("WHIMBREL_TEST_MODELS") or ROOT / ".dev" / "models")
+    folder = Path(os.environ.get("TEST_MODELS") or ROOT / ".dev" / "models")
     if not (folder / "done.json").exists():
         pytest.fail(f"{folder} has no models: run `make models`", pytrace=False)
     return folder.absolute()

@@ -11,7 +11,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]], truncate: int = 0
     cells = [[_cell(value, truncate) for value in row] for row in rows]
     heads = [_cut(name, truncate) for name in names]
     widths = [max([len(head), *(len(row[place]) for row in cells)]) for place, head in enumerate(heads)]
-    right = [all(isinstance(row[place], (int, float)) or row[place] is None for row in rows) for place in range(len(names))]
+    right = [_is_numeric([row[place] for row in rows]) for place in range(len(names))]
     line = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
 
     def aligned(texts: Sequence[str]) -> str:
@@ -19,6 +19,11 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]], truncate: int = 0
         return "| " + " | ".join(padded) + " |"
 
     return "\n".join([line, aligned(heads), line, *(aligned(row) for row in cells), line])
+
+
+def _is_numeric(values: list[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, (int, float)) for value in known)
 
 
 def _cell(value: Any, truncate: int) -> str:

@@ -21,9 +21,9 @@ SHOWN_LETTERS = 20
 
 
 class Row(tuple[Any, ...]):
-    """One row: by place, by name, or as an attribute."""
+    """One row: by place, by name, or as an attribute. SQL keeps no capitals of a name without quotes, so they do not matter here."""
 
-    __fields__: tuple[str, ...]
+    __fields__: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, names: tuple[str, ...], values: Any) -> Row:
@@ -33,17 +33,19 @@ class Row(tuple[Any, ...]):
         return row
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            try:
-                return super().__getitem__(self.__fields__.index(key))
-            except ValueError:
-                raise KeyError(key) from None
-        return super().__getitem__(key)
+        return super().__getitem__(self._place(key) if isinstance(key, str) else key)
+
+    def _place(self, name: str) -> int:
+        try:
+            return self.__fields__.index(resolve(name, self.__fields__))
+        except Error:
+            raise KeyError(name) from None
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("__") and name in self.__fields__:
-            return self[name]
-        raise AttributeError(name)
+        try:
+            return super().__getitem__(self._place(name))
+        except KeyError:
+            raise AttributeError(name) from None
 
     def __repr__(self) -> str:
         return "Row(" + ", ".join(f"{name}={value!r}" for name, value in zip(self.__fields__, self, strict=True)) + ")"
@@ -111,9 +113,12 @@ class DataFrame:
         raise Error("invalid", f"a DataFrame has no [{key!r}]", "write a column's name, a condition, or a list of columns")
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and name in self.columns:
-            return named(name)
-        raise AttributeError(name)
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return named(resolve(name, self.columns))
+        except Error:
+            raise AttributeError(name) from None
 
     # Other frames of it.
 
