@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import uuid
 from pathlib import Path
 
 import pyarrow
@@ -49,13 +50,17 @@ def test_a_loop_may_be_left_early(pool: whimbrel.Connection, trips: Path) -> Non
     assert pool.sql("SELECT 1 AS a").to_rows() == [{"a": 1}]
 
 
-def test_sessions_are_apart_and_end(cluster: Cluster, pool: whimbrel.Connection) -> None:
+def test_sessions_are_apart_and_end(cluster: Cluster, pool: whimbrel.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.execute("CREATE TEMPORARY VIEW mine AS SELECT 1 AS a")
     assert "mine" in pool.tables()
     with whimbrel.connect(cluster.url) as other:
         assert "mine" not in other.tables()
     pool.close()
     pool.close()
+    # The pool has forgotten it: the same session is a new one.
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(pool.session_id))
+    with whimbrel.connect(cluster.url) as again:
+        assert again.session_id == pool.session_id and "mine" not in again.tables()
     with pytest.raises(whimbrel.Error, match="the connection is closed"):
         pool.sql("SELECT 1").to_arrow()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.csv
 import pyarrow.dataset
@@ -13,6 +15,7 @@ import pytest
 import whimbrel
 from conftest import ROWS
 from processes import until
+from whimbrel import Job
 
 
 def test_a_job_writes_each_row_once(pool: whimbrel.Connection, trips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +85,38 @@ def test_a_job_goes_on_until_it_is_cancelled(pool: whimbrel.Connection, models: 
         job.wait(False, 60)
     assert caught.value.code == "cancelled"
     assert not list((tmp_path / "out").glob("part-*"))
+
+
+class Scripted:
+    """Answers with one state after another, as a pool does over time; the last one stays."""
+
+    def __init__(self, *states: dict[str, Any]) -> None:
+        self._states = list(states)
+        self.asked: list[str] = []
+
+    def sql(self, query: str) -> Scripted:
+        self.asked.append(query)
+        return self
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        return [self._states.pop(0) if len(self._states) > 1 else self._states[0]]
+
+
+def test_waiting_ends_as_the_job_does() -> None:
+    def job(*states: str, **more: Any) -> Job:
+        return Job(Scripted(*({"job_id": "a'b", "state": state, "seconds_left": None, "surplus": 1, **more} for state in states)), "a'b")  # type: ignore[arg-type]
+
+    done = job("submitted", "running", "waiting", "running", "committing", "succeeded", splits_total=4, splits_done=1)
+    assert done.wait(False).fraction == 1.0
+    assert set(done._connection.asked) == {"SELECT * FROM information_schema.jobs WHERE job_id = 'a''b'"}  # type: ignore[attr-defined]
+    for state, code, said in [("failed", "failed", "job a'b failed: it rains; resume\\(\\)"), ("cancelled", "cancelled", "nothing of it is visible")]:
+        with pytest.raises(whimbrel.Error, match=said) as caught:
+            job("running", state, message="it rains").wait(False)
+        assert caught.value.code == code
+    begun = time.monotonic()
+    with pytest.raises(whimbrel.Error, match="job a'b is running after 0.2 s; it goes on"):
+        job("running").wait(False, 0.2)
+    assert 0.2 <= time.monotonic() - begun < 5
 
 
 def test_what_is_asked_wrongly_is_refused_before_it_is_sent(pool: whimbrel.Connection) -> None:

@@ -164,6 +164,21 @@ def test_views(df: DataFrame) -> None:
     assert sorted(row.twice for row in spark.table("STEPS").collect()) == [2 * each for each in range(10)]
 
 
+def test_a_session_that_the_pool_forgot_is_made_anew(df: DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    spark.conf.set("datafusion.execution.batch_size", 99)
+    df.createOrReplaceTempView("first")
+    spark.sql("SELECT trip_id FROM first WHERE trip_id < 2").createOrReplaceTempView("second")
+    spark.connection.execute("DROP VIEW first")
+    spark.connection.execute("DROP VIEW second")
+    spark.connection.execute("RESET datafusion.execution.batch_size")
+    with pytest.raises(whimbrel.Error, match="does not exist"):
+        spark.table("second").count()
+    monkeypatch.setattr("whimbrel.synapse._session.IDLE_SECONDS", -1.0)
+    assert spark.table("second").count() == 2
+    assert spark.sql("SHOW datafusion.execution.batch_size").collect()[0]["value"] == "99"
+    spark.conf.unset("datafusion.execution.batch_size")
+
+
 def test_statements_run_at_once(df: DataFrame, trips: Path) -> None:
     spark.sql(f"CREATE EXTERNAL TABLE at_once STORED AS PARQUET LOCATION '{trips}/parquet/'")
     assert "at_once" in [row["table_name"] for row in spark.sql("SHOW TABLES").collect()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import time
 from typing import Any
 
 import whimbrel
@@ -11,6 +12,10 @@ from whimbrel._quote import identifier
 from whimbrel.synapse import _text
 from whimbrel.synapse._frame import DataFrame
 from whimbrel.synapse._reader import DataFrameReader
+
+
+# A pool forgets a session that is idle for half an hour, unless it is set otherwise; people who read a notebook take longer.
+IDLE_SECONDS = 600.0
 
 
 class RuntimeConfig:
@@ -26,6 +31,12 @@ class RuntimeConfig:
         if key.startswith("datafusion."):
             self._session.connection.set(key, text)
         self._known[key] = text
+
+    def renew(self, connection: whimbrel.Connection) -> None:
+        """Sets anew what a pool may have forgotten."""
+        for key, text in self._known.items():
+            if key.startswith("datafusion."):
+                connection.set(key, text)
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """What was set, else the default."""
@@ -47,20 +58,31 @@ class SparkSession:
         self._views: dict[str, str] = {}
         self._files: dict[str, DataFrame] = {}
         self._tables: list[str] = []
+        self._used = 0.0
         self.conf = RuntimeConfig(self)
 
     @property
     def connection(self) -> whimbrel.Connection:
         """The session with the pool."""
-        if self._connection is None:
-            self.use(whimbrel.connect())
-        assert self._connection is not None
-        return self._connection
+        connection = self._connection
+        if connection is None:
+            connection = whimbrel.connect()
+            self.use(connection)
+        elif time.monotonic() - self._used > IDLE_SECONDS:
+            self._renew(connection)
+        self._used = time.monotonic()
+        return connection
+
+    def _renew(self, connection: whimbrel.Connection) -> None:
+        """Makes settings and views anew, in their order: the pool may have forgotten this session meanwhile."""
+        self.conf.renew(connection)
+        for name, sql in self._views.items():
+            connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {identifier(name)} AS {sql}")
 
     def use(self, connection: whimbrel.Connection) -> None:
         """Works with this connection from here on, and closes it at the end."""
         self.stop()
-        self._connection = connection
+        self._connection, self._used = connection, time.monotonic()
 
     @property
     def read(self) -> DataFrameReader:
@@ -89,6 +111,8 @@ class SparkSession:
         if old is not None and _text.mentions(sql, name):
             sql = f"WITH {identifier(name)} AS ({old}\n) SELECT * FROM ({sql}\n) AS t"
         self.connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {identifier(name)} AS {sql}")
+        # At the end, behind those that it may be made of.
+        self._views.pop(name, None)
         self._views[name] = sql
 
     def file_table(self) -> str:
