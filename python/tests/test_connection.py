@@ -26,6 +26,8 @@ def test_rows_come_in_every_form(pool: whimbrel.Connection, trips: Path, capsys:
     assert result.to_reader().read_all() == table
     assert sum(batch.num_rows for batch in pool.sql(query)) == ROWS
     assert pool.sql(query).to_reader().read_all().num_rows == ROWS
+    pool.sql("CREATE TEMPORARY VIEW without_columns AS SELECT 1 AS a").show()
+    assert capsys.readouterr().out == "done\n"
     pool.sql(query).show(2)
     shown = capsys.readouterr().out.splitlines()
     assert shown[1] == "| trip_id |               fare |" and shown[-1] == "only the first 2 rows are shown" and len(shown) == 7
@@ -136,6 +138,13 @@ def test_errors_are_one_line_of_the_pool(pool: whimbrel.Connection, query: str, 
     assert said in str(error)
     for foreign in ("\n", "FlightSQL", "adbc", "Adbc", "grpc", "goroutine"):
         assert foreign not in str(error)
+
+
+@pytest.mark.parametrize("query", ["", "  ", None, 1, "SELECT '\0'", "SELECT '\ud800'"])
+def test_what_is_no_statement_is_refused_here(pool: whimbrel.Connection, query: str) -> None:
+    for call in (lambda: pool.sql(query).to_arrow(), lambda: pool.execute(query)):
+        with pytest.raises(whimbrel.Error, match="^the statement "):
+            call()
 
 
 def test_a_row_that_fails_is_an_error_and_no_short_result(pool: whimbrel.Connection, models: Path) -> None:

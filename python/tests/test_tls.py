@@ -139,8 +139,9 @@ def test_the_authority_must_be_trusted(proxy: Proxy, authority: Authority, tmp_p
         assert "tls_ca names the file" in str(caught.value)
     broken = tmp_path / "broken.pem"
     broken.write_text("no certificate")
-    with pytest.raises(whimbrel.Error):
-        ask(proxy.url, tls_ca=broken)
+    for options in ({"tls_ca": broken}, {"tls_ca": authority.file, "tls_cert": broken, "tls_key": broken}):
+        with pytest.raises(whimbrel.Error, match="holds no certificate or no key that fits; give PEM files"):
+            ask(proxy.url, **options)
 
 
 def test_a_pool_may_ask_for_the_clients_certificate(strict: Proxy, authority: Authority) -> None:

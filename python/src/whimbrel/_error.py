@@ -40,6 +40,7 @@ DRIVER_TEXT = re.compile(
 )
 # What the driver says of a status whose details it cannot read.
 MISMATCH = re.compile(r'grpc-status-details-bin mismatch: grpc-status=(?P<status>\w+), grpc-message="(?P<message>(?:[^"\\]|\\.)*)"')
+PREFIX = re.compile(r"^[A-Z_]+: (\[[^\]]*\] )?")
 UNREACHABLE = re.compile(r"connection error: desc = \"(?P<why>.*)\"|(?P<name>name resolver error|no such host)", re.DOTALL)
 
 
@@ -91,7 +92,7 @@ def taken_apart(text: str) -> tuple[str, str]:
         return mismatch["status"], re.sub(r"\\(.)", r"\1", mismatch["message"])
     if told := DRIVER_TEXT.search(text):
         return told["status"], told["message"]
-    return "", text
+    return "", PREFIX.sub("", text)
 
 
 def unreached(place: str, why: str) -> Error:

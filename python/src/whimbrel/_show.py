@@ -7,7 +7,9 @@ from typing import Any
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[Any]], truncate: int = 0) -> str:
-    """The rows under their names; texts longer than `truncate` are cut, numbers stand at the right."""
+    """The rows under their names; texts longer than `truncate` are cut, numbers stand at the right. Without columns there are none."""
+    if not names:
+        return "done"
     cells = [[_cell(value, truncate) for value in row] for row in rows]
     heads = [_cut(name, truncate) for name in names]
     widths = [max([len(head), *(len(row[place]) for row in cells)]) for place, head in enumerate(heads)]

@@ -56,9 +56,12 @@ class Wire:
             settings[DatabaseOptions.MTLS_PRIVATE_KEY.value] = tls_key
         if insecure_skip_verify:
             settings[DatabaseOptions.TLS_SKIP_VERIFY.value] = "true"
-        with translated(self.place):
+        try:
             self._database = adbc_driver_flightsql.connect(address.driver_uri, db_kwargs=settings)
             self._connection = adbc_driver_manager.AdbcConnection(self._database)
+        except adbc_driver_manager.Error:
+            # Nothing has been sent yet, so it is what was given; certificates are all that can be wrong in it.
+            raise Error("invalid", "tls_ca, tls_cert or tls_key holds no certificate or no key that fits", "give PEM files") from None
         self._open = True
 
     def query(self, sql: str, params: Sequence[Any] | None = None) -> Reader:
@@ -85,6 +88,7 @@ class Wire:
     def _statement(self, sql: str, params: Sequence[Any] | None) -> Any:
         if not self._open:
             raise Error("invalid", "the connection is closed", "connect again")
+        checked(sql)
         with translated(self.place):
             statement = adbc_driver_manager.AdbcStatement(self._connection)
         try:
@@ -141,6 +145,24 @@ class Reader:
             statement, self._statement = self._statement, None
             self._batches.close()
             statement.close()
+
+
+def checked(sql: str) -> None:
+    """Refuses what the driver would not carry to the pool as it is."""
+    if not isinstance(sql, str):
+        raise Error("invalid", f"the statement is {sql!r}", "write a text")
+    if not sql.strip():
+        raise Error("invalid", "the statement is empty", "write one, such as SELECT 1")
+    if "\0" in sql or not _encodes(sql):
+        raise Error("invalid", "the statement holds a letter that no text may hold (NUL, or half of a pair)", "leave it out")
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def bound(params: Sequence[Any]) -> Any:
