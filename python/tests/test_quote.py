@@ -27,7 +27,7 @@ def texts(seed: int, count: int) -> list[str]:
 def test_texts_and_names_come_back_as_they_were(pool: whimbrel.Connection, seed: int) -> None:
     values = texts(seed, 40)
     names = list(dict.fromkeys(text for text in texts(seed + 100, 60) if text))[: len(values)]
-    pairs = list(zip(values, names))
+    pairs = list(zip(values, names, strict=False))
     select = ", ".join(f"{_quote.literal(text)} AS {_quote.identifier(name)}" for text, name in pairs)
     rows = pool.sql(f"SELECT {select}").to_rows()
     assert rows == [{name: text for text, name in pairs}], f"seed {seed}"
