@@ -33,7 +33,9 @@ ws = Workspace(workspace_name="workspace", subscription_id="subscription", resou
 assert azureML.getWorkspace("workspace").name == mssparkutils.azureML.getWorkspace("workspace").name == ws.name
 
 # %% Bind the model, in both forms.
-model = pcontext.bind_model(return_types="Array<float>", runtime="mlflow", model_alias="trip_class", model_uri=MODEL, aml_workspace=ws).register()
+model = pcontext.bind_model(
+    return_types="Array<float>", runtime="mlflow", model_alias="trip_class", model_uri=MODEL, aml_workspace=ws
+).register()
 again = pcontext.bind_model("Array<float>", "mlflow", "trip_class", MODEL, ws).register()
 third = pcontext.bind_model("Array<float>", "mlflow", "trip_class", MODEL, ws, {"output": "probabilities"}).register()
 assert model.model_alias == again.model_alias == third.model_alias

@@ -91,7 +91,12 @@ class Cluster:
         self._processes: list[Process] = []
         self._binary, self._token = binary, settings.get("WHIMBREL_CLIENT_TOKEN", "")
         try:
-            scheduler = self._start(binary, ["scheduler", "--json", "--port", "0", "--cluster-port", "0", "--state", "memory", "--storage", "models"], folder / "s", settings)
+            scheduler = self._start(
+                binary,
+                ["scheduler", "--json", "--port", "0", "--cluster-port", "0", "--state", "memory", "--storage", "models"],
+                folder / "s",
+                settings,
+            )
             self.url = f"http://{scheduler.ready['client_address']}"
             place = scheduler.ready["cluster_address"]
             for number in range(executors):

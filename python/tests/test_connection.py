@@ -89,7 +89,9 @@ def test_models(pool: whimbrel.Connection, models: Path, trips: Path) -> None:
     with pytest.raises(whimbrel.Error) as caught:
         pool.bind_model("tip", str(models / "fare.onnx"))
     assert caught.value.code == "exists"
-    pool.bind_model("tip", str(models / "classifier.onnx"), options={"output": "probabilities"}, columns={"vendor_id": "vendor_id"}, replace=True)
+    pool.bind_model(
+        "tip", str(models / "classifier.onnx"), options={"output": "probabilities"}, columns={"vendor_id": "vendor_id"}, replace=True
+    )
     assert "output" in model.info["options"]
     model.unbind()
     with pytest.raises(whimbrel.Error, match="no model is bound to the alias 'tip'"):
@@ -173,7 +175,15 @@ def test_addresses(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WHIMBREL_POOL", cluster.url)
     with whimbrel.connect() as connection:
         assert connection.address == cluster.url
-    for uri in ("ftp://host:1", "http://host", "http://:1", "http://host:99999", "http://user@host:1", "http://host:1/path", "http://host:x"):
+    for uri in (
+        "ftp://host:1",
+        "http://host",
+        "http://:1",
+        "http://host:99999",
+        "http://user@host:1",
+        "http://host:1/path",
+        "http://host:x",
+    ):
         with pytest.raises(whimbrel.Error) as caught:
             whimbrel.connect(uri)
         assert caught.value.code == "invalid" and "a pool is written http://host:port" in str(caught.value)
@@ -189,7 +199,10 @@ def test_addresses(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_pools_that_cannot_be_reached(cluster: Cluster) -> None:
     with pytest.raises(whimbrel.Error) as caught:
         whimbrel.connect("http://127.0.0.1:1")
-    assert str(caught.value) == "cannot reach the pool at http://127.0.0.1:1: connection refused; check the address, and that 'whimbrel scheduler' runs there"
+    assert (
+        str(caught.value)
+        == "cannot reach the pool at http://127.0.0.1:1: connection refused; check the address, and that 'whimbrel scheduler' runs there"
+    )
     with pytest.raises(whimbrel.Error, match="cannot reach the pool at http://no-such-host.invalid:1: the host name is not known"):
         whimbrel.connect("http://no-such-host.invalid:1")
     with pytest.raises(whimbrel.Error, match="check that the pool speaks TLS there"):

@@ -56,7 +56,9 @@ def test_two_connections_share_it_and_the_last_ends_it(here: Path, monkeypatch: 
 
 def test_another_process_in_the_folder_uses_it_too(here: Path) -> None:
     source = str(Path(whimbrel.__file__).parents[1])
-    holder = subprocess.Popen([sys.executable, "-c", HOLD], env={**os.environ, "PYTHONPATH": source}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], env={**os.environ, "PYTHONPATH": source}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdin is not None and holder.stdout is not None
     try:
         address, pid = holder.stdout.readline().split()
@@ -66,7 +68,10 @@ def test_another_process_in_the_folder_uses_it_too(here: Path) -> None:
         # However the process ends, its pool does too.
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
-        until("the pool has ended", lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0])
+        until(
+            "the pool has ended",
+            lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0],
+        )
     finally:
         holder.kill()
         holder.wait(10)
@@ -76,15 +81,33 @@ def test_another_process_in_the_folder_uses_it_too(here: Path) -> None:
 
 def test_a_binary_that_is_not_there_or_is_none(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHIMBREL_BINARY", str(here / "nowhere"))
-    with pytest.raises(whimbrel.Error, match="cannot start .*nowhere.*: No such file or directory; WHIMBREL_BINARY names the whimbrel binary"):
+    with pytest.raises(
+        whimbrel.Error, match="cannot start .*nowhere.*: No such file or directory; WHIMBREL_BINARY names the whimbrel binary"
+    ):
         whimbrel.connect()
     other = here / "other"
-    other.write_text("#!/bin/sh\necho 'error: it is broken; mend it' >&2\nexit 1\n")
-    other.chmod(other.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("WHIMBREL_BINARY", str(other))
+    for line, code, message in [
+        ("error: it is broken", "unavailable", "it is broken; connect(uri) names a pool that runs already"),
+        ('{"error": {"code": "denied", "message": "not yours", "hint": "ask"}}', "denied", "not yours; ask"),
+    ]:
+        other.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit 1\n")
+        other.chmod(other.stat().st_mode | stat.S_IXUSR)
+        with pytest.raises(whimbrel.Error) as caught:
+            whimbrel.connect()
+        assert (caught.value.code, str(caught.value)) == (code, f"the embedded pool did not start: {message}")
+
+
+def test_a_state_that_cannot_be_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = here / "file"
+    file.write_text("not a folder")
+    monkeypatch.setenv("WHIMBREL_STATE", str(file))
     with pytest.raises(whimbrel.Error) as caught:
         whimbrel.connect()
-    assert str(caught.value).startswith("the embedded pool did not start: it is broken; mend it; connect(uri) names a pool")
+    assert caught.value.code == "unavailable" and str(file) in str(caught.value) and "WHIMBREL_STATE" in str(caught.value)
+
+
+def test_no_binary(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WHIMBREL_BINARY")
     monkeypatch.setenv("PATH", str(here / "empty"))
     with pytest.raises(whimbrel.Error, match="the whimbrel binary is not found"):

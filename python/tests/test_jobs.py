@@ -20,7 +20,9 @@ from whimbrel import Job
 
 def test_a_job_writes_each_row_once(pool: whimbrel.Connection, trips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out"
-    job = pool.score(model="fare", input=f"{trips}/csv/", keep=["trip_id"], output=str(output), as_="fare", key="nightly", user="me", priority="high")
+    job = pool.score(
+        model="fare", input=f"{trips}/csv/", keep=["trip_id"], output=str(output), as_="fare", key="nightly", user="me", priority="high"
+    )
     status = job.wait(timeout=60)
     assert status.state == "succeeded" and status.fraction == 1.0 and status.ended
     assert (status.rows_written, status.rows_dead, status.user, status.priority) == (ROWS, 0, "me", "high")
@@ -33,7 +35,12 @@ def test_a_job_writes_each_row_once(pool: whimbrel.Connection, trips: Path, tmp_
     expected = pool.sql(f"SELECT trip_id, PREDICT('fare', *) AS fare FROM '{trips}/csv/' ORDER BY trip_id").to_arrow()
     assert written.column("fare").to_pylist() == expected.column("fare").to_pylist()
     # Under its key it is the same job.
-    assert pool.score(model="fare", input=f"{trips}/csv/", keep=["trip_id"], output=str(output), as_="fare", key="nightly", user="me", priority="high").id == job.id
+    assert (
+        pool.score(
+            model="fare", input=f"{trips}/csv/", keep=["trip_id"], output=str(output), as_="fare", key="nightly", user="me", priority="high"
+        ).id
+        == job.id
+    )
     assert job.id in [each.job_id for each in pool.jobs()]
     said = capsys.readouterr().err.splitlines()
     assert said and said[-1].startswith(f"job {job.id}, succeeded, ")
@@ -41,7 +48,9 @@ def test_a_job_writes_each_row_once(pool: whimbrel.Connection, trips: Path, tmp_
 
 def test_formats_and_options(pool: whimbrel.Connection, trips: Path, tmp_path: Path) -> None:
     output = tmp_path / "csv"
-    pool.score(sql=f"SELECT trip_id, fare_amount FROM '{trips}/parquet/';", output=str(output), format="csv", header=False, delimiter=";").wait(False, 60)
+    pool.score(
+        sql=f"SELECT trip_id, fare_amount FROM '{trips}/parquet/';", output=str(output), format="csv", header=False, delimiter=";"
+    ).wait(False, 60)
     lines = [line for file in sorted(output.glob("part-*")) for line in file.read_text().splitlines()]
     assert len(lines) == ROWS and all(line.count(";") == 1 for line in lines)
     pool.score(model="fare", input=f"{trips}/parquet/", keep_all=True, output=str(output), mode="overwrite").wait(False, 60)
@@ -109,7 +118,10 @@ def test_waiting_ends_as_the_job_does() -> None:
     done = job("submitted", "running", "waiting", "running", "committing", "succeeded", splits_total=4, splits_done=1)
     assert done.wait(False).fraction == 1.0
     assert set(done._connection.asked) == {"SELECT * FROM information_schema.jobs WHERE job_id = 'a''b'"}  # type: ignore[attr-defined]
-    for state, code, said in [("failed", "failed", "job a'b failed: it rains; resume\\(\\)"), ("cancelled", "cancelled", "nothing of it is visible")]:
+    for state, code, said in [
+        ("failed", "failed", "job a'b failed: it rains; resume\\(\\)"),
+        ("cancelled", "cancelled", "nothing of it is visible"),
+    ]:
         with pytest.raises(whimbrel.Error, match=said) as caught:
             job("running", state, message="it rains").wait(False)
         assert caught.value.code == code

@@ -13,9 +13,17 @@ from processes import Cluster
 
 
 def run(models: Path, trips: Path, folder: Path, **settings: str) -> str:
-    command = [sys.executable, str(ROOT / "examples" / "synapse_notebook.py"), str(models / "classifier.onnx"), str(trips), str(folder / "out")]
+    command = [
+        sys.executable,
+        str(ROOT / "examples" / "synapse_notebook.py"),
+        str(models / "classifier.onnx"),
+        str(trips),
+        str(folder / "out"),
+    ]
     source = str(Path(whimbrel.__file__).parents[1])
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": source, **settings}, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": source, **settings}, capture_output=True, text=True, timeout=180
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -15,7 +15,34 @@ import whimbrel
 from whimbrel import _quote
 from whimbrel._job import Source, copy_statement
 
-NASTY = ["'", '"', "''", "\\", "\\'", "--", "/*", "*/", ";", "\n", "\r\n", "\t", "$1", "?", "`", "%", "é", "日本", "🦆", "\u202e", "\x01", "E'", "U&'", "{}", " ", "a"]
+NASTY = [
+    "'",
+    '"',
+    "''",
+    "\\",
+    "\\'",
+    "--",
+    "/*",
+    "*/",
+    ";",
+    "\n",
+    "\r\n",
+    "\t",
+    "$1",
+    "?",
+    "`",
+    "%",
+    "é",
+    "日本",
+    "🦆",
+    "\u202e",
+    "\x01",
+    "E'",
+    "U&'",
+    "{}",
+    " ",
+    "a",
+]
 
 
 def texts(seed: int, count: int) -> list[str]:

@@ -40,7 +40,17 @@ def test_all_three_calls_give_the_same(df: DataFrame, model: pcontext.PredictMod
     df.createOrReplaceTempView("Trips")
     by_sql = {row.trip_id: row.p for row in spark.sql("SELECT trip_id, PREDICT('fare', *) AS p FROM Trips").collect()}
     assert len(by_sql) == ROWS
-    features = ["vendor_id", "passenger_count", "trip_distance", "pickup_hour", "pickup_weekday", "pu_location", "do_location", "duration_min", "payment_type"]
+    features = [
+        "vendor_id",
+        "passenger_count",
+        "trip_distance",
+        "pickup_hour",
+        "pickup_weekday",
+        "pu_location",
+        "do_location",
+        "duration_min",
+        "payment_type",
+    ]
     for frame in (
         df.withColumn("p", model.udf(lit("fare"), *df.columns)),
         df.withColumn("p", model.udf("fare", *reversed(df.columns))),
@@ -73,7 +83,9 @@ def test_frames(df: DataFrame, trips: Path) -> None:
     assert df.where((col("trip_id") >= 10) & ~(col("trip_id") > 12) & df["borough"].isNotNull()).count() == 3
     assert df.where(col("trip_id").isin(1, 2) | (col("trip_id") == 5)).count() == 3
     assert df.where(col("borough") == "Queens").count() == df.filter("borough = 'Queens'").count() > 0
-    assert values(df.where(col("trip_id") == 3).select(col("trip_id") / 2, -col("trip_id"), 1 - col("trip_id"), col("trip_id").cast("string"))) == [[1.5, -3, -2, "3"]]
+    assert values(
+        df.where(col("trip_id") == 3).select(col("trip_id") / 2, -col("trip_id"), 1 - col("trip_id"), col("trip_id").cast("string"))
+    ) == [[1.5, -3, -2, "3"]]
     assert df.selectExpr("max(trip_id) AS m -- the last one").first().m == ROWS - 1  # type: ignore[union-attr]
     assert df.select(expr("trip_id % 2").alias("odd")).take(1)[0].asDict().keys() == {"odd"}
     assert df.toPandas().shape == (ROWS, len(df.columns)) and df.toArrow().num_rows == ROWS

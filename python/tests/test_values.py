@@ -62,6 +62,9 @@ def test_all_together_over_several_statements(pool: whimbrel.Connection, monkeyp
 
 
 def test_what_no_column_may_be() -> None:
-    for table, said in [(pa.table({"s": pa.array([{"a": 1}])}), "column 's' is of type struct"), (pa.table({}), "the rows have no columns")]:
+    for table, said in [
+        (pa.table({"s": pa.array([{"a": 1}])}), "column 's' is of type struct"),
+        (pa.table({}), "the rows have no columns"),
+    ]:
         with pytest.raises(whimbrel.Error, match=said):
             _values.statements(table, "*")

@@ -95,7 +95,9 @@ class Connection:
 
     def tables(self) -> list[str]:
         """The names of tables and views."""
-        rows = self.sql("SELECT table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY table_name").to_rows()
+        rows = self.sql(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY table_name"
+        ).to_rows()
         return [row["table_name"] for row in rows]
 
     def score(

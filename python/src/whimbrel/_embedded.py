@@ -64,11 +64,16 @@ class Embedded:
             self._process.stdout.close()
         self._log.close()
 
-    def _said(self) -> str:
-        """The last line of its log."""
+    def _failure(self, what: str) -> Error:
+        """Why it is not there, in its own words: an error that it wrote as JSON, else the last line of its log."""
         self._log.seek(0)
         lines = [line for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return one_line(lines[-1]).removeprefix("error: ") if lines else "it said nothing"
+        said = lines[-1] if lines else "it said nothing"
+        try:
+            told = json.loads(said)["error"]
+            return Error(told["code"], f"{what}: {told['message']}", told.get("hint"))
+        except (ValueError, KeyError, TypeError):
+            return Error("unavailable", f"{what}: {one_line(said).removeprefix('error: ')}", "connect(uri) names a pool that runs already")
 
     def _wait_until_ready(self) -> None:
         lines: queue.Queue[str] = queue.Queue(1)
@@ -81,14 +86,14 @@ class Embedded:
         try:
             line = lines.get(timeout=START_SECONDS)
         except queue.Empty:
-            raise Error("unavailable", f"the embedded pool did not start within {START_SECONDS:.0f} s: {self._said()}", None) from None
+            raise self._failure(f"the embedded pool did not start within {START_SECONDS:.0f} s") from None
         try:
             ready = json.loads(line)
             self.address, self.token = str(ready["address"]), ready.get("token") or None
         except (ValueError, KeyError, TypeError):
             # Its own error, if it wrote one, is at the end of its log by the time it has ended.
             self._stop_reading()
-            raise Error("unavailable", f"the embedded pool did not start: {self._said()}", "connect(uri) names a pool that runs already") from None
+            raise self._failure("the embedded pool did not start") from None
 
     def _stop_reading(self) -> None:
         try:

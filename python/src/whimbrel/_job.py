@@ -105,7 +105,9 @@ class Job:
                 if status.ended:
                     return self._succeeded(status)
                 if deadline is not None and time.monotonic() >= deadline:
-                    raise Error("unavailable", f"job {self.id} is {status.state} after {timeout} s", "it goes on; wait() again, or cancel()")
+                    raise Error(
+                        "unavailable", f"job {self.id} is {status.state} after {timeout} s", "it goes on; wait() again, or cancel()"
+                    )
                 time.sleep(pause if deadline is None else min(pause, max(deadline - time.monotonic(), 0.0)))
                 pause = min(pause * 1.5, LAST_LOOK)
         finally:
@@ -144,7 +146,11 @@ class Source:
         """The SELECT that gives them."""
         if self.sql is not None:
             if self.model is not None or self.input is not None or self.keep is not None or self.keep_all:
-                raise Error("invalid", "the job has a query, and a model or an input beside it", "the query says all that there is to say of its rows")
+                raise Error(
+                    "invalid",
+                    "the job has a query, and a model or an input beside it",
+                    "the query says all that there is to say of its rows",
+                )
             return self.sql.strip().rstrip(";").rstrip()
         if self.model is None or self.input is None:
             raise Error("invalid", "the job has no model or no input", "give model= and input=, or sql=")

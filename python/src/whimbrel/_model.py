@@ -54,7 +54,9 @@ class Model:
             found.extend(self._connection.sql(select).to_arrow().column(0).chunks)
         predictions = pyarrow.chunked_array(found, type=found[0].type if found else pyarrow.null())
         if len(predictions) != table.num_rows:
-            raise Error("bug", f"{table.num_rows} rows were sent to model '{self.alias}' and {len(predictions)} predictions came back", None)
+            raise Error(
+                "bug", f"{table.num_rows} rows were sent to model '{self.alias}' and {len(predictions)} predictions came back", None
+            )
         series = predictions.to_pandas()
         series.index, series.name = index, "predict"
         return series

@@ -50,7 +50,12 @@ def _display() -> Any:
 
 def line(status: JobStatus) -> str:
     """One line of what there is to say."""
-    parts = [f"job {status.job_id}", status.state, f"{status.splits_done:,} of {status.splits_total:,} splits", f"{status.rows_done:,} rows"]
+    parts = [
+        f"job {status.job_id}",
+        status.state,
+        f"{status.splits_done:,} of {status.splits_total:,} splits",
+        f"{status.rows_done:,} rows",
+    ]
     if status.state == "running" and status.rows_per_second:
         parts.append(f"{status.rows_per_second:,} rows/s")
     if status.state == "running" and status.seconds_left is not None:

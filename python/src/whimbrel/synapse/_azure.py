@@ -45,7 +45,9 @@ class Workspace:
         """The pool has no link to it."""
         auth = self.auth
         identity = (
-            f"--tenant {auth.tenant_id} --client-id {auth.service_principal_id} --secret-env VARIABLE" if auth is not None else "--managed-identity"
+            f"--tenant {auth.tenant_id} --client-id {auth.service_principal_id} --secret-env VARIABLE"
+            if auth is not None
+            else "--managed-identity"
         )
         hint = (
             f"`whimbrel link add {self.link} --kind azureml --workspace {self.name} --resource-group {self.resource_group or 'R'} "

@@ -127,7 +127,10 @@ class DataFrame:
 
     def _listed(self, columns: list[Column]) -> str:
         known = self.columns
-        return ", ".join(column.sql(known) if column.name in (None, "*") else f"{column.sql(known)} AS {identifier(str(column.name))}" for column in columns)
+        return ", ".join(
+            column.sql(known) if column.name in (None, "*") else f"{column.sql(known)} AS {identifier(str(column.name))}"
+            for column in columns
+        )
 
     def select(self, *columns: Any) -> DataFrame:
         """These columns, names, or expressions."""

@@ -135,9 +135,19 @@ class DataFrameReader:
         for key, value in given.items():
             if key not in names:
                 there = sorted(names) + (["inferschema"] if names is CSV else [])
-                raise Error("invalid", f"option '{key}' of {self._format} files is not supported", f"there are {', '.join(there)}" if there else "leave it out")
+                raise Error(
+                    "invalid",
+                    f"option '{key}' of {self._format} files is not supported",
+                    f"there are {', '.join(there)}" if there else "leave it out",
+                )
             said[names[key]] = _opposite(value) if key == "enforceschema" else value
-        for key, usual in (("has_header", "true"), ("delimiter", ","), ("quote", '"'), ("newlines_in_values", "false"), ("check_header", "true")):
+        for key, usual in (
+            ("has_header", "true"),
+            ("delimiter", ","),
+            ("quote", '"'),
+            ("newlines_in_values", "false"),
+            ("check_header", "true"),
+        ):
             if said.get(key) == usual:
                 del said[key]
         return said, infer == "false" and self._schema is None
@@ -163,7 +173,9 @@ class DataFrameReader:
 
     def _create(self, path: str, said: dict[str, str], listed: str) -> str:
         name = self._session.file_table()
-        create = f"CREATE EXTERNAL TABLE {identifier(name)}{listed} STORED AS {self._format.upper()} LOCATION {literal(path)}{options(said)}"
+        create = (
+            f"CREATE EXTERNAL TABLE {identifier(name)}{listed} STORED AS {self._format.upper()} LOCATION {literal(path)}{options(said)}"
+        )
         self._session.connection.execute(create)
         return name
 
