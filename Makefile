@@ -13,13 +13,17 @@ BENCH_ROWS ?= 1000000,10000000
 comma := ,
 TESTS ?=
 
-.PHONY: help demo test chaos lint bench bench-lake bench-jobs golden setup build models library fixtures zoo clean clean-all
+# What reads the sample models and runs the binary as users do.
+PYTHON_TESTS := WHIMBREL_BINARY='$(WHIMBREL)' TEST_MODELS='$(CURDIR)/$(DEV)/models' PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_python_tests
+
+.PHONY: help demo test python chaos lint bench bench-lake bench-jobs golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    score a million taxi trips on a pool inside one process'
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
+	@echo 'make python  the wheel of the Python package, into $(DEV)/dist'
 	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
@@ -34,6 +38,13 @@ demo: setup $(DEV)/data/trips-1m/done.json
 test: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL) --check
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
+	@$(PYTHON_TESTS) $(TESTS)
+
+python: $(DEV)/venv/tests-done
+	@echo 'python: building the wheel'
+	@mkdir -p $(DEV)/dist
+	@$(VENV_PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation --wheel-dir $(DEV)/dist ./python
+	@ls $(DEV)/dist/*.whl
 
 chaos: setup fixtures
 	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_
