@@ -1,15 +1,22 @@
 //! The one error that users and programs see: a stable code, one line of what is wrong, one line of what to do.
 //!
-//! It crosses processes as [`crate::v1::ErrorDetail`] in the binary details of a gRPC status and is never parsed from text.
+//! It crosses processes as [`crate::v1::ErrorDetail`] in the details of a gRPC status, a `google.rpc.Status` as every client expects
+//! it there, and once more as metadata; it is never parsed from text.
 //! Every code answers two questions by an exhaustive match: which gRPC status a foreign client sees, and what a machine does
 //! about it.
 
 use std::fmt;
 
 use prost::Message;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
-use crate::v1::ErrorDetail;
+use crate::v1::{ErrorDetail, RpcDetail, RpcStatus};
+
+/// What an [`ErrorDetail`] is called among the details of a status.
+const DETAIL: &str = "type.googleapis.com/whimbrel.v1.ErrorDetail";
+/// The same bytes again, for clients that drop details they do not know.
+const HEADER: &str = "whimbrel-error-bin";
 
 /// What a machine does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,14 +248,26 @@ impl From<ErrorDetail> for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let detail = ErrorDetail::from(&error).encode_to_vec();
-        Status::with_details(error.code.grpc(), error.to_string(), detail.into())
+        let (code, message) = (error.code.grpc(), error.to_string());
+        let status = RpcStatus {
+            code: code.into(),
+            message: message.clone(),
+            details: vec![RpcDetail {
+                type_url: DETAIL.to_owned(),
+                value: detail.clone(),
+            }],
+        };
+        let mut metadata = MetadataMap::new();
+        metadata.insert_bin(HEADER, MetadataValue::from_bytes(&detail));
+        Status::with_details_and_metadata(code, message, status.encode_to_vec().into(), metadata)
     }
 }
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        if !status.details().is_empty()
-            && let Ok(detail) = ErrorDetail::decode(status.details())
+        if let Ok(told) = RpcStatus::decode(status.details())
+            && let Some(detail) = told.details.iter().find(|detail| detail.type_url == DETAIL)
+            && let Ok(detail) = ErrorDetail::decode(detail.value.as_slice())
             && !detail.message.is_empty()
         {
             return detail.into();
@@ -288,6 +307,17 @@ mod tests {
             assert_eq!(Status::from(Error::new(code, "no")).code(), grpc);
             assert_eq!(Error::from(Status::new(grpc, "no")).code(), code);
         }
+    }
+
+    #[test]
+    fn what_clients_of_other_languages_look_into_is_there() {
+        let error = Error::new(ErrorCode::NotFound, "no such table");
+        let status = Status::from(error.clone());
+        let told = RpcStatus::decode(status.details()).unwrap();
+        assert_eq!((told.code, told.message.as_str()), (5, "no such table"));
+        let header = status.metadata().get_bin(HEADER).unwrap().to_bytes().unwrap();
+        let detail = ErrorDetail::decode(header).unwrap();
+        assert_eq!(Error::from(detail), error);
     }
 
     #[test]

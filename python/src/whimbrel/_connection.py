@@ -154,7 +154,7 @@ class Connection:
 
     def jobs(self) -> list[JobStatus]:
         """All jobs that the pool remembers, the newest first."""
-        rows = self.sql("SELECT * FROM information_schema.jobs ORDER BY submitted_at_ms DESC").to_rows()
+        rows = self.sql("SELECT * FROM information_schema.jobs ORDER BY submitted_at DESC").to_rows()
         return [JobStatus.of(row) for row in rows]
 
     def close(self) -> None:

@@ -28,8 +28,10 @@ class JobStatus:
     job_id: str
     #: `submitted`, `running`, `waiting`, `committing`, `cancelling`, `succeeded`, `failed` or `cancelled`.
     state: str
-    #: Why it failed, or what holds it up.
+    #: Why it failed, or what holds it up; of which kind that is, and what to do.
     message: str = ""
+    code: str = ""
+    hint: str = ""
     output: str = ""
     splits_total: int = 0
     splits_done: int = 0
@@ -43,7 +45,8 @@ class JobStatus:
     manifest: str = ""
     user: str = ""
     priority: str = ""
-    submitted_at_ms: int = 0
+    submitted_at: datetime.datetime | None = None
+    ended_at: datetime.datetime | None = None
     queued_behind: int = 0
 
     @property
@@ -57,11 +60,6 @@ class JobStatus:
         if self.state == "succeeded":
             return 1.0
         return self.splits_done / self.splits_total if self.splits_total else 0.0
-
-    @property
-    def submitted_at(self) -> datetime.datetime:
-        """When it was submitted."""
-        return datetime.datetime.fromtimestamp(self.submitted_at_ms / 1000, datetime.timezone.utc)
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> JobStatus:
@@ -120,7 +118,8 @@ class Job:
         if status.state == "cancelled":
             raise Error("cancelled", f"job {self.id} was cancelled", "nothing of it is visible; submit it again")
         message = f"job {self.id} failed: {status.message or 'the pool does not say why'}"
-        raise Error("failed", message, "resume() goes on with what it has done, once the cause is gone")
+        hint = status.hint or "resume() goes on with what it has done, once the cause is gone"
+        raise Error(status.code or "failed", message, hint)
 
     def cancel(self) -> None:
         """Ends it, so that nothing of it is ever visible; returns once that is certain."""

@@ -78,7 +78,9 @@ pub(crate) fn as_table(jobs: &[v1::JobStatus]) -> Result<RecordBatch, Error> {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("job_id", text(|job| Some(job.job_id.clone()))),
         ("state", text(|job| Some(job.state.clone()))),
-        ("message", text(message)),
+        ("message", text(|job| Some(job.error.as_ref()?.message.clone()))),
+        ("code", text(|job| Some(job.error.as_ref()?.code.clone()))),
+        ("hint", text(|job| filled(&job.error.as_ref()?.hint))),
         (
             "output",
             text(|job| job.spec.as_ref().map(|spec| spec.output.clone())),
@@ -109,13 +111,6 @@ pub(crate) fn as_table(jobs: &[v1::JobStatus]) -> Result<RecordBatch, Error> {
 
 fn filled(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Why it failed, or what holds it up.
-fn message(job: &v1::JobStatus) -> Option<String> {
-    job.error
-        .clone()
-        .map(|error| Error::from(error).to_string())
 }
 
 fn priority(job: &v1::JobStatus) -> Option<String> {
