@@ -15,6 +15,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Result<Self> {
+        let output = command.output().context("run whimbrel")?;
+        Ok(Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).context("stdout is not text")?,
+            stderr: String::from_utf8(output.stderr).context("stderr is not text")?,
+        })
+    }
+
     /// For a golden file: exit code and both outputs, with this machine's paths and addresses taken out.
     pub fn transcript(&self, replace: &[(&str, &str)]) -> String {
         let mut text = format!("exit {}\n", self.code);
@@ -41,12 +51,5 @@ pub fn command(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Comma
 
 /// Runs `whimbrel ARGS` in `folder` to its end.
 pub fn run(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Outcome> {
-    let output = command(folder, pool, args)?
-        .output()
-        .context("run whimbrel")?;
-    Ok(Outcome {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).context("stdout is not text")?,
-        stderr: String::from_utf8(output.stderr).context("stderr is not text")?,
-    })
+    Outcome::of(command(folder, pool, args)?)
 }
