@@ -82,6 +82,23 @@ fn port(address: &str) -> Result<&str> {
     Ok(port)
 }
 
+/// Files in a folder and in those below; none where it is not there.
+fn files_below(folder: &Path) -> Result<usize> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(0);
+    };
+    let mut files = 0;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files += files_below(&entry.path())?;
+        } else {
+            files += 1;
+        }
+    }
+    Ok(files)
+}
+
 impl Cluster {
     /// Starts a scheduler and `executors` executors of `slots` slots each, and waits until all are in the pool.
     pub async fn start(executors: usize, slots: usize) -> Result<Self> {
@@ -267,12 +284,14 @@ impl Cluster {
         Outcome::of(command)
     }
 
-    /// Where the executor at this place of `executors` keeps the results of jobs.
-    pub fn results_of(&self, place: usize) -> Result<PathBuf> {
-        let executor = self.executors.get(place).context("such an executor")?;
-        let id = executor.field("executor_id")?;
-        let work = self.folder().join(executor.name());
-        Ok(work.join("executors").join(id).join("jobs"))
+    /// Files of results that its executors hold.
+    pub fn held_files(&self) -> Result<usize> {
+        let mut held = 0;
+        for executor in &self.executors {
+            let work = self.folder().join(executor.name()).join("executors");
+            held += files_below(&work.join(executor.field("executor_id")?).join("jobs"))?;
+        }
+        Ok(held)
     }
 
     pub async fn status(&self) -> Result<GetPoolStatusResponse> {

@@ -2,12 +2,14 @@
 //! and a reference that scores with plain DataFusion and the same models.
 
 pub mod azureml;
+pub mod certificates;
 pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod dice;
 pub mod disk;
 pub mod flight;
+pub mod furnished;
 pub mod golden;
 pub mod http;
 pub mod jobs;
