@@ -1,0 +1,334 @@
+//! The doors of a pool: nothing opens without a token, on either port and by any call; tokens come and go with their file; and what
+//! is secret is in no log, no error and no list.
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{
+    Action, Criteria, Empty, FlightData, FlightDescriptor, HandshakeRequest, Ticket,
+};
+use prost::bytes::Bytes;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Status};
+use whimbrel_tests::cluster::{Cluster, Options};
+use whimbrel_tests::command::{Outcome, command};
+use whimbrel_tests::flight::{Visitor, code, count, first_way, refused, statement, ticket};
+use whimbrel_tests::furnished::{People, at, furnish};
+use whimbrel_tests::http::base64;
+use whimbrel_tests::wait;
+
+/// Our own crates say all they can, those of others what their authors thought fit for a log.
+const TALKATIVE: &str =
+    "debug,whimbrel=trace,whimbrel_access=trace,whimbrel_scheduler=trace,whimbrel_executor=trace";
+const SQL: &str = "SELECT trip_id, PREDICT('fare', *) AS p FROM trips";
+
+/// Every call of Flight; its answer.
+const CALLS: [&str; 9] = [
+    "do_get",
+    "get_flight_info",
+    "poll_flight_info",
+    "get_schema",
+    "do_action",
+    "list_actions",
+    "list_flights",
+    "do_put",
+    "do_exchange",
+];
+
+async fn call(
+    visitor: &Visitor,
+    header: Option<&str>,
+    call: &str,
+    held: &Bytes,
+) -> Result<(), Status> {
+    fn with<T>(message: T, header: Option<&str>) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(Ok(value)) = header.map(MetadataValue::try_from) {
+            request.metadata_mut().insert("authorization", value);
+        }
+        request
+    }
+    let mut flight = FlightServiceClient::new(visitor.channel());
+    let described = || statement("SELECT 1");
+    let data = || futures::stream::iter([FlightData::new().with_descriptor(described())]);
+    let descriptor: FlightDescriptor = described();
+    match call {
+        "do_get" => {
+            let answer = flight
+                .do_get(with(Ticket::new(held.clone()), header))
+                .await?;
+            answer.into_inner().message().await.map(drop)
+        }
+        "get_flight_info" => flight
+            .get_flight_info(with(descriptor, header))
+            .await
+            .map(drop),
+        "poll_flight_info" => flight
+            .poll_flight_info(with(descriptor, header))
+            .await
+            .map(drop),
+        "get_schema" => flight.get_schema(with(descriptor, header)).await.map(drop),
+        "do_action" => {
+            let action = Action::new("CloseSession", Vec::new());
+            let answer = flight.do_action(with(action, header)).await?;
+            answer.into_inner().message().await.map(drop)
+        }
+        "list_actions" => {
+            let answer = flight.list_actions(with(Empty {}, header)).await?;
+            answer.into_inner().message().await.map(drop)
+        }
+        "list_flights" => {
+            let answer = flight
+                .list_flights(with(Criteria::default(), header))
+                .await?;
+            answer.into_inner().message().await.map(drop)
+        }
+        "do_put" => {
+            let answer = flight.do_put(with(data(), header)).await?;
+            answer.into_inner().message().await.map(drop)
+        }
+        _ => {
+            let answer = flight.do_exchange(with(data(), header)).await?;
+            answer.into_inner().message().await.map(drop)
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_is_served_without_a_token() -> Result<()> {
+    let people = People::new()?;
+    let (cluster, _) = people.pool(1, &[]).await?;
+    let reader = at(&cluster, &people.reader).await?;
+    let info = reader.info(SQL).await?;
+    let held = ticket(&info, 0)?;
+    let right = format!("Bearer {}", people.reader.token);
+    let wrong = [
+        None,
+        Some(String::new()),
+        Some("Bearer ".to_owned()),
+        Some("Bearer wrong".to_owned()),
+        Some(people.reader.token.clone()),
+        Some(format!("Bearer {}x", people.reader.token)),
+        Some(right[..right.len() - 1].to_owned()),
+        Some(format!("Basic {}", people.reader.token)),
+        Some(format!("Bearer {}", people.late.token)),
+    ];
+    for door in [cluster.address().to_owned(), first_way(&info, 0)?] {
+        let visitor = Visitor::plain(&door, None).await?;
+        for name in CALLS {
+            for header in &wrong {
+                match call(&visitor, header.as_deref(), name, &held).await {
+                    Err(status) if status.code() == Code::Unauthenticated => {
+                        let said = status.message();
+                        ensure!(
+                            !said.contains("whim_"),
+                            "{name} at {door} repeats a token: {said}"
+                        );
+                    }
+                    other => bail!("{name} at {door} with {header:?}: {other:?}"),
+                }
+            }
+        }
+        call(&visitor, Some(&right), "do_get", &held)
+            .await
+            .with_context(|| format!("the right token at {door}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_come_and_go_with_their_file() -> Result<()> {
+    let people = People::new()?;
+    let (cluster, _) = people.pool(1, &[]).await?;
+    let (stranger, reader) = (
+        at(&cluster, &people.stranger).await?,
+        at(&cluster, &people.reader).await?,
+    );
+    let info = stranger.info(SQL).await?;
+    let executor = Visitor::plain(&first_way(&info, 0)?, Some(&people.stranger.token)).await?;
+    ensure!(count(&executor.get(ticket(&info, 0)?).await?) > 0);
+    people.admit(&[&people.operator, &people.reader])?;
+    wait::until("the scheduler knows the stranger no more", || async {
+        let error = stranger.info("SELECT 1").await.err()?;
+        (code(&error) == Code::Unauthenticated).then_some(())
+    })
+    .await?;
+    let held = ticket(&info, 0)?;
+    wait::until("the executor knows the stranger no more", || async {
+        let error = executor.get(held.clone()).await.err()?;
+        (code(&error) == Code::Unauthenticated).then_some(())
+    })
+    .await?;
+    reader.info("SELECT 1").await.context("the others stay")?;
+    people.admit(&[&people.operator, &people.reader, &people.stranger])?;
+    wait::until("the stranger is let in again", || async {
+        stranger.info("SELECT 1").await.ok()
+    })
+    .await?;
+    std::fs::write(people.file(), "this is no file of tokens\n")?;
+    wait::until("the scheduler says that the file is broken", || async {
+        let log = cluster.scheduler.log();
+        let warned = |line: &str| line.contains("WARN") && line.contains("token");
+        log.lines().any(warned).then_some(())
+    })
+    .await?;
+    reader
+        .info("SELECT 1")
+        .await
+        .context("a broken file lets in whom the last whole one did")?;
+    Ok(())
+}
+
+/// What must be nowhere: as it is, and in the forms that it travels in.
+fn forms(secret: &str) -> [String; 3] {
+    let encode = |text: &str| base64(text.as_bytes());
+    [
+        secret.to_owned(),
+        encode(&format!("anyone:{secret}")),
+        secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+    ]
+}
+
+async fn knock(cluster: &Cluster, password: &str) -> Result<()> {
+    let visitor = cluster.visitor_as(None).await?;
+    let mut flight = FlightServiceClient::new(visitor.channel());
+    let mut request = Request::new(futures::stream::iter([HandshakeRequest::default()]));
+    let basic = format!("Basic {}", base64(format!("anyone:{password}").as_bytes()));
+    request
+        .metadata_mut()
+        .insert("authorization", basic.parse()?);
+    // Whether it opens is for others to test.
+    if let Ok(answer) = flight.handshake(request).await {
+        answer.into_inner().message().await.ok();
+    }
+    Ok(())
+}
+
+/// The most talkative pool, with secrets wherever one may be given, and every way to get them wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_secret_is_said_nowhere() -> Result<()> {
+    const SETTINGS: [(&str, &str); 4] = [
+        ("WHIMBREL_LOG", TALKATIVE),
+        ("WHIMBREL_CLIENT_TOKEN", "canary-of-everybody-7Hq"),
+        ("AWS_ACCESS_KEY_ID", "canary-of-the-key-3Lm"),
+        ("AWS_SECRET_ACCESS_KEY", "canary-of-the-store-9Zx"),
+    ];
+    let executor = [SETTINGS[0], SETTINGS[2], SETTINGS[3]];
+    let people = People::new()?;
+    let file = people.file();
+    let file = file.to_string_lossy();
+    let mut scheduler = vec![("WHIMBREL_TOKENS_FILE", &*file)];
+    scheduler.extend_from_slice(&SETTINGS);
+    let cluster = Cluster::with(Options {
+        executors: 1,
+        slots: 1,
+        scheduler: &scheduler,
+        executor: &executor,
+        token: "canary-of-everybody-7Hq",
+        ..Options::default()
+    })
+    .await?;
+    let datasets = furnish(&cluster.client().await?, cluster.folder()).await?;
+    let mut said = String::new();
+    let mut secrets: Vec<String> = SETTINGS[1..]
+        .iter()
+        .map(|(_, value)| (*value).to_owned())
+        .collect();
+    secrets.extend([&people.reader, &people.late].map(|person| person.token.clone()));
+    secrets.push("canary-that-is-wrong-5Tr".to_owned());
+    for token in &secrets {
+        let visitor = cluster.visitor_as(Some(token)).await?;
+        match visitor.info(SQL).await {
+            Ok(info) => {
+                let held = ticket(&info, 0)?;
+                let executor = Visitor::plain(&first_way(&info, 0)?, Some(token)).await?;
+                executor.get(held.clone()).await?;
+                let mut broken = held.to_vec();
+                broken[3] ^= 1;
+                said += &refused(
+                    executor.get(broken).await,
+                    &[Code::PermissionDenied, Code::InvalidArgument],
+                )?;
+            }
+            Err(error) => said += &format!("{error} {error:?}"),
+        }
+        knock(&cluster, token).await?;
+    }
+    for args in [
+        ["pool", "status", "--json"],
+        ["sql", "SELECT nothing FROM nowhere", "--json"],
+    ] {
+        let outcome = cluster.command(&args)?;
+        said += &(outcome.stdout + &outcome.stderr);
+    }
+    let store = format!(
+        "COPY (SELECT trip_id FROM trips) TO 's3://no-such-bucket-{}/x'",
+        datasets.trips.display()
+    );
+    let refused_copy = cluster.visitor().await?.update(&store).await;
+    said += &format!(
+        "{:?}",
+        refused_copy.err().context("a bucket that is not there")?
+    );
+    let mut config = command(cluster.folder(), None, &["scheduler", "--print-config"])?;
+    config.envs(scheduler.iter().copied());
+    let config = Outcome::of(config)?;
+    ensure!(
+        config.code == 0 && config.stdout.contains("client_token"),
+        "{}",
+        config.stderr
+    );
+    let logs = [cluster.scheduler.log(), cluster.executors[0].log()];
+    ensure!(
+        logs.iter().all(|log| log.contains("DEBUG")),
+        "the processes are not talkative: it proves nothing"
+    );
+    let everything = format!("{said}{}{}{}", config.stdout, logs[0], logs[1]);
+    for secret in &secrets {
+        for form in forms(secret) {
+            if let Some(line) = everything.lines().find(|line| line.contains(&form)) {
+                bail!("a secret is told: {line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A pool that strangers could reach is not opened by mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_pool_on_an_open_address_has_to_be_asked_for() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for daemon in ["scheduler", "executor"] {
+        let mut args = vec![
+            daemon,
+            "--bind",
+            "0.0.0.0",
+            "--port",
+            "0",
+            "--cluster-port",
+            "0",
+        ];
+        if daemon == "executor" {
+            args.extend(["--scheduler", "127.0.0.1:1", "--work-dir", "work"]);
+        } else {
+            args.extend(["--state", "memory"]);
+        }
+        let outcome = Outcome::of(command(folder.path(), None, &args)?)?;
+        ensure!(outcome.code != 0, "{daemon} opened");
+        let lines: Vec<&str> = outcome
+            .stderr
+            .lines()
+            .filter(|line| !line.contains(" INFO "))
+            .collect();
+        ensure!(
+            lines.iter().any(|line| line.contains("insecure")),
+            "{daemon}: {lines:?}"
+        );
+        ensure!(lines.len() <= 2, "{daemon}: {lines:?}");
+    }
+    let settings = [("WHIMBREL_BIND", "0.0.0.0"), ("WHIMBREL_INSECURE", "true")];
+    let cluster = Cluster::start_with(0, 1, &settings)
+        .await
+        .context("--insecure opens it")?;
+    drop(cluster);
+    Ok(())
+}
