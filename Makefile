@@ -20,7 +20,7 @@ help:
 	@echo 'make demo    score a million taxi trips on a pool inside one process'
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
-	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments: what takes too long for make test'
+	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments, ten million rows pulled: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
@@ -36,7 +36,7 @@ test: setup fixtures
 	@PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests $(TESTS)
 
 chaos: setup fixtures
-	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_ flight_clients
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)

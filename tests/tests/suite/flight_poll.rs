@@ -79,7 +79,10 @@ impl Polled {
             over || answer.expiration_time.is_some(),
             "a query that goes on says not until when it may be asked"
         );
-        let endpoints = answer.info.as_ref().map_or(&[][..], |info| &info.endpoint);
+        let endpoints = answer
+            .info
+            .as_ref()
+            .map_or(&[][..], |info| info.endpoint.as_slice());
         ensure!(
             endpoints.len() >= self.endpoints.len(),
             "endpoints were taken back"
