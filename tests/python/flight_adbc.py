@@ -318,6 +318,32 @@ def partitions(pool: Pool) -> dict:
     return {"partitions": len(parts), "rows": len(ids), "seconds": seconds}
 
 
+def incremental(pool: Pool) -> dict:
+    """The driver polls: partitions come while the query runs, progress grows, and all rows are there in the end, each once."""
+    with connect(pool) as connection, connection.cursor() as cursor:
+        statement = cursor.adbc_statement
+        statement.set_options(**{adbc.StatementOptions.INCREMENTAL.value: "true"})
+        statement.set_sql_query(pool.text("sql"))
+        parts, told, early = [], [], 0
+        while True:
+            fresh, _, _ = statement.execute_partitions()
+            told.append(statement.get_option_float(adbc.StatementOptions.PROGRESS.value))
+            if not fresh:
+                break
+            early += len(fresh) if told[-1] < 1 else 0
+            parts += fresh
+        expect(all(0 <= progress <= 1 for progress in told), f"progress {told}")
+        same(told, sorted(told), "progress")
+        expect(early > 0, f"nothing came before the end: {told}")
+        ids = []
+        for part in parts:
+            with connection.cursor() as reader:
+                reader.adbc_read_partition(part)
+                ids += reader.fetch_arrow_table()["trip_id"].to_pylist()
+        same(sorted(ids), list(range(pool.number("rows"))), "rows")
+        return {"partitions": len(parts), "before the end": early}
+
+
 def refused(pool: Pool) -> dict:
     """Whoever shows the wrong token, or none, gets nothing, and is told what to do in the class of error that ADBC has for it."""
     said = refusal(lambda: connect(pool).cursor().execute("SELECT 1"), "token")
@@ -335,6 +361,7 @@ def enters(pool: Pool) -> dict:
 if __name__ == "__main__":
     everything = (
         catalog, statements, parameters, parameter_schema, many_updates, changes, copy,
-        cancel, sessions, transactions, ingest, partitions, refused, enters,
+        cancel, sessions, transactions, ingest, partitions, incremental,
+        refused, enters,
     )  # fmt: skip
     sys.exit(main({scenario.__name__: scenario for scenario in everything}))

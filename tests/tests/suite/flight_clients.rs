@@ -65,6 +65,21 @@ async fn adbc_cancels_from_another_thread() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn adbc_polls() -> Result<()> {
+    const ROWS_EACH: usize = 400;
+    let (cluster, _) = open_pool(2, &[]).await?;
+    let folder = data::write_files(cluster.folder(), "watched", data::FILES, ROWS_EACH)?;
+    cluster.client().await?.add_table("watched", &folder).await?;
+    let found = adbc(&cluster, "incremental")
+        .set("rows", ROWS_EACH * data::FILES)
+        .set("sql", "SELECT trip_id, PREDICT('slow', *) AS p FROM watched")
+        .run()
+        .await?;
+    say(&format!("incremental: {found}"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pyarrow_sees_every_list_and_is_refused_in_words() -> Result<()> {
     let (cluster, _) = open_pool(1, &[]).await?;
     run_all([

@@ -218,11 +218,6 @@ async fn a_cluster_port_takes_members_only() -> Result<()> {
                 let answer = visitor.get(&b"x"[..]).await;
                 let refused = answer.err().with_context(|| format!("{what} at {door}"))?;
                 ensure!(
-                    refused.to_string().contains("transport")
-                        || refused.to_string().contains("error"),
-                    "{what} at {door}: {refused}"
-                );
-                ensure!(
                     !matches!(
                         whimbrel_tests::flight::code(&refused),
                         Code::InvalidArgument | Code::NotFound | Code::Unimplemented
