@@ -13,7 +13,7 @@ BENCH_ROWS ?= 1000000,10000000
 comma := ,
 TESTS ?=
 
-.PHONY: help demo test chaos lint bench bench-lake bench-jobs golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test chaos lint bench bench-lake bench-jobs bench-flight golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
+	@echo 'make bench-flight  results pulled by Flight: first batch, rows/s, stalled clients; beside Sail and bare servers'
 	@echo 'make golden  write the golden files anew; review the diff'
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
@@ -62,6 +63,9 @@ setup: build library models
 # The largest of BENCH_ROWS, which come in order.
 bench-jobs: setup
 	@$(VENV_PYTHON) bench/jobs.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
+
+bench-flight: setup $(DEV)/venv/tests-done
+	@$(VENV_PYTHON) bench/flight.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
 
 # What only the tests need: models of every library with their libraries' own answers, and the servers that hold models.
 fixtures: zoo $(DEV)/registry/done.json $(DEV)/azurite/done

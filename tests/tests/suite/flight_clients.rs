@@ -69,10 +69,17 @@ async fn adbc_polls() -> Result<()> {
     const ROWS_EACH: usize = 400;
     let (cluster, _) = open_pool(2, &[]).await?;
     let folder = data::write_files(cluster.folder(), "watched", data::FILES, ROWS_EACH)?;
-    cluster.client().await?.add_table("watched", &folder).await?;
+    cluster
+        .client()
+        .await?
+        .add_table("watched", &folder)
+        .await?;
     let found = adbc(&cluster, "incremental")
         .set("rows", ROWS_EACH * data::FILES)
-        .set("sql", "SELECT trip_id, PREDICT('slow', *) AS p FROM watched")
+        .set(
+            "sql",
+            "SELECT trip_id, PREDICT('slow', *) AS p FROM watched",
+        )
         .run()
         .await?;
     say(&format!("incremental: {found}"));
