@@ -165,7 +165,7 @@ class Bench:
         script = Path(__file__).with_name("bare_flight.py")
         for names in by_place.values():
             server = subprocess.Popen([sys.executable, script, *names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            closing.callback(pools.stop, server)
+            closing.callback(end, server)
             port = json.loads(server.stdout.readline())["port"]
             bare += [Part(f"grpc://127.0.0.1:{port}", flight.Ticket(str(number).encode())) for number in range(len(names))]
         return bare
@@ -181,11 +181,13 @@ class Bench:
         pass_by()
         for pid in self.pool.processes().values():
             pools.forget_peak(pid)
-        alone = [pass_by() for _ in range(self.repeats)]
+        alone, beside = [pass_by()], []
         quiet = self.memory()
-        with flight_pull.stalled(self.uri, wide, self.arguments.stalled) as streams:
-            beside = [pass_by() for _ in range(self.repeats)]
-            loud = self.memory()
+        for _ in range(self.repeats):
+            with flight_pull.stalled(self.uri, wide, self.arguments.stalled) as streams:
+                beside.append(pass_by())
+                loud = self.memory()
+            alone.append(pass_by())
         self.found["crowd"] = {
             "clients": self.arguments.clients,
             "stalled": self.arguments.stalled,
@@ -200,6 +202,16 @@ class Bench:
     def memory(self) -> dict[str, float]:
         """The peaks of the scheduler and the executors."""
         return {name: pools.peak_mib(pid) for name, pid in self.pool.processes().items()}
+
+
+def end(bare: subprocess.Popen) -> None:
+    """A bare server ends with its input: pyarrow has signals for itself."""
+    bare.stdin.close()
+    try:
+        bare.wait(pools.STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        bare.kill()
+        bare.wait()
 
 
 def main() -> int:
