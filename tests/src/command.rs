@@ -1,11 +1,12 @@
 //! Runs the `whimbrel` command as a user would, and writes down what they would see.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::process::whimbrel;
+use crate::wait;
 
 /// What a command printed and how it ended.
 pub struct Outcome {
@@ -17,7 +18,10 @@ pub struct Outcome {
 impl Outcome {
     /// Runs a command to its end.
     pub fn of(mut command: Command) -> Result<Self> {
-        let output = command.output().context("run whimbrel")?;
+        Self::read(command.output().context("run whimbrel")?)
+    }
+
+    fn read(output: Output) -> Result<Self> {
         Ok(Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).context("stdout is not text")?,
@@ -47,6 +51,15 @@ pub fn command(folder: &Path, pool: Option<&str>, args: &[&str]) -> Result<Comma
         command.env("WHIMBREL_POOL", pool);
     }
     Ok(command)
+}
+
+/// Runs to its end, which must come soon, a daemon that must not begin to serve.
+pub async fn refused_start(command: Command) -> Result<Outcome> {
+    let mut command = tokio::process::Command::from(command);
+    let output = command.kill_on_drop(true).output();
+    let output = tokio::time::timeout(wait::DEADLINE, output).await;
+    let output = output.context("it serves")?.context("run whimbrel")?;
+    Outcome::read(output)
 }
 
 /// Runs `whimbrel ARGS` in `folder` to its end.

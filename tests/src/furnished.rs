@@ -143,7 +143,6 @@ pub async fn at(cluster: &Cluster, person: &Person) -> Result<Visitor> {
 
 /// A big table of so many rows, each number below it once in `trip_id`.
 pub async fn big(cluster: &Cluster, client: &Asker, rows: usize) -> Result<()> {
-    const EACH: usize = 125_000;
-    let folder = data::write_files(cluster.folder(), "big", rows / EACH, EACH)?;
+    let folder = data::write_big(cluster.folder(), rows / data::FILES)?;
     client.add_table("big", &folder).await
 }

@@ -105,21 +105,15 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
-    }
-
     /// Waits until it says this word.
     pub async fn says(&mut self, word: &str) -> Result<()> {
         let line = tokio::time::timeout(DEADLINE, self.lines.next_line()).await;
-        match line.with_context(|| format!("{} never said '{word}'", self.name))?? {
-            Some(line) if line == word => Ok(()),
-            other => bail!(
-                "{} said {other:?}, not '{word}': {}",
-                self.name,
-                self.words().await
-            ),
+        let line = line.with_context(|| format!("{} never said '{word}'", self.name))??;
+        if line.as_deref() == Some(word) {
+            return Ok(());
         }
+        let words = self.words().await;
+        bail!("{} said {line:?}, not '{word}': {words}", self.name)
     }
 
     /// Tells it to go on.

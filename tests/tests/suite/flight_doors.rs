@@ -7,10 +7,10 @@ use arrow_flight::{
     Action, Criteria, Empty, FlightData, FlightDescriptor, HandshakeRequest, Ticket,
 };
 use prost::bytes::Bytes;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 use whimbrel_tests::cluster::{Cluster, Options};
-use whimbrel_tests::command::{Outcome, command};
+use whimbrel_tests::command::{Outcome, command, refused_start};
 use whimbrel_tests::flight::{Visitor, code, count, first_way, refused, statement, ticket};
 use whimbrel_tests::furnished::{People, at, furnish};
 use whimbrel_tests::http::base64;
@@ -42,7 +42,7 @@ async fn call(
 ) -> Result<(), Status> {
     fn with<T>(message: T, header: Option<&str>) -> Request<T> {
         let mut request = Request::new(message);
-        if let Some(Ok(value)) = header.map(MetadataValue::try_from) {
+        if let Some(Ok(value)) = header.map(MetadataValue::<Ascii>::try_from) {
             request.metadata_mut().insert("authorization", value);
         }
         request
@@ -312,7 +312,7 @@ async fn an_open_pool_on_an_open_address_has_to_be_asked_for() -> Result<()> {
         } else {
             args.extend(["--state", "memory"]);
         }
-        let outcome = Outcome::of(command(folder.path(), None, &args)?)?;
+        let outcome = refused_start(command(folder.path(), None, &args)?).await?;
         ensure!(outcome.code != 0, "{daemon} opened");
         let lines: Vec<&str> = outcome
             .stderr

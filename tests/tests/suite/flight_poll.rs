@@ -60,7 +60,7 @@ impl Polled {
         let answer = self.visitor.client().poll_flight_info(next).await?;
         self.polls += 1;
         self.keeps_its_word(&answer)
-            .map_err(|error| arrow_flight::error::FlightError::protocol(error.to_string()))?;
+            .map_err(|error| arrow_flight::error::FlightError::protocol(format!("{error:#}")))?;
         self.next.clone_from(&answer.flight_descriptor);
         Ok(answer)
     }

@@ -18,17 +18,17 @@ use whimbrel_tests::pool::Asker;
 
 const DENIED: [Code; 1] = [Code::PermissionDenied];
 
-/// A statement, the role that it needs, and what has to be there before; `{}` is another word each time.
+/// A statement, the role that it needs, and the statements that come before; `{}` is another word each time.
 struct Case {
     needs: Role,
-    before: Option<String>,
+    before: Vec<String>,
     sql: String,
 }
 
 fn case(needs: Role, before: &str, sql: &str) -> Case {
     Case {
         needs,
-        before: Some(before.to_owned()).filter(|before| !before.is_empty()),
+        before: before.split_terminator("; ").map(str::to_owned).collect(),
         sql: sql.to_owned(),
     }
 }
@@ -47,7 +47,8 @@ fn cases(cluster: &Cluster, datasets: &Datasets) -> Result<Vec<Case>> {
     let create_view = "CREATE VIEW v{} AS SELECT trip_id FROM trips";
     let copy = format!("COPY ({rows}) TO '{out}-{{}}' STORED AS PARQUET");
     let inserted = format!(
-        "CREATE EXTERNAL TABLE i{{}} (trip_id BIGINT, p DOUBLE) STORED AS CSV LOCATION '{out}-i{{}}/'"
+        "COPY ({rows}) TO '{out}-i{{}}' STORED AS PARQUET; \
+         CREATE EXTERNAL TABLE i{{}} STORED AS PARQUET LOCATION '{out}-i{{}}/'"
     );
     Ok(vec![
         case(Reader, "", "SELECT 1"),
@@ -162,7 +163,7 @@ async fn every_statement_as_every_role() -> Result<()> {
             for way in WAYS {
                 word += 1;
                 let word = word.to_string();
-                if let Some(before) = &case.before {
+                for before in &case.before {
                     operator.update(&before.replace("{}", &word)).await?;
                 }
                 let due = person.role < case.needs;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tonic::Code;
 use whimbrel_tests::certificates::{Authority, Pair};
 use whimbrel_tests::cluster::{Cluster, Options};
-use whimbrel_tests::command::run;
+use whimbrel_tests::command::{command, refused_start, run};
 use whimbrel_tests::data::{self, Datasets, TRIPS};
 use whimbrel_tests::flight::{Papers, Visitor, count, first_way, refused, ticket};
 use whimbrel_tests::scripts::{Scenario, run_all};
@@ -357,7 +357,7 @@ async fn a_certificate_that_cannot_serve_is_named_at_the_start() -> Result<()> {
         if !key.is_empty() {
             args.extend(["--tls-key", &key]);
         }
-        let outcome = run(folder, None, &args)?;
+        let outcome = refused_start(command(folder, None, &args)?).await?;
         ensure!(outcome.code != 0, "{what}: the scheduler started");
         ensure!(outcome.stderr.contains(what), "{what}: {}", outcome.stderr);
         ensure!(
