@@ -3,16 +3,23 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{
+    ActionBeginTransactionRequest, ActionEndTransactionRequest, EndTransaction, ProstMessageExt,
+};
 use arrow_flight::{
     Action, Criteria, Empty, FlightData, FlightDescriptor, HandshakeRequest, Ticket,
 };
+use prost::Message;
 use prost::bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
+use whimbrel_proto::v1::cluster_service_client::ClusterServiceClient;
+use whimbrel_proto::v1::pool_service_client::PoolServiceClient;
+use whimbrel_proto::v1::{GetPoolStatusRequest, JoinPoolRequest};
 use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::command::{Outcome, command, refused_start};
 use whimbrel_tests::flight::{Visitor, code, count, first_way, refused, statement, ticket};
-use whimbrel_tests::furnished::{People, at, furnish};
+use whimbrel_tests::furnished::{People, at, furnish, open_pool};
 use whimbrel_tests::http::base64;
 use whimbrel_tests::wait;
 
@@ -290,6 +297,64 @@ async fn what_is_secret_is_said_nowhere() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The port of clients serves nothing of the cluster's, and the cluster's nothing of theirs: nobody joins by the wrong door.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_port_serves_its_own_calls() -> Result<()> {
+    let people = People::new()?;
+    let (cluster, _) = people.pool(1, &[]).await?;
+    let token = format!("Bearer {}", people.operator.token);
+    let shown = |mut request: Request<JoinPoolRequest>| -> Result<Request<JoinPoolRequest>> {
+        request
+            .metadata_mut()
+            .insert("authorization", token.parse()?);
+        Ok(request)
+    };
+    let join = JoinPoolRequest {
+        executor_id: "stranger".to_owned(),
+        client_address: "127.0.0.1:1".to_owned(),
+        slots: 1,
+        ..Default::default()
+    };
+    let client_port = cluster.visitor().await?.channel();
+    let joined = ClusterServiceClient::new(client_port)
+        .join_pool(shown(Request::new(join))?)
+        .await;
+    let status = joined.err().context("joined by the clients' port")?;
+    ensure!(status.code() == Code::Unimplemented, "{status:?}");
+    let cluster_port = format!("http://{}", cluster.cluster_address());
+    let visitor = Visitor::plain(&cluster_port, Some(&people.operator.token)).await?;
+    let status = PoolServiceClient::new(visitor.channel())
+        .get_pool_status(GetPoolStatusRequest {})
+        .await;
+    let status = status.err().context("asked by the cluster's port")?;
+    ensure!(status.code() == Code::Unimplemented, "{status:?}");
+    let due = [Code::Unimplemented, Code::InvalidArgument];
+    refused(visitor.info(SQL).await, &due).context("a query by the cluster's port")?;
+    let pool = cluster.status().await?;
+    ensure!(pool.executors.len() == 1, "{:?}", pool.executors);
+    Ok(())
+}
+
+/// There are no transactions: to begin one and to end one are refused in words, on a pool that goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_are_refused() -> Result<()> {
+    let (cluster, _) = open_pool(1, &[]).await?;
+    let visitor = cluster.visitor().await?;
+    let due = [Code::Unimplemented, Code::InvalidArgument];
+    let begin = ActionBeginTransactionRequest {}.as_any().encode_to_vec();
+    let said = refused(visitor.act("BeginTransaction", begin).await, &due)?;
+    ensure!(said.contains("transaction"), "{said}");
+    let end = ActionEndTransactionRequest {
+        transaction_id: b"none".to_vec().into(),
+        action: EndTransaction::Commit.into(),
+    };
+    let end = end.as_any().encode_to_vec();
+    let said = refused(visitor.act("EndTransaction", end).await, &due)?;
+    ensure!(said.contains("transaction"), "{said}");
+    visitor.info("SELECT 1").await?;
     Ok(())
 }
 

@@ -102,7 +102,7 @@ impl Polled {
         self.next.is_none()
     }
 
-    async fn to_the_end(&mut self) -> Answer<()> {
+    async fn reach_end(&mut self) -> Answer<()> {
         while !self.is_over() {
             self.poll().await?;
         }
@@ -153,7 +153,7 @@ async fn the_first_rows_come_before_half_is_scored() -> Result<()> {
         "the first rows came at a progress of {}",
         polled.progress
     );
-    polled.to_the_end().await?;
+    polled.reach_end().await?;
     let whole = begun.elapsed();
     let mut all = Vec::new();
     for place in 0..polled.endpoints.len() {
@@ -212,7 +212,7 @@ async fn what_needs_no_executor_is_polled_too() -> Result<()> {
         ("SELECT one FROM polled", 1),
     ] {
         let mut polled = Polled::start(&visitor, sql).await?;
-        polled.to_the_end().await?;
+        polled.reach_end().await?;
         let mut found = 0;
         for endpoint in &polled.endpoints {
             let ticket = endpoint.ticket.clone().context("a ticket")?;
@@ -232,7 +232,7 @@ async fn the_error_of_a_query_comes_by_its_poll() -> Result<()> {
     let said = match Polled::start(&visitor, broken).await {
         Err(error) => error,
         Ok(mut polled) => polled
-            .to_the_end()
+            .reach_end()
             .await
             .err()
             .context("a column that is not there")?,
@@ -248,7 +248,7 @@ async fn the_error_of_a_query_comes_by_its_poll() -> Result<()> {
     );
     let mut polled = Polled::start(&visitor, &sql).await?;
     let error = polled
-        .to_the_end()
+        .reach_end()
         .await
         .err()
         .context("a model that fails")?;
@@ -279,7 +279,7 @@ async fn a_query_is_cancelled_while_it_is_polled() -> Result<()> {
         matches!(status, CancelStatus::Cancelled | CancelStatus::Cancelling),
         "{status:?}"
     );
-    match polled.to_the_end().await {
+    match polled.reach_end().await {
         Err(error) => ensure!(
             matches!(code(&error), Code::Cancelled | Code::NotFound),
             "{error}"
