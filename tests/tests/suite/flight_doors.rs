@@ -1,14 +1,12 @@
-//! The doors of a pool: nothing opens without a token, on either port and by any call; tokens come and go with their file; and what
-//! is secret is in no log, no error and no list.
+//! The doors of a pool: nothing opens without a token, on either port and by any call; tokens come and go with their file; and
+//! each port serves its own calls alone.
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{
     ActionBeginTransactionRequest, ActionEndTransactionRequest, EndTransaction, ProstMessageExt,
 };
-use arrow_flight::{
-    Action, Criteria, Empty, FlightData, FlightDescriptor, HandshakeRequest, Ticket,
-};
+use arrow_flight::{Action, Criteria, Empty, FlightData, FlightDescriptor, Ticket};
 use prost::Message;
 use prost::bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -16,16 +14,12 @@ use tonic::{Code, Request, Status};
 use whimbrel_proto::v1::cluster_service_client::ClusterServiceClient;
 use whimbrel_proto::v1::pool_service_client::PoolServiceClient;
 use whimbrel_proto::v1::{GetPoolStatusRequest, JoinPoolRequest};
-use whimbrel_tests::cluster::{Cluster, Options};
-use whimbrel_tests::command::{Outcome, command, refused_start};
+use whimbrel_tests::cluster::Cluster;
+use whimbrel_tests::command::{command, refused_start};
 use whimbrel_tests::flight::{Visitor, code, count, first_way, refused, statement, ticket};
-use whimbrel_tests::furnished::{People, at, furnish, open_pool};
-use whimbrel_tests::http::base64;
+use whimbrel_tests::furnished::{People, at, open_pool};
 use whimbrel_tests::wait;
 
-/// Our own crates say all they can, those of others what their authors thought fit for a log.
-const TALKATIVE: &str =
-    "debug,whimbrel=trace,whimbrel_access=trace,whimbrel_scheduler=trace,whimbrel_executor=trace";
 const SQL: &str = "SELECT trip_id, PREDICT('fare', *) AS p FROM trips";
 
 /// Every call of Flight; its answer.
@@ -182,121 +176,6 @@ async fn tokens_come_and_go_with_their_file() -> Result<()> {
         .info("SELECT 1")
         .await
         .context("a broken file lets in whom the last whole one did")?;
-    Ok(())
-}
-
-/// What must be nowhere: as it is, and in the forms that it travels in.
-fn forms(secret: &str) -> [String; 3] {
-    let encode = |text: &str| base64(text.as_bytes());
-    [
-        secret.to_owned(),
-        encode(&format!("anyone:{secret}")),
-        secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
-    ]
-}
-
-async fn knock(cluster: &Cluster, password: &str) -> Result<()> {
-    let visitor = cluster.visitor_as(None).await?;
-    let mut flight = FlightServiceClient::new(visitor.channel());
-    let mut request = Request::new(futures::stream::iter([HandshakeRequest::default()]));
-    let basic = format!("Basic {}", base64(format!("anyone:{password}").as_bytes()));
-    request
-        .metadata_mut()
-        .insert("authorization", basic.parse()?);
-    // Whether it opens is for others to test.
-    if let Ok(answer) = flight.handshake(request).await {
-        answer.into_inner().message().await.ok();
-    }
-    Ok(())
-}
-
-/// The most talkative pool, with secrets wherever one may be given, and every way to get them wrong.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_secret_is_said_nowhere() -> Result<()> {
-    const SETTINGS: [(&str, &str); 4] = [
-        ("WHIMBREL_LOG", TALKATIVE),
-        ("WHIMBREL_CLIENT_TOKEN", "canary-of-everybody-7Hq"),
-        ("AWS_ACCESS_KEY_ID", "canary-of-the-key-3Lm"),
-        ("AWS_SECRET_ACCESS_KEY", "canary-of-the-store-9Zx"),
-    ];
-    let executor = [SETTINGS[0], SETTINGS[2], SETTINGS[3]];
-    let people = People::new()?;
-    let file = people.file();
-    let file = file.to_string_lossy();
-    let mut scheduler = vec![("WHIMBREL_TOKENS_FILE", &*file)];
-    scheduler.extend_from_slice(&SETTINGS);
-    let cluster = Cluster::with(Options {
-        executors: 1,
-        slots: 1,
-        scheduler: &scheduler,
-        executor: &executor,
-        token: "canary-of-everybody-7Hq",
-        ..Options::default()
-    })
-    .await?;
-    let datasets = furnish(&cluster.client().await?, cluster.folder()).await?;
-    let mut said = String::new();
-    let mut secrets: Vec<String> = SETTINGS[1..]
-        .iter()
-        .map(|(_, value)| (*value).to_owned())
-        .collect();
-    secrets.extend([&people.reader, &people.late].map(|person| person.token.clone()));
-    secrets.push("canary-that-is-wrong-5Tr".to_owned());
-    for token in &secrets {
-        let visitor = cluster.visitor_as(Some(token)).await?;
-        match visitor.info(SQL).await {
-            Ok(info) => {
-                let held = ticket(&info, 0)?;
-                let executor = Visitor::plain(&first_way(&info, 0)?, Some(token)).await?;
-                executor.get(held.clone()).await?;
-                let mut broken = held.to_vec();
-                broken[3] ^= 1;
-                said += &refused(
-                    executor.get(broken).await,
-                    &[Code::PermissionDenied, Code::InvalidArgument],
-                )?;
-            }
-            Err(error) => said += &format!("{error} {error:?}"),
-        }
-        knock(&cluster, token).await?;
-    }
-    for args in [
-        ["pool", "status", "--json"],
-        ["sql", "SELECT nothing FROM nowhere", "--json"],
-    ] {
-        let outcome = cluster.command(&args)?;
-        said += &(outcome.stdout + &outcome.stderr);
-    }
-    let store = format!(
-        "COPY (SELECT trip_id FROM trips) TO 's3://no-such-bucket-{}/x'",
-        datasets.trips.display()
-    );
-    let refused_copy = cluster.visitor().await?.update(&store).await;
-    said += &format!(
-        "{:?}",
-        refused_copy.err().context("a bucket that is not there")?
-    );
-    let mut config = command(cluster.folder(), None, &["scheduler", "--print-config"])?;
-    config.envs(scheduler.iter().copied());
-    let config = Outcome::of(config)?;
-    ensure!(
-        config.code == 0 && config.stdout.contains("client_token"),
-        "{}",
-        config.stderr
-    );
-    let logs = [cluster.scheduler.log(), cluster.executors[0].log()];
-    ensure!(
-        logs.iter().all(|log| log.contains("DEBUG")),
-        "the processes are not talkative: it proves nothing"
-    );
-    let everything = format!("{said}{}{}{}", config.stdout, logs[0], logs[1]);
-    for secret in &secrets {
-        for form in forms(secret) {
-            if let Some(line) = everything.lines().find(|line| line.contains(&form)) {
-                bail!("a secret is told: {line}");
-            }
-        }
-    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod flight_clients;
 mod flight_doors;
 mod flight_poll;
 mod flight_roles;
+mod flight_secrets;
 mod flight_stalls;
 mod flight_tickets;
 mod flight_tls;
