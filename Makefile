@@ -16,7 +16,7 @@ TESTS ?=
 # What reads the sample models and runs the binary as users do.
 PYTHON_TESTS := WHIMBREL_BINARY='$(WHIMBREL)' TEST_MODELS='$(CURDIR)/$(DEV)/models' PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_python_tests
 
-.PHONY: help demo test python chaos lint bench bench-lake bench-jobs golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test python chaos lint bench bench-lake bench-jobs bench-flight golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -24,10 +24,11 @@ help:
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
 	@echo 'make python  the wheel of the Python package, into $(DEV)/dist'
-	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments: what takes too long for make test'
+	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments, ten million rows pulled: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
+	@echo 'make bench-flight  results pulled by Flight: first batch, rows/s, stalled clients; beside Sail and bare servers'
 	@echo 'make golden  write the golden files anew; review the diff'
 	@echo 'make setup   only what the others need: build, ONNX Runtime, Python packages, models'
 	@echo 'make clean   remove what make made here, but for the build; make clean-all removes that too'
@@ -47,7 +48,7 @@ python: $(DEV)/venv/tests-done
 	@ls $(DEV)/dist/*.whl
 
 chaos: setup fixtures
-	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_ flight_clients
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)
@@ -73,6 +74,9 @@ setup: build library models
 # The largest of BENCH_ROWS, which come in order.
 bench-jobs: setup
 	@$(VENV_PYTHON) bench/jobs.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
+
+bench-flight: setup $(DEV)/venv/tests-done
+	@$(VENV_PYTHON) bench/flight.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
 
 # What only the tests need: models of every library with their libraries' own answers, and the servers that hold models.
 fixtures: zoo $(DEV)/registry/done.json $(DEV)/azurite/done

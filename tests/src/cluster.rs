@@ -1,11 +1,14 @@
 //! A pool of real processes: one scheduler and some executors on free ports in a temporary folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 use whimbrel_proto::v1::{ExecutorStatus, GetPoolStatusResponse};
 
+use crate::command::{Outcome, command};
+use crate::flight::{Papers, Visitor};
 use crate::pool::Asker;
 use crate::process::Process;
 use crate::wait;
@@ -19,6 +22,10 @@ pub struct Options<'a> {
     pub executor: &'a [(&'a str, &'a str)],
     /// Flags of every executor, such as `--supervise`.
     pub executor_flags: &'a [&'a str],
+    /// What the harness itself shows to the pool, where it asks for a token.
+    pub token: &'a str,
+    /// Who signed the certificate of the client ports, where they speak TLS.
+    pub ca: Option<&'a Path>,
 }
 
 /// The pool; everything ends and vanishes when it is dropped.
@@ -33,6 +40,8 @@ pub struct Cluster {
     scheduler_settings: Vec<(String, String)>,
     executor_settings: Vec<(String, String)>,
     executor_flags: Vec<String>,
+    token: String,
+    ca: Option<PathBuf>,
     folder: TempDir,
 }
 
@@ -71,6 +80,23 @@ fn port(address: &str) -> Result<&str> {
         .rsplit_once(':')
         .context("an address without a port")?;
     Ok(port)
+}
+
+/// Files in a folder and in those below; none where it is not there.
+fn files_below(folder: &Path) -> Result<usize> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(0);
+    };
+    let mut files = 0;
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files += files_below(&entry.path())?;
+        } else {
+            files += 1;
+        }
+    }
+    Ok(files)
 }
 
 impl Cluster {
@@ -119,7 +145,12 @@ impl Cluster {
         let folder = tempfile::tempdir().context("create the pool's folder")?;
         let scheduler_settings = owned(options.scheduler);
         let scheduler = scheduler(folder.path(), ["0", "0"], &scheduler_settings)?;
-        let pool = format!("http://{}", scheduler.field("client_address")?);
+        let scheme = if options.ca.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let pool = format!("{scheme}://{}", scheduler.field("client_address")?);
         let cluster_address = scheduler.field("cluster_address")?;
         let mut cluster = Self {
             scheduler,
@@ -135,12 +166,17 @@ impl Cluster {
                 .iter()
                 .map(|flag| (*flag).to_owned())
                 .collect(),
+            token: options.token.to_owned(),
+            ca: options.ca.map(Path::to_owned),
             folder,
         };
         for _ in 0..options.executors {
             cluster.add_executor(options.slots)?;
         }
-        cluster.wait_executors(options.executors).await?;
+        match &cluster.ca {
+            None => drop(cluster.wait_executors(options.executors).await?),
+            Some(_) => cluster.wait_joined(options.executors).await?,
+        }
         Ok(cluster)
     }
 
@@ -218,7 +254,44 @@ impl Cluster {
     }
 
     pub async fn client(&self) -> Result<Asker> {
-        Asker::connect(&self.pool).await
+        Asker::connect_as(&self.pool, &self.token).await
+    }
+
+    /// A client that is not ours, with the harness's token.
+    pub async fn visitor(&self) -> Result<Visitor> {
+        self.visitor_as(Some(self.token.as_str()).filter(|token| !token.is_empty()))
+            .await
+    }
+
+    /// A client that is not ours, and shows this token or none.
+    pub async fn visitor_as(&self, token: Option<&str>) -> Result<Visitor> {
+        let papers = Papers {
+            ca: self.ca.as_deref(),
+            own: None,
+        };
+        Visitor::connect(&self.pool, token, papers).await
+    }
+
+    /// `whimbrel ARGS` with the harness's token, to its end.
+    pub fn command(&self, args: &[&str]) -> Result<Outcome> {
+        let mut command = command(self.folder(), Some(&self.pool), args)?;
+        if !self.token.is_empty() {
+            command.env("WHIMBREL_TOKEN", &self.token);
+        }
+        if let Some(ca) = &self.ca {
+            command.env("WHIMBREL_TLS_CA", ca);
+        }
+        Outcome::of(command)
+    }
+
+    /// Files of results that its executors hold.
+    pub fn held_files(&self) -> Result<usize> {
+        let mut held = 0;
+        for executor in &self.executors {
+            let work = self.folder().join(executor.name()).join("executors");
+            held += files_below(&work.join(executor.field("executor_id")?).join("jobs"))?;
+        }
+        Ok(held)
     }
 
     pub async fn status(&self) -> Result<GetPoolStatusResponse> {
@@ -236,6 +309,18 @@ impl Cluster {
                 .filter(|executor| executor.state == "active")
                 .collect();
             (active.len() == count).then_some(active)
+        })
+        .await
+    }
+
+    /// As `wait_executors`, asked for by the command, which speaks whatever the pool speaks.
+    async fn wait_joined(&self, count: usize) -> Result<()> {
+        wait::until(&format!("{count} active executors"), || async {
+            let outcome = self.command(&["pool", "status", "--json"]).ok()?;
+            let status: Value = serde_json::from_str(&outcome.stdout).ok()?;
+            let executors = status["executors"].as_array()?;
+            let active = executors.iter().filter(|one| one["state"] == "active");
+            (active.count() == count).then_some(())
         })
         .await
     }

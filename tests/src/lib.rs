@@ -2,11 +2,14 @@
 //! and a reference that scores with plain DataFusion and the same models.
 
 pub mod azureml;
+pub mod certificates;
 pub mod cluster;
 pub mod command;
 pub mod data;
 pub mod dice;
 pub mod disk;
+pub mod flight;
+pub mod furnished;
 pub mod golden;
 pub mod http;
 pub mod jobs;
@@ -19,6 +22,7 @@ pub mod proxy;
 pub mod reference;
 pub mod registry;
 pub mod rows;
+pub mod scripts;
 pub mod service;
 pub mod wait;
 pub mod wire;

@@ -17,9 +17,16 @@ pub struct Asker(pub Client);
 
 impl Asker {
     pub async fn connect(address: &str) -> Result<Self> {
-        Ok(Self(
-            Client::connect(address.parse()?, Token::none()).await?,
-        ))
+        Self::connect_as(address, "").await
+    }
+
+    /// Shows this token, where it is not empty.
+    pub async fn connect_as(address: &str, token: &str) -> Result<Self> {
+        let token = match token {
+            "" => Token::none(),
+            token => Token::new(token)?,
+        };
+        Ok(Self(Client::connect(address.parse()?, token).await?))
     }
 
     pub async fn add_table(&self, name: &str, path: &Path) -> Result<()> {

@@ -141,6 +141,10 @@ impl Process {
         Ok(process)
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -229,6 +233,12 @@ impl Process {
             .collect();
         let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
         Ok(ticks / 100.0)
+    }
+
+    /// Descriptors that it has open: files and connections.
+    pub fn descriptors(&self) -> Result<usize> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        Ok(open.context("list descriptors")?.count())
     }
 
     /// Its peak resident memory in bytes.
