@@ -118,7 +118,13 @@ fn one(outputs: &[OutputSpec], output: usize, asked: &DataType) -> Result<Value,
         let value = one(outputs, output, field.data_type())?;
         return Ok(Value::Struct(vec![(field.name().clone(), value)]));
     }
-    fits(&outputs[output], asked)?;
+    // Notebooks of Spark say ARRAY<FLOAT> of every model: the one value of a row comes as a list of one.
+    match asked {
+        DataType::List(item) if outputs[output].row().is_empty() && is_scalar(item.data_type()) => {
+            scalar(&outputs[output], item.data_type())?;
+        }
+        _ => fits(&outputs[output], asked)?,
+    }
     Ok(Value::Output {
         output,
         data_type: asked.clone(),
@@ -357,6 +363,7 @@ mod tests {
             (None, "", &[0, 1, 2, 3][..], all),
             (Some("Margin"), "", &[2], "FLOAT"),
             (Some("margin"), "int", &[2], "INT"),
+            (Some("margin"), "array<float>", &[2], "ARRAY<FLOAT>"),
             (Some("margin"), "(score real)", &[2], "STRUCT<score: FLOAT>"),
             (Some("probabilities"), "", &[1], "MAP<STRING, FLOAT>"),
             (
@@ -447,8 +454,9 @@ mod tests {
             ),
             (
                 Some("margin"),
-                "array<float>",
-                "output 'margin' FLOAT cannot be returned as ARRAY<FLOAT>; leave the return type out, or say one like it",
+                "array<array<float>>",
+                "output 'margin' FLOAT cannot be returned as ARRAY<ARRAY<FLOAT>>; leave the return type out, or say one like \
+                 it",
             ),
             (
                 None,

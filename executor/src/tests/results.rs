@@ -134,33 +134,6 @@ async fn a_ticket_brings_its_rows_and_nothing_else() {
             .expect_err("refused")
             .code()
     };
-    for token in ["wrong", ""] {
-        let code = code(ticket.clone(), token).await;
-        assert_eq!(code, ErrorCode::Unauthenticated, "{token:?}");
-    }
-    assert_eq!(code(ticket.clone(), OTHER_TOKEN).await, ErrorCode::Denied);
-    let expired = ResultTicket {
-        expires_unix: 1,
-        ..ticket.clone()
-    };
-    assert_eq!(code(expired, TOKEN).await, ErrorCode::Denied);
-    let own = ResultTicket {
-        own: true,
-        user: "bob".to_owned(),
-        ..ticket.clone()
-    };
-    let read = get(&executor, &own, "").await.expect("the scheduler's own");
-    assert_eq!(rows(&read), 3);
-    let foreign = TicketSigner::new().expect("a key").sign(&ticket);
-    let unsigned = ticket.encode_to_vec();
-    for (what, bytes) in [("foreign", foreign), ("unsigned", unsigned)] {
-        let refused = open_bytes(&executor, bytes, TOKEN).await;
-        let code = refused.map(drop).expect_err(what).code();
-        assert!(
-            matches!(code, ErrorCode::Denied | ErrorCode::Invalid),
-            "{what}: {code}"
-        );
-    }
     assert_eq!(
         code(
             ResultTicket {
@@ -236,6 +209,46 @@ async fn a_ticket_brings_its_rows_and_nothing_else() {
         .await,
         ErrorCode::NotFound
     );
+    executor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_is_its_users_and_this_pools() {
+    let (scheduler, folder) = (FakeScheduler::start().await, Folder::new());
+    let (executor, ticket) = with_result(&scheduler, &folder).await;
+    let code = async |ticket: ResultTicket, token: &str| {
+        get(&executor, &ticket, token)
+            .await
+            .expect_err("refused")
+            .code()
+    };
+    for token in ["wrong", ""] {
+        let code = code(ticket.clone(), token).await;
+        assert_eq!(code, ErrorCode::Unauthenticated, "{token:?}");
+    }
+    assert_eq!(code(ticket.clone(), OTHER_TOKEN).await, ErrorCode::Denied);
+    let expired = ResultTicket {
+        expires_unix: 1,
+        ..ticket.clone()
+    };
+    assert_eq!(code(expired, TOKEN).await, ErrorCode::Denied);
+    let own = ResultTicket {
+        own: true,
+        user: "bob".to_owned(),
+        ..ticket.clone()
+    };
+    let read = get(&executor, &own, "").await.expect("the scheduler's own");
+    assert_eq!(rows(&read), 3);
+    let foreign = TicketSigner::new().expect("a key").sign(&ticket);
+    let unsigned = ticket.encode_to_vec();
+    for (what, bytes) in [("foreign", foreign), ("unsigned", unsigned)] {
+        let refused = open_bytes(&executor, bytes, TOKEN).await;
+        let code = refused.map(drop).expect_err(what).code();
+        assert!(
+            matches!(code, ErrorCode::Denied | ErrorCode::Invalid),
+            "{what}: {code}"
+        );
+    }
     executor.stop().await;
 }
 

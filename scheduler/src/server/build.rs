@@ -223,12 +223,7 @@ async fn assemble(
     let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(WhimbrelPhysicalCodec::new(Arc::new(
         BallistaPhysicalExtensionCodec::default(),
     )));
-    let reader = ExecutorReader {
-        signer: Arc::new(TicketSigner::new()?),
-        tls: config.reader_tls(),
-    };
-    let ticket_keys = TicketKeys::default();
-    ticket_keys.add(reader.signer.public())?;
+    let (reader, ticket_keys) = reader(config)?;
     let keyring = Keyring::open(config.keyring()?).await?;
     let options = engine_options(config, facts, cluster, doors, Arc::clone(&codec));
     let engine = Engine::start(options, Arc::clone(&executors), Arc::clone(&failures)).await?;
@@ -252,12 +247,7 @@ async fn assemble(
         queries: Arc::clone(&queries),
         shelf: Arc::clone(&shelf),
         tasks: tasks.clone(),
-        limits: Limits {
-            executor_wait: config.executor_wait.get(),
-            partitions_per_slot: config.partitions_per_slot,
-            max_partitions: config.max_partitions,
-            result_ttl: config.result_ttl.get(),
-        },
+        limits: limits(config),
     });
     let stop = CancellationToken::new();
     let jobs = Jobs::open(
@@ -310,6 +300,26 @@ async fn assemble(
     let cells: Weak<dyn Cells> = Arc::downgrade(&(Arc::clone(&pool) as Arc<dyn Cells>));
     pool.models.sources().run_queries_on(cells);
     Ok((pool, planning))
+}
+
+/// What reads rows from executors and signs tickets for them, and what checks the tickets that come back.
+fn reader(config: &Config) -> Result<(ExecutorReader, TicketKeys), Error> {
+    let reader = ExecutorReader {
+        signer: Arc::new(TicketSigner::new()?),
+        tls: config.reader_tls(),
+    };
+    let keys = TicketKeys::default();
+    keys.add(reader.signer.public())?;
+    Ok((reader, keys))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        executor_wait: config.executor_wait.get(),
+        partitions_per_slot: config.partitions_per_slot,
+        max_partitions: config.max_partitions,
+        result_ttl: config.result_ttl.get(),
+    }
 }
 
 fn engine_options(
