@@ -315,7 +315,12 @@ mod tests {
         let status = Status::from(error.clone());
         let told = RpcStatus::decode(status.details()).unwrap();
         assert_eq!((told.code, told.message.as_str()), (5, "no such table"));
-        let header = status.metadata().get_bin(HEADER).unwrap().to_bytes().unwrap();
+        let header = status
+            .metadata()
+            .get_bin(HEADER)
+            .unwrap()
+            .to_bytes()
+            .unwrap();
         let detail = ErrorDetail::decode(header).unwrap();
         assert_eq!(Error::from(detail), error);
     }

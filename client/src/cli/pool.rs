@@ -113,6 +113,7 @@ fn as_json(status: &GetPoolStatusResponse) -> Value {
         started_at_ms,
         executors,
         queries,
+        proxied_bytes,
     } = status;
     json!({
         "version": version,
@@ -120,6 +121,7 @@ fn as_json(status: &GetPoolStatusResponse) -> Value {
         "started_at_ms": started_at_ms,
         "executors": executors.iter().map(executor_json).collect::<Vec<_>>(),
         "queries": queries.iter().map(query_json).collect::<Vec<_>>(),
+        "proxied_bytes": proxied_bytes,
     })
 }
 
@@ -132,10 +134,13 @@ fn executor_json(executor: &ExecutorStatus) -> Value {
         state,
         last_seen_ms,
         models,
+        served_bytes,
+        open_streams,
     } = executor;
     json!({
         "executor_id": executor_id, "address": address, "slots": slots, "free_slots": free_slots, "state": state,
         "last_seen_ms": last_seen_ms, "models": models.iter().map(loaded_json).collect::<Vec<_>>(),
+        "served_bytes": served_bytes, "open_streams": open_streams,
     })
 }
 

@@ -45,6 +45,26 @@ impl Service {
     }
 }
 
+/// Actions whose body is a message of Flight SQL.
+const SQL_ACTIONS: [&str; 3] = [
+    "CreatePreparedStatement",
+    "ClosePreparedStatement",
+    "CancelQuery",
+];
+
+/// A message of Flight SQL says of which type it is.
+fn understood(message: &[u8], what: &str) -> Result<(), Error> {
+    let any = Any::decode(message).ok();
+    match any.is_some_and(|any| any.type_url.starts_with("type.googleapis.com/")) {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorCode::Invalid,
+            format!("{what} is no command of Flight SQL"),
+        )
+        .with_hint("use a Flight SQL client, such as ADBC")),
+    }
+}
+
 /// Flight SQL's own tickets are messages with a type; those of executors are not.
 fn is_sql(ticket: &[u8]) -> bool {
     Any::decode(ticket).is_ok_and(|any| any.type_url.starts_with("type.googleapis.com/"))
@@ -78,6 +98,7 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
+        understood(&request.get_ref().cmd, "the descriptor")?;
         FlightService::get_flight_info(&self.0, request).await
     }
 
@@ -92,6 +113,7 @@ impl FlightService for Service {
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
+        understood(&request.get_ref().cmd, "the descriptor")?;
         let schema = match self.0.statement_schema(&request).await? {
             Some(schema) => schema,
             // A list's description costs nothing, and has its schema.
@@ -117,13 +139,26 @@ impl FlightService for Service {
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        FlightService::do_put(&self.0, request).await
+        let answer = FlightService::do_put(&self.0, request).await;
+        answer.map_err(|status| match status.details().is_empty() {
+            false => status,
+            // What could not be read was not our own to explain.
+            true => Error::new(
+                ErrorCode::Invalid,
+                "what was put has no command of Flight SQL that this pool knows",
+            )
+            .with_hint("use a Flight SQL client, such as ADBC")
+            .into(),
+        })
     }
 
     async fn do_action(
         &self,
         request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
+        if SQL_ACTIONS.contains(&request.get_ref().r#type.as_str()) {
+            understood(&request.get_ref().body, "the body of the action")?;
+        }
         FlightService::do_action(&self.0, request).await
     }
 

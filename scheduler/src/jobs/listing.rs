@@ -78,7 +78,10 @@ pub(crate) fn as_table(jobs: &[v1::JobStatus]) -> Result<RecordBatch, Error> {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("job_id", text(|job| Some(job.job_id.clone()))),
         ("state", text(|job| Some(job.state.clone()))),
-        ("message", text(|job| Some(job.error.as_ref()?.message.clone()))),
+        (
+            "message",
+            text(|job| Some(job.error.as_ref()?.message.clone())),
+        ),
         ("code", text(|job| Some(job.error.as_ref()?.code.clone()))),
         ("hint", text(|job| filled(&job.error.as_ref()?.hint))),
         (

@@ -22,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const NEWS: Duration = Duration::from_secs(5);
 /// The longest that the first poll waits for the plan.
 const PLAN: Duration = Duration::from_secs(10);
+/// Each answer has everything so far, so what comes at about the same time is told in one.
+const GATHER: Duration = Duration::from_millis(50);
 /// How long a lost partition may take to run again.
 const AGAIN: Duration = Duration::from_secs(120);
 /// Between two looks at it.
@@ -168,8 +170,12 @@ impl Runner {
                 None => now.schema.is_some(),
                 Some(seen) => now.endpoints.len() > seen.endpoints || done > seen.tasks_done,
             };
-            if now.end.is_some() || news {
+            if now.end.is_some() || (news && seen.is_none()) {
                 return now;
+            }
+            if news {
+                self.parts.clock.sleep(GATHER).await;
+                return query.told.borrow().clone();
             }
             tokio::select! {
                 changed = told.changed() => if changed.is_err() { return now },
