@@ -12,7 +12,6 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 use whimbrel_tests::cluster::Cluster;
-use whimbrel_tests::data::TRIPS;
 use whimbrel_tests::flight::{Visitor, count, first_way};
 use whimbrel_tests::furnished::{big, open_pool};
 use whimbrel_tests::jobs::say;
@@ -22,15 +21,23 @@ use whimbrel_tests::wait;
 const CLIENTS: usize = 100;
 const STALLED: usize = 20;
 const BIG: usize = 200_000;
-/// So many that a client has not taken most of them when its executor is killed.
-const HUGE: usize = 500_000;
-/// More than any buffer on the way holds.
-const WIDE: &str = "SELECT *, repeat(borough, 40) AS pad FROM big";
-const SMALL: &str = "SELECT trip_id, PREDICT('fare', *) AS p FROM trips";
+/// Columns beside the table's that fill results: more of each part than the buffers on the way to a stalled client hold, ...
+const WIDE: usize = 40;
+/// ... and more than a client that reads takes ahead, so that some is lost with its executor.
+const WIDER: usize = 240;
+/// One task, so that a crowd can ask it.
+const SMALL: &str = "SELECT trip_id, borough FROM trips_csv";
+const SMALL_ROWS: usize = 4_000;
 /// What a client that left has to be forgotten in, and what this machine may need beside it.
 const FORGOTTEN: Duration = Duration::from_secs(5 + 5);
-/// What stalled streams may cost an executor: some MiB each.
-const HELD: u64 = 256 << 20;
+/// What stalled streams may cost an executor: a few MiB each, where each has ten to give.
+const HELD: u64 = 512 << 20;
+
+/// All rows, with so many columns of chance: result files are packed, and chance does not pack.
+fn wide(columns: usize) -> String {
+    let columns: Vec<String> = (0..columns).map(|n| format!("random() AS r{n}")).collect();
+    format!("SELECT *, {} FROM big", columns.join(", "))
+}
 
 /// One that took the first batch of every endpoint and takes no more.
 struct Stalled {
@@ -40,7 +47,7 @@ struct Stalled {
 
 async fn stall(cluster: &Cluster) -> Result<Stalled> {
     let scheduler = cluster.visitor().await?;
-    let info = scheduler.info(WIDE).await?;
+    let info = scheduler.info(&wide(WIDE)).await?;
     let mut stalled = Stalled {
         rows: 0,
         streams: Vec::new(),
@@ -59,7 +66,7 @@ async fn stall(cluster: &Cluster) -> Result<Stalled> {
 /// One that reads a small result to its end, on connections of its own.
 async fn read(cluster: &Cluster) -> Result<()> {
     let rows = count(&cluster.visitor().await?.rows(SMALL).await?);
-    ensure!(rows == TRIPS, "{rows} rows");
+    ensure!(rows == SMALL_ROWS, "{rows} rows");
     Ok(())
 }
 
@@ -191,7 +198,7 @@ async fn whoever_leaves_holds_nothing_any_more() -> Result<()> {
     drop(stalled);
     forgotten(&cluster, "streams that were dropped").await?;
     let visitor = cluster.visitor().await?;
-    let info = visitor.info(WIDE).await?;
+    let info = visitor.info(&wide(WIDE)).await?;
     ensure!(
         cluster.held_files()? > 0,
         "nothing is held: it proves nothing"
@@ -203,7 +210,7 @@ async fn whoever_leaves_holds_nothing_any_more() -> Result<()> {
         .visitor()
         .await?
         .with("whimbrel-session", "one-that-closes")?;
-    visitor.info(WIDE).await?;
+    visitor.info(&wide(WIDE)).await?;
     ensure!(
         cluster.held_files()? > 0,
         "nothing is held: it proves nothing"
@@ -212,7 +219,7 @@ async fn whoever_leaves_holds_nothing_any_more() -> Result<()> {
     forgotten(&cluster, "a session that was closed").await?;
     // A process that is killed says nothing at all.
     let scenario = Scenario::new("flight_pyarrow.py", cluster.address(), "stalled");
-    let mut killed = scenario.set("rows", BIG).set("sql", WIDE).start()?;
+    let mut killed = scenario.set("rows", BIG).set("sql", wide(WIDE)).start()?;
     killed.says("stalled").await?;
     ensure!(
         cluster.held_files()? > 0,
@@ -247,7 +254,7 @@ async fn a_result_that_is_not_read_yet_stays() -> Result<()> {
                 .await?,
         );
     }
-    ensure!(rows == TRIPS, "{rows} rows");
+    ensure!(rows == SMALL_ROWS, "{rows} rows");
     Ok(())
 }
 
@@ -255,12 +262,12 @@ async fn a_result_that_is_not_read_yet_stays() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_executor_is_an_error_to_who_reads_from_it() -> Result<()> {
     let (mut cluster, _) = open_pool(2, &[]).await?;
-    big(&cluster, &cluster.client().await?, HUGE).await?;
+    big(&cluster, &cluster.client().await?, BIG).await?;
     let victim = cluster.executors[1].field("client_address")?;
     let (_, port) = victim.rsplit_once(':').context("a port")?;
     let mut reading = Scenario::new("flight_pyarrow.py", cluster.address(), "dying")
-        .set("rows", HUGE)
-        .set("sql", WIDE)
+        .set("rows", BIG)
+        .set("sql", wide(WIDER))
         .set("victim", port)
         .start()?;
     reading.says("reading").await?;
@@ -276,8 +283,8 @@ async fn a_killed_executor_is_an_error_to_who_reads_from_it() -> Result<()> {
 async fn our_client_gets_lost_rows_again() -> Result<()> {
     let (mut cluster, _) = open_pool(2, &[]).await?;
     let client = cluster.client().await?;
-    big(&cluster, &client, HUGE).await?;
-    let mut stream = client.0.sql(WIDE).await?;
+    big(&cluster, &client, BIG).await?;
+    let mut stream = client.0.sql(&wide(WIDER)).await?;
     let first = stream.try_next().await?.context("no first batch")?;
     cluster.executors[1].kill()?;
     let mut ids = first
@@ -290,11 +297,11 @@ async fn our_client_gets_lost_rows_again() -> Result<()> {
         ids.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
     }
     ensure!(
-        at_kill < HUGE / 2,
+        at_kill < BIG / 2,
         "{at_kill} rows in one batch: it proves nothing"
     );
     ids.sort_unstable();
-    let all: Vec<i64> = (0..i64::try_from(HUGE)?).collect();
+    let all: Vec<i64> = (0..i64::try_from(BIG)?).collect();
     ensure!(
         ids == all,
         "{} rows came, or another number of times than once",
