@@ -100,6 +100,11 @@ mod tests {
                 "{text}"
             );
         }
+        for text in ["https://host:1", "grpc+tls://host:1/"] {
+            let address: PoolAddress = text.parse().unwrap();
+            assert!(address.is_tls());
+            assert_eq!(address.to_string(), "https://host:1");
+        }
         assert_eq!(
             "[::1]:5".parse::<PoolAddress>().unwrap().authority(),
             "[::1]:5"
@@ -115,7 +120,6 @@ mod tests {
             "host:0",
             "host:99999",
             "ftp://host:1",
-            "https://host:1",
             "http://u@h:1",
             "::1:5",
         ] {

@@ -179,6 +179,15 @@ impl Error {
         self
     }
 
+    /// Headers have little room, and the texts travel in several: what is too long is cut, with a sign that it is.
+    fn shortened(mut self) -> Self {
+        cut(&mut self.message, LONGEST_MESSAGE);
+        if let Some(hint) = &mut self.hint {
+            cut(hint, LONGEST_HINT);
+        }
+        self
+    }
+
     /// The class of the error.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -197,6 +206,17 @@ impl Error {
     /// What a machine does about it.
     pub fn retry(&self) -> Retry {
         self.code.retry()
+    }
+}
+
+/// Bytes of a message and of a hint that travel.
+const LONGEST_MESSAGE: usize = 1200;
+const LONGEST_HINT: usize = 600;
+
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push('…');
     }
 }
 
@@ -247,6 +267,7 @@ impl From<ErrorDetail> for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
+        let error = error.shortened();
         let detail = ErrorDetail::from(&error).encode_to_vec();
         let (code, message) = (error.code.grpc(), error.to_string());
         let status = RpcStatus {
@@ -323,6 +344,16 @@ mod tests {
             .unwrap();
         let detail = ErrorDetail::decode(header).unwrap();
         assert_eq!(Error::from(detail), error);
+    }
+
+    #[test]
+    fn what_is_too_long_for_headers_is_cut() {
+        let long = "ä".repeat(5_000);
+        let error = Error::new(ErrorCode::Invalid, long.as_str()).with_hint(long.as_str());
+        let status = Status::from(error);
+        assert!(status.message().len() < 2_000);
+        let told = Error::from(status);
+        assert!(told.message().ends_with('…') && told.hint().unwrap().ends_with('…'));
     }
 
     #[test]

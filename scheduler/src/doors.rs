@@ -82,9 +82,12 @@ impl Config {
 
     /// How executors' client ports are trusted.
     pub(crate) fn reader_tls(&self) -> ClientTls {
+        // An executor that asks its clients for certificates gets that of this scheduler's own port.
+        let own = self.tls_cert.clone().zip(self.tls_key.clone());
         ClientTls {
             ca: self.tls_ca.clone(),
-            ..ClientTls::default()
+            own,
+            domain: None,
         }
     }
 

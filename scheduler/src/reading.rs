@@ -20,6 +20,8 @@ use crate::executors::Member;
 use crate::query::Endpoint;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// An executor that vanished without a word is noticed after twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// HTTP/2's own 64 KiB would make every stream wait for its reader.
 const STREAM_WINDOW: u32 = 4 << 20;
 /// A wide batch is one message.
@@ -104,6 +106,8 @@ impl ExecutorReader {
             .map_err(unreachable)?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW);
         if tls {

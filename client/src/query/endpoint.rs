@@ -69,7 +69,7 @@ impl Part {
 
     /// Whether an executor keeps it.
     pub(crate) fn is_on_executor(&self) -> bool {
-        !self.locations.is_empty()
+        self.rows.is_some() || !self.locations.is_empty()
     }
 
     /// For messages.
@@ -98,6 +98,10 @@ impl Peers {
     pub(crate) async fn reach(&self, client: &Client, source: &Source) -> Option<Service> {
         let uri = match source {
             Source::Pool => return Some(client.service()),
+            // The token of a pool with TLS goes nowhere in plain text.
+            Source::Executor(uri) if client.address().is_tls() && !uri.starts_with("https:") => {
+                return None;
+            }
             Source::Executor(uri) => uri,
         };
         let cell = {

@@ -46,6 +46,7 @@ use crate::failures::Failures;
 
 pub(crate) use following::{Following, News};
 pub(crate) use gate::Gate;
+pub(crate) use options::KEPT;
 pub(crate) use options::Options;
 pub(crate) use results::{Output, Progress, early, involves, outputs, progress, running_on};
 pub(crate) use scoring::scoring;

@@ -22,7 +22,7 @@ const EVENT_BUFFER: u32 = 200_000;
 /// Attempts of one task, and of one stage, before its query fails.
 const ATTEMPTS: usize = 4;
 /// How long the engine remembers a job and its files at the most.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Settings of the embedded engine.
 pub(crate) struct Options {

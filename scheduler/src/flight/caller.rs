@@ -25,7 +25,8 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Result<Caller, Error> {
 /// What the caller's session is known by: a name it gave, else its connection. A name is the caller's own: another user's
 /// session of that name is another.
 pub(super) fn session_id<T>(request: &Request<T>, caller: &Caller) -> String {
-    let user = &caller.user;
+    // With its length, so that no choice of names makes two of them one.
+    let user = format!("{} {}", caller.user.len(), caller.user);
     if let Some(named) = named(request.metadata()) {
         return format!("{user} named {named}");
     }
@@ -74,16 +75,16 @@ mod tests {
             user: "ann".to_owned(),
             ..Caller::anybody()
         };
-        assert_eq!(session_id(&request, &anybody), " local");
+        assert_eq!(session_id(&request, &anybody), "0  local");
         request
             .extensions_mut()
             .insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5))));
-        assert_eq!(session_id(&request, &anybody), " peer 127.0.0.1:5");
+        assert_eq!(session_id(&request, &anybody), "0  peer 127.0.0.1:5");
         request
             .metadata_mut()
             .insert("cookie", "a=b; arrow_flight_session_id=x1".parse().unwrap());
-        assert_eq!(session_id(&request, &anybody), " named x1");
-        assert_eq!(session_id(&request, &ann), "ann named x1");
+        assert_eq!(session_id(&request, &anybody), "0  named x1");
+        assert_eq!(session_id(&request, &ann), "3 ann named x1");
         request
             .metadata_mut()
             .insert(QUERY_ID, "../x".parse().unwrap());

@@ -29,13 +29,21 @@ impl Flight {
     pub(super) fn session<T>(&self, request: &Request<T>) -> Result<Arc<Session>, Error> {
         let caller = caller(request)?;
         let id = session_id(request, &caller);
-        Ok(self.pool.sessions.open(&id, &caller))
+        self.pool.sessions.open(&id, &caller)
     }
 
     /// Runs a statement for whoever sent the request.
     pub(super) async fn run<T>(&self, ask: Ask, request: &Request<T>) -> Result<Answer, Error> {
+        self.run_as(ask, request, query_id(request)?).await
+    }
+
+    async fn run_as<T>(
+        &self,
+        ask: Ask,
+        request: &Request<T>,
+        asked: Option<QueryId>,
+    ) -> Result<Answer, Error> {
         let session = self.session(request)?;
-        let asked = query_id(request)?;
         tokio::select! {
             answer = self.pool.runner.run(session, ask, asked) => answer,
             () = self.pool.stop.cancelled() => Err(Error::new(ErrorCode::Unavailable, "the scheduler is stopping")),
@@ -60,8 +68,15 @@ impl Flight {
         request: &Request<T>,
     ) -> Result<i64, Error> {
         let mut rows = 0_u64;
+        // A query's id is used once.
+        let asked = match asks.len() {
+            1 => query_id(request)?,
+            _ => None,
+        };
         for ask in asks {
-            let answer = self.run(ask, request).await?;
+            let answer = self.run_as(ask, request, asked.clone()).await?;
+            // Nobody is told of its rows, only how many there are.
+            self.pool.runner.cancel(&answer.query_id);
             rows = rows.saturating_add(match &answer.counted {
                 Some(counted) => *counted,
                 None => answer.rows,

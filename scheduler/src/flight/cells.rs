@@ -15,7 +15,7 @@ impl Cells for Pool {
     async fn rows(&self, sql: &str, most: u64) -> Result<Vec<RecordBatch>, Error> {
         let id = format!("model-{}", self.ids.id());
         let caller = Caller::anybody();
-        let session = self.sessions.open(&id, &caller);
+        let session = self.sessions.open(&id, &caller)?;
         let outcome = async {
             match self.runner.prepare(session.clone(), sql).await? {
                 Planned::Spread(_) | Planned::Here(_) | Planned::Rows(..) => {}

@@ -13,8 +13,8 @@ use crate::query::{Answer, Endpoint, Source};
 /// The ways to rows that lie on executors.
 #[derive(Clone, Debug)]
 pub(crate) struct Ways {
-    /// The pool's own client port as a Flight location: it passes on what a client cannot reach.
-    pub(crate) pool: String,
+    /// The pool's own client port as a Flight location, where it has a name: it passes on what a client cannot reach.
+    pub(crate) pool: Option<String>,
     /// Clients cannot reach executors at all.
     pub(crate) proxy_only: bool,
 }
@@ -81,11 +81,13 @@ pub(super) fn at_executor(endpoint: &Endpoint, ways: &Ways) -> FlightEndpoint {
     let told = FlightEndpoint::new()
         .with_ticket(Ticket::new(endpoint.signed.clone()))
         .with_expiration_time(time(endpoint.ticket.expires_unix));
-    match ways.proxy_only {
-        true => told,
-        false => told
-            .with_location(endpoint.location())
-            .with_location(ways.pool.clone()),
+    if ways.proxy_only {
+        return told;
+    }
+    let told = told.with_location(endpoint.location());
+    match &ways.pool {
+        Some(pool) => told.with_location(pool.clone()),
+        None => told,
     }
 }
 
@@ -145,7 +147,7 @@ mod tests {
 
     fn told(proxy_only: bool) -> FlightInfo {
         let ways = Ways {
-            pool: "grpc+tcp://pool:1".to_owned(),
+            pool: Some("grpc+tcp://pool:1".to_owned()),
             proxy_only,
         };
         flight_info(&answer(), FlightDescriptor::new_cmd("x"), &ways).unwrap()

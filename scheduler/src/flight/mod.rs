@@ -145,7 +145,9 @@ impl FlightSqlService for Flight {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let session = self.session(&request)?;
-        let values = prepared::values(request.into_inner()).await?;
+        let values = prepared::values(request.into_inner())
+            .await?
+            .unwrap_or_default();
         let handle = prepared::handle(&command.prepared_statement_handle)?;
         session.bind(handle, values)?;
         Ok(DoPutPreparedStatementResult {
@@ -160,14 +162,13 @@ impl FlightSqlService for Flight {
     ) -> Result<i64, Status> {
         let session = self.session(&request)?;
         let handle = prepared::handle(&command.prepared_statement_handle)?;
-        let mut prepared = session.prepared(handle)?;
+        let prepared = session.prepared(handle)?;
         let (metadata, extensions, stream) = request.into_parts();
         let sent = prepared::values(stream).await?;
-        if !sent.is_empty() {
-            prepared.rows = sent;
-        }
         let request = Request::from_parts(metadata, extensions, ());
-        Ok(self.change(prepared::each(prepared), &request).await?)
+        Ok(self
+            .change(prepared::each(prepared, sent), &request)
+            .await?)
     }
 
     async fn do_put_statement_ingest(

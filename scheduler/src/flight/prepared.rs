@@ -17,6 +17,8 @@ use crate::session::Prepared;
 
 /// Rows of parameters that one call may bind.
 const MOST_ROWS: usize = 10_000;
+/// And their bytes.
+const MOST_BYTES: usize = 16 << 20;
 
 /// The name of a prepared statement.
 pub(super) fn handle(bytes: &[u8]) -> Result<&str, Error> {
@@ -28,21 +30,23 @@ pub(super) fn handle(bytes: &[u8]) -> Result<&str, Error> {
     })
 }
 
-/// Reads the values that a client sends for a statement's parameters: a row for each time that it is to run.
+/// Reads the values that a client sends for a statement's parameters: a row for each time that it is to run. `None` where it sends
+/// none at all.
 pub(super) async fn values(
     stream: PeekableFlightDataStream,
-) -> Result<Vec<Vec<ScalarValue>>, Error> {
+) -> Result<Option<Vec<Vec<ScalarValue>>>, Error> {
     let data = stream.map_err(|status| FlightError::Tonic(Box::new(status)));
     // A client that binds nothing sends no schema either.
     let mut batches = FlightRecordBatchStream::new_from_flight_data(
         data.try_filter(|data| futures::future::ready(!data.data_header.is_empty())),
     );
-    let mut rows = Vec::new();
+    let (mut rows, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
-        if rows.len() + batch.num_rows() > MOST_ROWS {
+        bytes += batch.get_array_memory_size();
+        if rows.len() + batch.num_rows() > MOST_ROWS || bytes > MOST_BYTES {
             return Err(Error::new(
                 ErrorCode::Exhausted,
-                format!("more than {MOST_ROWS} rows of parameters in one call"),
+                format!("more than {MOST_ROWS} rows, or 16 MiB, of parameters in one call"),
             )
             .with_hint("bind fewer at a time"));
         }
@@ -50,7 +54,7 @@ pub(super) async fn values(
             rows.push(scalars(&batch, row)?);
         }
     }
-    Ok(rows)
+    Ok(batches.schema().is_some().then_some(rows))
 }
 
 fn scalars(batch: &RecordBatch, row: usize) -> Result<Vec<ScalarValue>, Error> {
@@ -79,7 +83,7 @@ fn unreadable(error: FlightError) -> Error {
 
 /// The statement with its values, to be run once: a query has one result.
 pub(super) fn once(prepared: Prepared) -> Result<Ask, Error> {
-    let Prepared { sql, mut rows } = prepared;
+    let Prepared { sql, mut rows, .. } = prepared;
     if rows.len() > 1 {
         return Err(Error::new(
             ErrorCode::Invalid,
@@ -94,10 +98,12 @@ pub(super) fn once(prepared: Prepared) -> Result<Ask, Error> {
     Ok(Ask { sql, values })
 }
 
-/// The statement with its values, once for each row of them.
-pub(super) fn each(prepared: Prepared) -> Vec<Ask> {
-    let Prepared { sql, rows } = prepared;
-    if rows.is_empty() {
+/// The statement with its values, once for each row that was sent with it, else that was bound before.
+pub(super) fn each(prepared: Prepared, sent: Option<Vec<Vec<ScalarValue>>>) -> Vec<Ask> {
+    let Prepared { sql, rows, .. } = prepared;
+    let once = sent.is_none() && rows.is_empty();
+    let rows = sent.unwrap_or(rows);
+    if once {
         return vec![Ask {
             sql,
             values: Vec::new(),
@@ -141,6 +147,7 @@ mod tests {
         Prepared {
             sql: "SELECT ?".to_owned(),
             rows: vec![vec![ScalarValue::Int64(Some(1))]; rows],
+            ..Prepared::default()
         }
     }
 
@@ -149,7 +156,8 @@ mod tests {
         assert_eq!(once(prepared(0)).unwrap().values.len(), 0);
         assert_eq!(once(prepared(1)).unwrap().values.len(), 1);
         assert!(once(prepared(2)).is_err());
-        assert_eq!(each(prepared(0)).len(), 1);
-        assert_eq!(each(prepared(3)).len(), 3);
+        assert_eq!(each(prepared(0), None).len(), 1);
+        assert_eq!(each(prepared(3), None).len(), 3);
+        assert_eq!(each(prepared(3), Some(Vec::new())).len(), 0);
     }
 }

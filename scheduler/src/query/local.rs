@@ -99,6 +99,11 @@ impl Shelf {
         Ok(kept.clone())
     }
 
+    /// Nobody wants the result any more.
+    pub(crate) fn remove(&self, id: &QueryId) {
+        self.lock().remove(id);
+    }
+
     /// Forgets results that are kept no longer.
     pub(crate) fn sweep(&self) {
         let now = self.clock.monotonic();

@@ -15,6 +15,7 @@ mod record;
 mod run;
 mod score;
 mod spread;
+mod wording;
 
 use std::sync::Arc;
 

@@ -54,6 +54,18 @@ impl Told {
         self.endpoints.len() > before
     }
 
+    /// The query broke off.
+    pub(super) fn break_off(&mut self) {
+        if self.end.is_none() {
+            self.end = Some(Err(cancelled()));
+        }
+    }
+
+    /// Whether somebody polls still.
+    pub(super) fn is_awaited(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| now < deadline)
+    }
+
     /// The whole result: what was told first stays first.
     fn finish(&mut self, answer: Result<Answer, Error>) {
         let answer = answer.map(|mut answer| {
@@ -90,7 +102,7 @@ impl Query {
             .send_modify(|told| told.schema = Some(Arc::clone(schema)));
     }
 
-    fn is_polled(&self) -> bool {
+    pub(super) fn is_polled(&self) -> bool {
         self.told.borrow().deadline.is_some()
     }
 
@@ -121,6 +133,7 @@ impl Runner {
         self.touch(&query);
         let (this, run) = (Arc::clone(self), Arc::clone(&query));
         self.parts.tasks.spawn(async move {
+            let mut watch = this.watched(&run);
             let answer = tokio::select! {
                 answer = this.complete(session, ask, &run) => answer,
                 () = this.deserted(&run) => {
@@ -128,8 +141,13 @@ impl Runner {
                     run.cancel();
                     Err(cancelled())
                 }
+                () = this.parts.stop.cancelled() => {
+                    run.cancel();
+                    Err(Error::new(ErrorCode::Unavailable, "the scheduler is stopping"))
+                }
             };
             this.note_end(&run, &answer);
+            watch.over = true;
             run.told.send_modify(|told| told.finish(answer));
         });
         Ok(query)
@@ -259,6 +277,10 @@ impl Runner {
             )
             .with_hint("run the query again"));
         }
-        Ok(self.endpoints(query, job_id, &[part])?.pop())
+        // Its new executor may have gone too; it runs once more then.
+        Ok(self
+            .endpoints(query, job_id, &[part])
+            .ok()
+            .and_then(|mut one| one.pop()))
     }
 }

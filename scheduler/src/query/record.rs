@@ -333,6 +333,7 @@ impl Queries {
             let state = query.state.borrow();
             if let Some(ended) = state.ended
                 && state.holders.is_empty()
+                && !query.told.borrow().is_awaited(now)
             {
                 empty.push((ended, id.clone()));
             }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use super::local::collect;
+use super::polled::Told;
 use super::record::Owner;
 use super::{
     Answer, Ask, Cancelled, Described, Effect, Planned, Planning, Queries, Query, QueryPhase,
@@ -51,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) queries: Arc<Queries>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
     pub(crate) limits: Limits,
 }
 
@@ -122,6 +125,7 @@ impl Runner {
         if let Cancelled::Released(Some(job_id)) = &cancelled {
             self.parts.engine.discard(job_id);
         }
+        self.parts.shelf.remove(id);
         cancelled
     }
 
@@ -136,15 +140,20 @@ impl Runner {
         let ask = ask.into();
         let owner = Owner::of(&session);
         let query = self.parts.queries.begin(asked, &ask.sql, owner)?;
-        let mut watch = Watched {
-            runner: Arc::clone(self),
-            query: Arc::clone(&query),
-            over: false,
-        };
+        let mut watch = self.watched(&query);
         let answer = self.complete(session, ask, &query).await;
         watch.over = true;
         self.note_end(&query, &answer);
         answer
+    }
+
+    /// What ends the query where its caller goes away.
+    pub(super) fn watched(self: &Arc<Self>, query: &Arc<Query>) -> Watched {
+        Watched {
+            runner: Arc::clone(self),
+            query: Arc::clone(query),
+            over: false,
+        }
     }
 
     /// Runs a statement that is noted, until its end or a cancel.
@@ -154,10 +163,15 @@ impl Runner {
         ask: Ask,
         query: &Arc<Query>,
     ) -> Result<Answer, Error> {
-        tracing::info!(query_id = %query.id(), session = session.id(), "statement received");
+        tracing::info!(query_id = %query.id(), "statement received");
+        let closed = Arc::clone(&session);
         tokio::select! {
             biased;
             () = query.cancelled() => Err(cancelled()),
+            () = closed.closed() => {
+                query.cancel();
+                Err(cancelled())
+            }
             answer = self.answer(session, ask, query) => answer,
         }
     }
@@ -195,9 +209,11 @@ impl Runner {
             return;
         };
         let (engine, clock) = (self.parts.engine.clone(), Arc::clone(&self.parts.clock));
-        self.parts
-            .tasks
-            .spawn(async move { engine.end(clock.as_ref(), &job_id).await });
+        self.parts.tasks.spawn(async move {
+            engine.end(clock.as_ref(), &job_id).await;
+            // It may have succeeded a moment before.
+            engine.discard(&job_id);
+        });
     }
 
     /// How many partitions a pool of this size can use.
@@ -343,10 +359,10 @@ pub(super) fn cancelled() -> Error {
 }
 
 /// A statement with a caller. When the caller leaves before the end, the statement ends too.
-struct Watched {
+pub(super) struct Watched {
     runner: Arc<Runner>,
     query: Arc<Query>,
-    over: bool,
+    pub(super) over: bool,
 }
 
 impl Drop for Watched {
@@ -354,6 +370,7 @@ impl Drop for Watched {
         if !self.over {
             self.query.cancel();
             self.runner.note_end(&self.query, &Err(cancelled()));
+            self.query.told.send_modify(Told::break_off);
         }
     }
 }

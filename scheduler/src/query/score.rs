@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use whimbrel_proto::{Error, ErrorCode, v1};
 
+use super::wording;
 use crate::catalog::{Catalog, Format, Table};
 use crate::jobs::Signed;
 use crate::nearest;
@@ -86,7 +87,7 @@ fn copied(copy: &CopyToStatement) -> Result<ScoreStatement, Error> {
         ));
     }
     let sql = match source {
-        CopyToSource::Query(query) => query.to_string(),
+        CopyToSource::Query(query) => wording::text(query),
         CopyToSource::Relation(name) => format!("SELECT * FROM {name}"),
     };
     let mut statement = ScoreStatement {
@@ -200,7 +201,7 @@ fn inserted(insert: &Insert, catalog: &Catalog) -> Result<ScoreStatement, Error>
     let table = catalog.get(&name_of(table)?)?;
     let format = growing(&table)?;
     let spec = v1::JobSpec {
-        sql: fitted(&table, columns, &source.to_string())?,
+        sql: fitted(&table, columns, &wording::text(source))?,
         output: table.uri.clone(),
         mode: if *overwrite { "overwrite" } else { "append" }.to_owned(),
         ..format

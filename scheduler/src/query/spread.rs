@@ -10,7 +10,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use super::run::Runner;
 use super::{Answer, Endpoint, Plan, Query, Source};
-use crate::engine::{Following, News, Output, Phase, outputs, progress};
+use crate::engine::{Following, KEPT, News, Output, Phase, outputs, progress};
 use crate::executors::{Capacity, Member};
 
 /// Between the word that a job has ended and its stages being there to read, the engine needs a moment.
@@ -81,6 +81,7 @@ impl Runner {
             tracing::info!(query_id = %query.id(), job_id = job_id.as_str(), "query submitted");
             if query.snapshot().phase.is_over() || query.is_cancelled() {
                 engine.end(clock.as_ref(), job_id).await;
+                engine.discard(job_id);
             }
             Ok(following)
         });
@@ -193,7 +194,7 @@ impl Runner {
                 file: part.file.clone(),
                 rows: part.rows,
                 user: query.owner().user.clone(),
-                expires_unix: self.expires_unix(),
+                expires_unix: self.expires_unix(query),
                 own: false,
             };
             Ok(self.signed(ticket, member))
@@ -203,10 +204,15 @@ impl Runner {
 }
 
 impl Runner {
-    /// When a ticket of now counts no more, in seconds since 1970.
-    fn expires_unix(&self) -> i64 {
-        let ttl = i64::try_from(self.parts.limits.result_ttl.as_secs()).unwrap_or(i64::MAX);
-        (self.parts.clock.unix_ms() / 1000).saturating_add(ttl)
+    /// When a ticket of now counts no more, in seconds since 1970. Rows of a query that goes on are kept until after its end.
+    fn expires_unix(&self, query: &Query) -> i64 {
+        let ttl = self.parts.limits.result_ttl;
+        let life = match query.snapshot().phase.is_over() || !query.is_polled() {
+            true => ttl,
+            false => ttl.max(KEPT),
+        };
+        let life = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
+        (self.parts.clock.unix_ms() / 1000).saturating_add(life)
     }
 
     fn signed(&self, ticket: ResultTicket, member: Member) -> Endpoint {
@@ -224,8 +230,12 @@ impl Runner {
         let member = member.ok_or_else(|| lost_result(&ticket.executor_id))?;
         let query = self.parts.queries.get(&ticket.query_id.parse()?);
         let query = query.ok_or_else(|| lost_result(&ticket.executor_id))?;
+        let state = query.snapshot();
+        if state.phase.is_over() && !state.holders.contains(&ticket.executor_id) {
+            return Err(lost_result(&ticket.executor_id));
+        }
         self.parts.queries.renew(&query);
-        let expires_unix = self.expires_unix();
+        let expires_unix = self.expires_unix(&query);
         let ticket = ResultTicket {
             expires_unix,
             ..ticket

@@ -235,6 +235,7 @@ async fn assemble(
     ));
     let shelf = Arc::new(Shelf::new(Arc::clone(clock), config.result_ttl.get()));
     let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
     let runner = Runner::new(Parts {
         clock: Arc::clone(clock),
         engine: engine.clone(),
@@ -247,9 +248,9 @@ async fn assemble(
         queries: Arc::clone(&queries),
         shelf: Arc::clone(&shelf),
         tasks: tasks.clone(),
+        stop: stop.clone(),
         limits: limits(config),
     });
-    let stop = CancellationToken::new();
     let jobs = Jobs::open(
         jobs::Parts {
             clock: Arc::clone(clock),
@@ -390,8 +391,10 @@ fn ways(config: &Config, client: &Reached) -> Ways {
         Some(_) => "grpc+tls",
         None => "grpc+tcp",
     };
+    // Nobody else reaches this machine by the name that it has for itself.
+    let told = !config.bind.is_unspecified() || !config.advertise.is_empty();
     Ways {
-        pool: format!("{scheme}://{client}"),
+        pool: told.then(|| format!("{scheme}://{client}")),
         proxy_only: config.flight_proxy_only,
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use tokio_util::sync::CancellationToken;
 use whimbrel_access::Caller;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -25,6 +26,10 @@ pub(crate) use planner::{SessionPlanner, one_statement};
 
 /// Views and prepared statements that one session may have.
 const LIMIT: usize = 1000;
+/// Bytes of bound values that one session may have.
+const BOUND_BYTES: usize = 64 << 20;
+/// Sessions at a time.
+const SESSIONS: usize = 10_000;
 
 /// A view by its `CREATE VIEW` statement.
 #[derive(Clone, Debug)]
@@ -56,6 +61,7 @@ pub(crate) fn view_kind(statement: &Statement) -> Option<ViewKind> {
 pub(crate) struct Prepared {
     pub(crate) sql: String,
     pub(crate) rows: Vec<Vec<ScalarValue>>,
+    bytes: usize,
 }
 
 /// One client's session.
@@ -63,6 +69,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Session {
     id: String,
     caller: Caller,
+    closed: CancellationToken,
     facts: Mutex<Facts>,
 }
 
@@ -84,6 +91,7 @@ impl Session {
         Self {
             id: id.to_owned(),
             caller,
+            closed: CancellationToken::new(),
             facts: Mutex::default(),
         }
     }
@@ -94,6 +102,11 @@ impl Session {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Ends with the session's end.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Whose it is.
@@ -139,8 +152,11 @@ impl Session {
         if facts.prepared.len() >= LIMIT {
             return Err(too_many("prepared statements"));
         }
-        let rows = Vec::new();
-        facts.prepared.insert(handle, Prepared { sql, rows });
+        let fresh = Prepared {
+            sql,
+            ..Prepared::default()
+        };
+        facts.prepared.insert(handle, fresh);
         Ok(())
     }
 
@@ -151,8 +167,17 @@ impl Session {
 
     /// Binds values to the parameters of a prepared statement, in the place of those that were bound before.
     pub(crate) fn bind(&self, handle: &str, rows: Vec<Vec<ScalarValue>>) -> Result<(), Error> {
+        let bytes = rows.iter().flatten().map(ScalarValue::size).sum();
         let mut facts = self.lock();
-        facts.prepared.get_mut(handle).ok_or_else(unprepared)?.rows = rows;
+        let others = facts.prepared.iter().filter(|(name, _)| *name != handle);
+        let held: usize = others.map(|(_, prepared)| prepared.bytes).sum();
+        if held + bytes > BOUND_BYTES {
+            let text = "the values that are bound in this session take more than 64 MiB";
+            return Err(Error::new(ErrorCode::Exhausted, text)
+                .with_hint("bind fewer at a time, and close statements that are not used"));
+        }
+        let prepared = facts.prepared.get_mut(handle).ok_or_else(unprepared)?;
+        (prepared.rows, prepared.bytes) = (rows, bytes);
         Ok(())
     }
 
@@ -199,34 +224,49 @@ impl Sessions {
     }
 
     /// The client's session; a new one where it has none.
-    pub(crate) fn open(&self, id: &str, caller: &Caller) -> Arc<Session> {
+    pub(crate) fn open(&self, id: &str, caller: &Caller) -> Result<Arc<Session>, Error> {
         let mut sessions = self.lock();
-        let session = sessions
-            .entry(id.to_owned())
-            .or_insert_with(|| Arc::new(Session::new(id, caller.clone())));
-        if session.caller.role != caller.role {
+        let now = self.clock.monotonic();
+        let known = sessions
+            .get(id)
+            .filter(|known| known.caller.user == caller.user);
+        let session = match known {
+            Some(known) if known.caller.role == caller.role => Arc::clone(known),
             // The same user with another role: what was kept goes on, under what the caller may now.
-            let facts = Mutex::new(std::mem::take(&mut *session.lock()));
-            *session = Arc::new(Session {
-                id: id.to_owned(),
-                caller: caller.clone(),
-                facts,
-            });
-        }
-        session.lock().used = self.clock.monotonic();
-        Arc::clone(session)
+            Some(known) => Arc::new(Session {
+                facts: Mutex::new(std::mem::take(&mut *known.lock())),
+                ..Session::new(id, caller.clone())
+            }),
+            None if sessions.len() >= SESSIONS => {
+                return Err(Error::new(
+                    ErrorCode::Exhausted,
+                    format!("the pool has {SESSIONS} open sessions"),
+                )
+                .with_hint("close sessions that are not used, or try again later"));
+            }
+            None => Arc::new(Session::new(id, caller.clone())),
+        };
+        session.lock().used = now;
+        sessions.insert(id.to_owned(), Arc::clone(&session));
+        Ok(session)
     }
 
     /// Ends a session; nothing happens where there is none.
     pub(crate) fn close(&self, id: &str) {
-        self.lock().remove(id);
+        if let Some(session) = self.lock().remove(id) {
+            session.closed.cancel();
+        }
     }
 
     /// Forgets the sessions that nobody has used for the time they are kept.
     pub(crate) fn sweep(&self) {
         let now = self.clock.monotonic();
         self.lock()
-            .retain(|_, session| now.saturating_sub(session.lock().used) <= self.ttl);
+            // A statement that still runs holds its session.
+            .retain(|_, session| {
+                Arc::strong_count(session) > 1
+                    || now.saturating_sub(session.lock().used) <= self.ttl
+            });
     }
 }
 
@@ -245,18 +285,25 @@ mod tests {
         let sessions = Sessions::new(clock.clone(), Duration::from_secs(10));
         sessions
             .open("a", &anybody())
+            .unwrap()
             .set("k".to_owned(), "v".to_owned());
         clock.advance(Duration::from_secs(8));
-        assert_eq!(sessions.open("a", &anybody()).settings().len(), 1);
+        assert_eq!(sessions.open("a", &anybody()).unwrap().settings().len(), 1);
         clock.advance(Duration::from_secs(8));
         sessions.sweep();
         assert_eq!(
-            sessions.open("a", &anybody()).settings().len(),
+            sessions.open("a", &anybody()).unwrap().settings().len(),
             1,
             "it was used in between"
         );
         clock.advance(Duration::from_secs(11));
         sessions.sweep();
-        assert!(sessions.open("a", &anybody()).settings().is_empty());
+        assert!(
+            sessions
+                .open("a", &anybody())
+                .unwrap()
+                .settings()
+                .is_empty()
+        );
     }
 }
