@@ -216,7 +216,7 @@ def test_a_pool_asks_for_its_token(binary: str, tmp_path: Path, monkeypatch: pyt
         for wrong in (None, "other"):
             with pytest.raises(whimbrel.Error) as caught:
                 whimbrel.connect(guarded.url, token=wrong)
-            assert caught.value.code == "denied" and "other" not in str(caught.value)
+            assert caught.value.code == "unauthenticated" and "other" not in str(caught.value)
         with whimbrel.connect(guarded.url, token=word) as connection:
             # Rows come from the executor, which asks for it too.
             assert connection.sql("SELECT count(*) AS n FROM (VALUES (1), (2)) AS t").to_rows() == [{"n": 2}]

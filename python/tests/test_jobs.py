@@ -70,7 +70,7 @@ def test_bad_rows_become_dead_letters(pool: whimbrel.Connection, models: Path, t
     failing = pool.score(model="breaks", input=str(rows), keep_all=True, output=str(tmp_path / "none"))
     with pytest.raises(whimbrel.Error) as caught:
         failing.wait(False, 120)
-    assert caught.value.code == "failed" and failing.id in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.code == "model" and failing.id in str(caught.value) and "\n" not in str(caught.value)
     assert failing.status.state == "failed"
     failing.resume()
     with pytest.raises(whimbrel.Error):

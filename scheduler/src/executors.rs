@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use whimbrel_proto::ids::ExecutorId;
-use whimbrel_proto::v1::{LoadedModel, RunningSplit};
+use whimbrel_proto::v1::{LoadedModel, ReadJob, RunningSplit};
 
 use crate::clock::Clock;
 
@@ -46,6 +46,7 @@ pub(crate) struct Member {
     pub(crate) rows_by_job: HashMap<String, u64>,
     pub(crate) running_splits: Vec<RunningSplit>,
     pub(crate) served: Served,
+    pub(crate) read_jobs: Vec<ReadJob>,
     pub(crate) seen: Duration,
     pub(crate) seen_unix_ms: i64,
 }
@@ -65,6 +66,7 @@ pub(crate) struct Report {
     pub(crate) rows_by_job: HashMap<String, u64>,
     pub(crate) running_splits: Vec<RunningSplit>,
     pub(crate) served: Served,
+    pub(crate) read_jobs: Vec<ReadJob>,
 }
 
 /// The executors of the pool.
@@ -111,6 +113,7 @@ impl Executors {
             rows_by_job: HashMap::new(),
             running_splits: Vec::new(),
             served: Served::default(),
+            read_jobs: Vec::new(),
             seen: self.clock.monotonic(),
             seen_unix_ms: self.clock.unix_ms(),
         };
@@ -139,6 +142,7 @@ impl Executors {
             rows_by_job,
             running_splits,
             served,
+            read_jobs,
         } = report;
         let mut members = self.lock();
         let Some(member) = members.get_mut(id) else {
@@ -150,6 +154,7 @@ impl Executors {
         member.rows_by_job = rows_by_job;
         member.running_splits = running_splits;
         member.served = served;
+        member.read_jobs = read_jobs;
         member.seen = self.clock.monotonic();
         member.seen_unix_ms = self.clock.unix_ms();
         drop(members);
@@ -157,6 +162,16 @@ impl Executors {
             self.tell();
         }
         true
+    }
+
+    /// Whether whoever read this job's results has left: a stream was broken off, none is open anywhere, and none was for this long.
+    pub(crate) fn is_left(&self, job_id: &str, patience: Duration) -> bool {
+        let members = self.lock();
+        let read = members.values().flat_map(|member| &member.read_jobs);
+        let read: Vec<&ReadJob> = read.filter(|read| read.job_id == job_id).collect();
+        let quiet =
+            |read: &&ReadJob| read.open == 0 && Duration::from_millis(read.idle_ms) >= patience;
+        read.iter().any(|read| read.broken) && read.iter().all(quiet)
     }
 
     /// Notes whether Ballista has this executor; true where that is news.
@@ -300,6 +315,7 @@ mod tests {
             rows_by_job: HashMap::from([("j".to_owned(), 7)]),
             running_splits: Vec::new(),
             served: Served::default(),
+            read_jobs: Vec::new(),
         }
     }
 
@@ -336,5 +352,37 @@ mod tests {
         assert!(executors.silent(Duration::from_secs(5)).is_empty());
         clock.advance(Duration::from_secs(4));
         assert_eq!(executors.silent(Duration::from_secs(5)), ["e1"]);
+    }
+
+    #[test]
+    fn a_result_is_left_once_a_broken_stream_stays_the_last_for_a_while() {
+        let executors = Executors::new(ManualClock::shared());
+        let ids = ["e1", "e2"].map(|id| id.parse::<ExecutorId>().unwrap());
+        for id in &ids {
+            executors.join(id, "host:1".into(), 2);
+        }
+        let tell = |which: usize, open, idle_ms, broken| {
+            let read = ReadJob {
+                job_id: "j".to_owned(),
+                open,
+                idle_ms,
+                broken,
+            };
+            let report = Report {
+                read_jobs: vec![read],
+                ..report(false)
+            };
+            executors.report(ids[which].as_str(), report);
+        };
+        let left = || executors.is_left("j", Duration::from_secs(5));
+        assert!(!left(), "nobody has begun to read");
+        tell(0, 0, 9_000, false);
+        assert!(!left(), "it was read whole");
+        tell(1, 0, 4_000, true);
+        assert!(!left(), "its reader may come back");
+        tell(1, 0, 6_000, true);
+        assert!(left());
+        tell(0, 1, 0, false);
+        assert!(!left(), "somebody reads");
     }
 }

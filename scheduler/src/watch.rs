@@ -10,6 +10,8 @@ use crate::engine::scoring;
 use crate::failures::Death;
 use crate::pool::Pool;
 
+/// A reader that left may come back within this.
+const LEFT: Duration = Duration::from_secs(5);
 /// How often it looks.
 const STEP: Duration = Duration::from_millis(500);
 /// Executors report every second; one that has missed a report is asked whether its port is still there.
@@ -37,6 +39,7 @@ pub(crate) async fn run(pool: Arc<Pool>, report_timeout: Duration) {
             pool.executors.forgive(late);
         }
         lose_silent(&pool, report_timeout).await;
+        give_up_left(&pool);
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(SWEEP) {
             pool.sessions.sweep();
@@ -48,6 +51,20 @@ pub(crate) async fn run(pool: Arc<Pool>, report_timeout: Duration) {
         let busy = *pool.queries.running().borrow() > 0 || !pool.jobs.engine_jobs().is_empty();
         if steps.is_multiple_of(NUDGE) && busy {
             remind(&pool).await;
+        }
+    }
+}
+
+/// Removes results whose reader has left in the middle and not come back.
+fn give_up_left(pool: &Pool) {
+    for query in pool.queries.all() {
+        let state = query.snapshot();
+        let held = state.phase.is_over() && !state.holders.is_empty();
+        if let Some(job_id) = state.job_id.filter(|_| held)
+            && pool.executors.is_left(job_id.as_str(), LEFT)
+        {
+            tracing::info!(query_id = %query.id(), "its reader has left, its rows are given up");
+            pool.runner.cancel(query.id());
         }
     }
 }

@@ -99,7 +99,7 @@ def filters(connection: flightsql.Connection, home: str, schema: str) -> None:
     views = objects(connection, depth="tables", table_types_filter=["VIEW"], db_schema_filter=schema)
     same({table["table_type"] for table in views[home][schema]}, {"VIEW"}, "views alone")
     same(objects(connection, depth="all", catalog_filter="nowhere"), {}, "another catalog")
-    narrow = objects(connection, depth="all", table_name_filter="trips", column_name_filter="trip\\_id", db_schema_filter=schema)
+    narrow = objects(connection, depth="all", table_name_filter="trips", column_name_filter="trip_id", db_schema_filter=schema)
     [trips] = narrow[home][schema]
     same([column["column_name"] for column in trips["table_columns"]], ["trip_id"], "columns that fit")
     same(trips["table_constraints"] or [], [], "constraints")
@@ -327,9 +327,10 @@ def incremental(pool: Pool) -> dict:
         parts, told, early = [], [], 0
         while True:
             fresh, _, _ = statement.execute_partitions()
-            told.append(statement.get_option_float(adbc.StatementOptions.PROGRESS.value))
             if not fresh:
+                # The driver has begun anew.
                 break
+            told.append(statement.get_option_float(adbc.StatementOptions.PROGRESS.value))
             early += len(fresh) if told[-1] < 1 else 0
             parts += fresh
         expect(all(0 <= progress <= 1 for progress in told), f"progress {told}")

@@ -205,12 +205,12 @@ impl Work {
         match error.code() {
             _ if broken => Stopped::TryNext(error),
             ErrorCode::Unavailable
+            | ErrorCode::Denied
             | ErrorCode::NotFound
             | ErrorCode::Data
             | ErrorCode::Exhausted => Stopped::TryNext(error),
             ErrorCode::Invalid
             | ErrorCode::Exists
-            | ErrorCode::Denied
             | ErrorCode::Unauthenticated
             | ErrorCode::InputChanged
             | ErrorCode::Model

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 use whimbrel_proto::ids::{ExecutorId, JobId};
@@ -88,7 +89,7 @@ impl ResultsService {
         } = ticket;
         if executor_id != self.id.as_str() {
             return Err(Error::new(
-                ErrorCode::NotFound,
+                ErrorCode::Denied,
                 format!("the ticket is for another executor than {}", self.id),
             )
             .with_hint(ASK_AGAIN));
@@ -135,20 +136,24 @@ async fn pass_on(
     sender: mpsc::Sender<Result<FlightData, Status>>,
     service: ResultsService,
 ) {
-    let _open = service.served.open();
+    let mut stream = service.served.open(&ticket.job_id);
     // Where the executor stops first, `until` tells the client.
-    service
+    let whole = service
         .stop
         .run_until_cancelled(send_all(&mut messages, &ticket, &sender, &service.served))
         .await;
+    if whole != Some(false) {
+        stream.whole();
+    }
 }
 
+/// False where the client left before the end.
 async fn send_all(
     messages: &mut Messages<BufReader<File>>,
     ticket: &ResultTicket,
     sender: &mpsc::Sender<Result<FlightData, Status>>,
     served: &Served,
-) {
+) -> bool {
     let mut rows = 0;
     // A place is taken before the message is read; without one the client has gone.
     while let Ok(place) = sender.reserve().await {
@@ -159,13 +164,14 @@ async fn send_all(
                 place.send(Ok(message.data));
                 continue;
             }
-            Ok(None) if rows == ticket.rows => return,
+            Ok(None) if rows == ticket.rows => return true,
             Ok(None) => miscount(ticket, rows),
             Err(error) => broken(ticket, &error),
         };
         place.send(Err(end.into()));
-        return;
+        return true;
     }
+    false
 }
 
 fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {
@@ -181,13 +187,19 @@ fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {
     .with_hint("run the query again")
 }
 
-fn refused(what: &str) -> Status {
-    Error::new(
-        ErrorCode::Invalid,
-        format!("an executor does not serve {what}"),
-    )
-    .with_hint("an executor's client port has do_get only; ask the scheduler for the rest")
-    .into()
+impl ResultsService {
+    /// Whoever is let in learns that there is nothing but `do_get`.
+    async fn refused(&self, what: &str, metadata: &MetadataMap) -> Status {
+        if let Err(error) = self.door.enter(metadata).await {
+            return error.into();
+        }
+        Error::new(
+            ErrorCode::Invalid,
+            format!("an executor does not serve {what}"),
+        )
+        .with_hint("an executor's client port has do_get only; ask the scheduler for the rest")
+        .into()
+    }
 }
 
 #[tonic::async_trait]
@@ -212,64 +224,64 @@ impl FlightService for ResultsService {
 
     async fn handshake(
         &self,
-        _: Request<Streaming<HandshakeRequest>>,
+        request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(refused("handshake"))
+        Err(self.refused("handshake", request.metadata()).await)
     }
 
     async fn list_flights(
         &self,
-        _: Request<Criteria>,
+        request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(refused("list_flights"))
+        Err(self.refused("list_flights", request.metadata()).await)
     }
 
     async fn get_flight_info(
         &self,
-        _: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        Err(refused("get_flight_info"))
+        Err(self.refused("get_flight_info", request.metadata()).await)
     }
 
     async fn poll_flight_info(
         &self,
-        _: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(refused("poll_flight_info"))
+        Err(self.refused("poll_flight_info", request.metadata()).await)
     }
 
     async fn get_schema(
         &self,
-        _: Request<FlightDescriptor>,
+        request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        Err(refused("get_schema"))
+        Err(self.refused("get_schema", request.metadata()).await)
     }
 
     async fn do_put(
         &self,
-        _: Request<Streaming<FlightData>>,
+        request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        Err(refused("do_put"))
+        Err(self.refused("do_put", request.metadata()).await)
     }
 
     async fn do_action(
         &self,
-        _: Request<Action>,
+        request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        Err(refused("do_action"))
+        Err(self.refused("do_action", request.metadata()).await)
     }
 
     async fn list_actions(
         &self,
-        _: Request<Empty>,
+        request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        Err(refused("list_actions"))
+        Err(self.refused("list_actions", request.metadata()).await)
     }
 
     async fn do_exchange(
         &self,
-        _: Request<Streaming<FlightData>>,
+        request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        Err(refused("do_exchange"))
+        Err(self.refused("do_exchange", request.metadata()).await)
     }
 }

@@ -24,6 +24,7 @@ pub(super) async fn remove_job(shared: &Shared, job: &JobId, stages: &[u32]) -> 
         // The job is over; a task of it that still runs would only make the folder again.
         shared.tasks.cancel_job(job.as_str());
         shared.stats.forget_job(job.as_str());
+        shared.served.forget(job.as_str());
         shared.put_off.forget(job.as_str());
         return remove(&dir).await;
     }

@@ -150,6 +150,7 @@ async fn report(shared: &Shared) -> bool {
         running_splits: shared.engine.running_splits(),
         served_bytes: shared.served.bytes(),
         open_streams: shared.served.open_streams(),
+        read_jobs: shared.served.read_jobs(),
     };
     match shared.link.cluster().report_executor(request).await {
         Ok(answer) => {

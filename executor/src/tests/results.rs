@@ -207,7 +207,7 @@ async fn a_ticket_brings_its_rows_and_nothing_else() {
             TOKEN
         )
         .await,
-        ErrorCode::NotFound
+        ErrorCode::Denied
     );
     executor.stop().await;
 }

@@ -128,6 +128,7 @@ impl Flight {
         let id = id.parse::<QueryId>()?;
         match self.pool.queries.of(&id, &caller(request)?) {
             Some(_) => Ok(self.pool.runner.cancel(&id)),
+            None if self.pool.queries.get(&id).is_some() => Err(another_users(&id)),
             None => Ok(Cancelled::Unknown),
         }
     }
@@ -165,6 +166,12 @@ impl Flight {
         session.prepare(handle, query.query)?;
         Ok(result)
     }
+}
+
+/// A query that the caller may not end.
+pub(crate) fn another_users(id: &QueryId) -> Error {
+    Error::new(ErrorCode::Denied, format!("query {id} is of another user"))
+        .with_hint("its user, or whoever runs the pool, may end it")
 }
 
 /// There are none, and a client that believes in one must not be let do so.

@@ -44,6 +44,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use calls::{no_transaction, no_transactions};
 
 pub(crate) use caller::caller;
+pub(crate) use calls::another_users;
 pub(crate) use info::Ways;
 pub(crate) use service::Service;
 
@@ -279,7 +280,10 @@ impl FlightSqlService for Flight {
             "SetSessionOptions" => {
                 options::set(self.session(&request)?.as_ref(), &request.get_ref().body)?
             }
-            "GetSessionOptions" => options::get(self.session(&request)?.as_ref()),
+            "GetSessionOptions" => {
+                let most = self.pool.max_message_bytes;
+                options::get(self.session(&request)?.as_ref(), most)
+            }
             "CloseSession" => {
                 let caller = caller(&request)?;
                 options::close(&self.pool, &caller::session_id(&request, &caller))

@@ -11,7 +11,7 @@ use whimbrel_proto::v1::{
 };
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::engine::{CATALOG, SCHEMA};
+use crate::engine::{CATALOG, SCHEMA, may_set, session_config};
 use crate::pool::Pool;
 use crate::query::{Effect, setting};
 use crate::session::Session;
@@ -68,10 +68,15 @@ fn shown(value: OptionValue) -> Result<String, ErrorValue> {
     }
 }
 
-/// All options that are set.
-pub(super) fn get(session: &Session) -> Vec<u8> {
+/// All options with the values that hold.
+pub(super) fn get(session: &Session, max_message_bytes: usize) -> Vec<u8> {
     let fixed = FIXED.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let all = session.settings().into_iter().chain(fixed);
+    let config = session_config(max_message_bytes);
+    let known = config.options().entries().into_iter();
+    let known = known.filter(|entry| may_set(&entry.key));
+    let known = known.map(|entry| (entry.key, entry.value.unwrap_or_default()));
+    // What is set comes last, and counts.
+    let all = known.chain(session.settings()).chain(fixed);
     let text = |value| SessionOptionValue {
         option_value: Some(OptionValue::StringValue(value)),
     };
@@ -113,8 +118,12 @@ mod tests {
         };
         assert!(outcome(asked(key, Some(OptionValue::Int64Value(100)))).is_empty());
         assert_eq!(session.settings()[key], "100");
-        let all = GetSessionOptionsResult::decode(get(&session).as_slice()).unwrap();
-        assert_eq!(all.session_options.len(), 3);
+        let all = GetSessionOptionsResult::decode(get(&session, 1 << 26).as_slice()).unwrap();
+        let text = |value: &str| OptionValue::StringValue(value.to_owned());
+        let told = |key: &str| all.session_options[key].option_value.clone();
+        assert_eq!(told(key), Some(text("100")));
+        assert_eq!(told("catalog"), Some(text(CATALOG)));
+        assert!(told("datafusion.execution.time_zone").is_some());
         assert!(outcome(asked(key, None)).is_empty());
         assert!(session.settings().is_empty());
 

@@ -147,6 +147,7 @@ impl ClusterService for Cluster {
             running_splits,
             served_bytes,
             open_streams,
+            read_jobs,
         } = request.into_inner();
         let score_jobs = running_splits.iter().map(|split| split.job.as_str());
         let ended_jobs = self.pool.jobs.ended_of(score_jobs);
@@ -159,6 +160,7 @@ impl ClusterService for Cluster {
                 bytes: served_bytes,
                 open_streams,
             },
+            read_jobs,
         };
         // Ballista gives an executor up by itself when a launch fails; it must register again then.
         let known = self.pool.executors.report(&executor_id, report)

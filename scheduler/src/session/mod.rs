@@ -61,7 +61,7 @@ pub(crate) fn view_kind(statement: &Statement) -> Option<ViewKind> {
 pub(crate) struct Prepared {
     pub(crate) sql: String,
     pub(crate) rows: Vec<Vec<ScalarValue>>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// One client's session.

@@ -4,8 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use arrow_flight::Ticket;
 use arrow_flight::decode::FlightRecordBatchStream;
 use futures::future::try_join_all;
@@ -118,16 +116,12 @@ async fn stalled_clients_hold_little_and_hold_up_nobody() -> Result<()> {
         open >= base + streams,
         "{streams} streams and {open} descriptors of {base}: they do not stall"
     );
-    let status = cluster.status().await?;
-    let told: u32 = status
-        .executors
-        .iter()
-        .map(|executor| executor.open_streams)
-        .sum();
-    ensure!(
-        told as usize == streams,
-        "{told} open streams are told of {streams}"
-    );
+    wait::until("all open streams are told", async || {
+        let status = cluster.status().await.ok()?;
+        let told: u32 = status.executors.iter().map(|one| one.open_streams).sum();
+        (told as usize == streams).then_some(())
+    })
+    .await?;
     let beside = all_read(&cluster).await?;
     let after = peaks(&cluster)?;
     say(&format!(
@@ -275,37 +269,5 @@ async fn a_killed_executor_is_an_error_to_who_reads_from_it() -> Result<()> {
     reading.go_on().await?;
     let found = reading.end().await?;
     say(&format!("killed: {found}"));
-    Ok(())
-}
-
-/// Our own client asks again for what it has lost: every row, each once.
-#[tokio::test(flavor = "multi_thread")]
-async fn our_client_gets_lost_rows_again() -> Result<()> {
-    let (mut cluster, _) = open_pool(2, &[]).await?;
-    let client = cluster.client().await?;
-    big(&cluster, &client, BIG).await?;
-    let mut stream = client.0.sql(&wide(WIDER)).await?;
-    let first = stream.try_next().await?.context("no first batch")?;
-    cluster.executors[1].kill()?;
-    let mut ids = first
-        .column(0)
-        .as_primitive::<Int64Type>()
-        .values()
-        .to_vec();
-    let at_kill = ids.len();
-    while let Some(batch) = stream.try_next().await? {
-        ids.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
-    }
-    ensure!(
-        at_kill < BIG / 2,
-        "{at_kill} rows in one batch: it proves nothing"
-    );
-    ids.sort_unstable();
-    let all: Vec<i64> = (0..i64::try_from(BIG)?).collect();
-    ensure!(
-        ids == all,
-        "{} rows came, or another number of times than once",
-        ids.len()
-    );
     Ok(())
 }

@@ -61,10 +61,12 @@ impl Papered {
             .iter()
             .map(|(key, value)| (*key, value.as_str()))
             .collect();
+        let ca = self.clients.ca.to_string_lossy();
+        let trusting = [settings.as_slice(), &[("WHIMBREL_TLS_CA", ca.as_ref())]].concat();
         let cluster = Cluster::with(Options {
             executors,
             slots: 1,
-            scheduler: &settings,
+            scheduler: &trusting,
             executor: &settings,
             ca: Some(&self.clients.ca),
             ..Options::default()
