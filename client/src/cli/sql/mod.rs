@@ -35,11 +35,8 @@ pub(crate) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure>
                 "give QUERY or -f FILE",
             ));
         }
-        return context
-            .with_pool(End::Termination, async |client| {
-                repl::run(context, &client, &target).await
-            })
-            .await;
+        let repl = async |client: Client| repl::run(context, &client, &target).await;
+        return Box::pin(context.with_pool(End::Termination, repl)).await;
     };
     let statements = split(&text).statements;
     if statements.is_empty() {
