@@ -68,7 +68,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["sql", "x", "--pool", "host"],
-            "error: 'host' names no port; a pool is written http://host:port, as the scheduler prints its client port",
+            "error: 'host' names no port; a pool is written http://host:port, or https://host:port where it has TLS, as the scheduler prints its client port",
         ),
         (
             &["executor", "--slots", "x"],

@@ -358,11 +358,11 @@ async fn a_part_that_was_never_named_is_an_error() {
 
 #[tokio::test]
 async fn a_final_answer_is_not_asked_for_twice() {
-    let executor = Server::executor(&[(0, Answer::Refuse(ErrorCode::Denied))])
+    let executor = Server::executor(&[(0, Answer::Refuse(ErrorCode::Invalid))])
         .start()
         .await;
     let pool = Server::pool(vec![executor.location()], &[]).start().await;
-    assert_eq!(read(&pool).await.unwrap_err().code(), ErrorCode::Denied);
+    assert_eq!(read(&pool).await.unwrap_err().code(), ErrorCode::Invalid);
     assert_eq!(pool.asked(), Vec::<u32>::new());
 }
 

@@ -1,17 +1,19 @@
 //! The client port's Flight: `do_get` for a `ResultTicket`. The rows come straight from the finished file, message by
 //! message; a stream that ends well has brought exactly the rows that the ticket promises, anything else is an error.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
+use futures::Stream;
 use tokio::fs::File;
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
@@ -23,7 +25,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use super::door::ClientDoor;
 use super::ipc::Messages;
-use super::served::Served;
+use super::served::{OpenStream, Served};
 use super::{ResultFile, ResultIndex};
 use crate::serve::{Outgoing, until};
 
@@ -45,10 +47,7 @@ pub(crate) struct ResultsService {
 }
 
 impl ResultsService {
-    async fn open(
-        &self,
-        ticket: ResultTicket,
-    ) -> Result<ReceiverStream<Result<FlightData, Status>>, Error> {
+    async fn open(&self, ticket: ResultTicket) -> Result<Read, Error> {
         let found = self.find(&ticket)?;
         let gone = |error: std::io::Error| {
             Error::new(
@@ -67,10 +66,11 @@ impl ResultsService {
             bytes = length,
             "sending results"
         );
+        let open = self.served.open(&ticket.job_id);
         let messages = Messages::new(BufReader::with_capacity(BUFFER, file), length);
         self.tracker
             .spawn(pass_on(messages, ticket, sender, self.clone()));
-        Ok(ReceiverStream::new(receiver))
+        Ok(Read { receiver, open })
     }
 
     /// The file that the ticket means, if this executor wrote it and every field agrees.
@@ -113,6 +113,24 @@ impl ResultsService {
     }
 }
 
+/// What one client reads. It has read it whole once it was told of the end, or of an error.
+struct Read {
+    receiver: mpsc::Receiver<Result<FlightData, Status>>,
+    open: OpenStream,
+}
+
+impl Stream for Read {
+    type Item = Result<FlightData, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.receiver.poll_recv(cx);
+        if let Poll::Ready(None | Some(Err(_))) = &next {
+            self.open.whole();
+        }
+        next
+    }
+}
+
 const ASK_AGAIN: &str = "ask the scheduler for the query's endpoints, or run it again";
 
 fn miscount(ticket: &ResultTicket, rows: u64) -> Error {
@@ -136,24 +154,19 @@ async fn pass_on(
     sender: mpsc::Sender<Result<FlightData, Status>>,
     service: ResultsService,
 ) {
-    let mut stream = service.served.open(&ticket.job_id);
     // Where the executor stops first, `until` tells the client.
-    let whole = service
+    service
         .stop
         .run_until_cancelled(send_all(&mut messages, &ticket, &sender, &service.served))
         .await;
-    if whole != Some(false) {
-        stream.whole();
-    }
 }
 
-/// False where the client left before the end.
 async fn send_all(
     messages: &mut Messages<BufReader<File>>,
     ticket: &ResultTicket,
     sender: &mpsc::Sender<Result<FlightData, Status>>,
     served: &Served,
-) -> bool {
+) {
     let mut rows = 0;
     // A place is taken before the message is read; without one the client has gone.
     while let Ok(place) = sender.reserve().await {
@@ -164,14 +177,13 @@ async fn send_all(
                 place.send(Ok(message.data));
                 continue;
             }
-            Ok(None) if rows == ticket.rows => return true,
+            Ok(None) if rows == ticket.rows => return,
             Ok(None) => miscount(ticket, rows),
             Err(error) => broken(ticket, &error),
         };
         place.send(Err(end.into()));
-        return true;
+        return;
     }
-    false
 }
 
 fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {

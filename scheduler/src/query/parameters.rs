@@ -274,7 +274,7 @@ mod tests {
         let Statement::CopyTo(copy) = copy else {
             panic!("it is a COPY");
         };
-        assert!(copy.to_string().contains("PREDICT('m', 1)"));
+        assert!(copy.to_string().contains("predict('m', 1)"));
     }
 
     #[test]

@@ -293,6 +293,8 @@ async fn certificates_are_renewed_while_the_pool_serves() -> Result<()> {
     let next = Authority::new(papered.folder.path(), "next")?;
     next.renew(&papered.client_port)?;
     papered.cluster.renew(&papered.cluster_port)?;
+    // Whom the scheduler trusts for the executors' client ports.
+    std::fs::copy(&next.ca, &papered.clients.ca)?;
     let fresh = Papers {
         ca: Some(&next.ca),
         own: None,
