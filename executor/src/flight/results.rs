@@ -29,8 +29,9 @@ use super::served::{OpenStream, Served};
 use super::{ResultFile, ResultIndex};
 use crate::serve::{Outgoing, until};
 
-/// Messages read ahead of a client. A message is one batch, so a slow client holds a few of them and no more.
-const READ_AHEAD: usize = 4;
+/// Messages read ahead of a client. A message is one batch, which may be large: a client that stalls holds this one, and the one
+/// that is on its way.
+const READ_AHEAD: usize = 1;
 
 /// What the file is read through; the bodies of batches pass it by.
 const BUFFER: usize = 64 << 10;
