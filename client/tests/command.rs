@@ -76,7 +76,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ),
         (
             &["--json", "sql", "x", "--pool", "host"],
-            "{\"error\":{\"code\":\"invalid\",\"message\":\"'host' names no port\",\"hint\":\"a pool is written http://host:port, as the scheduler prints its client port\"}}",
+            "{\"error\":{\"code\":\"invalid\",\"message\":\"'host' names no port\",\"hint\":\"a pool is written http://host:port, or https://host:port where it has TLS, as the scheduler prints its client port\"}}",
         ),
     ];
     for (args, expected) in cases {
