@@ -61,6 +61,15 @@ async fn stall(cluster: &Cluster) -> Result<Stalled> {
     Ok(stalled)
 }
 
+/// One that has its rows computed and gives them up.
+async fn computed(cluster: &Cluster) -> Result<()> {
+    let visitor = cluster.visitor().await?;
+    let info = visitor.info(&wide(WIDE)).await?;
+    let request = arrow_flight::CancelFlightInfoRequest::new(info);
+    visitor.client().cancel_flight_info(request).await?;
+    Ok(())
+}
+
 /// One that reads a small result to its end, on connections of its own.
 async fn read(cluster: &Cluster) -> Result<()> {
     let rows = count(&cluster.visitor().await?.rows(SMALL).await?);
@@ -108,6 +117,8 @@ async fn stalled_clients_hold_little_and_hold_up_nobody() -> Result<()> {
     big(&cluster, &cluster.client().await?, BIG).await?;
     all_read(&cluster).await?;
     let alone = all_read(&cluster).await?;
+    // What computing the rows takes is not what holding them does.
+    try_join_all((0..STALLED).map(|_| computed(&cluster))).await?;
     let (base, before) = (settled(&cluster).await?, peaks(&cluster)?);
     let stalled = try_join_all((0..STALLED).map(|_| stall(&cluster))).await?;
     let open = descriptors(&cluster)?;
