@@ -237,7 +237,9 @@ def test_ctrl_c_ends_the_query_and_not_the_session(cluster: Cluster, pool: whimb
     pool.bind_model("slow", str(models / "slow.onnx"), replace=True)
     file = tmp_path / "trips.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_batches([maker.block(0)]), file)
-    query = f"SELECT sum(PREDICT('slow', *)) AS interrupted FROM '{file}'"
+    # As long as it takes to be seen and interrupted.
+    again = ", ".join(f"({n})" for n in range(40))
+    query = f"SELECT sum(PREDICT('slow', *)) AS interrupted FROM '{file}' CROSS JOIN (VALUES {again}) AS again (n)"
 
     def states() -> set[str]:
         return {str(each["state"]) for each in cluster.status()["queries"] if "interrupted" in each["sql"]}
