@@ -37,20 +37,12 @@ def values(frame: DataFrame) -> list[list[object]]:
 
 
 def test_all_three_calls_give_the_same(df: DataFrame, model: pcontext.PredictModel) -> None:
+    import trips as maker
+
     df.createOrReplaceTempView("Trips")
     by_sql = {row.trip_id: row.p for row in spark.sql("SELECT trip_id, PREDICT('fare', *) AS p FROM Trips").collect()}
     assert len(by_sql) == ROWS
-    features = [
-        "vendor_id",
-        "passenger_count",
-        "trip_distance",
-        "pickup_hour",
-        "pickup_weekday",
-        "pu_location",
-        "do_location",
-        "duration_min",
-        "payment_type",
-    ]
+    features = maker.FEATURES
     for frame in (
         df.withColumn("p", model.udf(lit("fare"), *df.columns)),
         df.withColumn("p", model.udf("fare", *reversed(df.columns))),

@@ -7,18 +7,10 @@ from typing import Any
 
 from whimbrel import _quote
 from whimbrel._error import Error
+from whimbrel.synapse._types import sql_type
 
 # Of one frame's column names, the expression's SQL. The frame's rows are called `t` there.
 Render = Callable[[Sequence[str]], str]
-
-TYPES = {
-    "string": "VARCHAR",
-    "byte": "TINYINT",
-    "short": "SMALLINT",
-    "integer": "INT",
-    "long": "BIGINT",
-    "float": "REAL",
-}
 
 
 class Column:
@@ -45,7 +37,7 @@ class Column:
         """The same as another type, by Spark's name of it."""
         if not all(letter.isalnum() or letter in " _(),<>" for letter in kind):
             raise Error("invalid", f"'{kind}' is not a type", "write one such as double, bigint or decimal(10, 2)")
-        wanted = TYPES.get(kind.strip().lower(), kind)
+        wanted = sql_type(kind)
         return Column(lambda columns: f"CAST({self.sql(columns)} AS {wanted})", self.name)
 
     def isNull(self) -> Column:

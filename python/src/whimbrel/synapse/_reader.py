@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from whimbrel._error import Error
 from whimbrel._quote import identifier, literal, options
 from whimbrel.synapse._frame import DataFrame
+from whimbrel.synapse._types import sql_type
 
 if TYPE_CHECKING:
     from whimbrel.synapse._session import SparkSession
@@ -35,14 +36,6 @@ CSV = {
 }
 JSON = {"encoding": "encoding", "charset": "encoding", "compression": "compression"}
 FLAGS = ("header", "inferschema", "multiline", "enforceschema")
-TYPES = {
-    "string": "VARCHAR",
-    "byte": "TINYINT",
-    "short": "SMALLINT",
-    "integer": "INT",
-    "long": "BIGINT",
-    "float": "REAL",
-}
 
 
 class DataFrameReader:
@@ -201,4 +194,4 @@ def _column(text: str) -> str:
     if len(words) != 2 or not all(letter.isalnum() or letter in " _(),<>" for letter in words[1]):
         raise Error("invalid", f"'{text.strip()}' is not a column of a schema", "write names and types: 'id BIGINT, fare DOUBLE'")
     kind = words[1].strip()
-    return f"{identifier(words[0].strip('`:'))} {TYPES.get(kind.lower(), kind)}"
+    return f"{identifier(words[0].strip('`:'))} {sql_type(kind)}"
