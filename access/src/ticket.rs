@@ -30,6 +30,12 @@ fn signed(ticket: &[u8]) -> Vec<u8> {
     [CONTEXT, ticket].concat()
 }
 
+/// What whoever shows a good ticket of another user is told.
+pub fn not_the_callers() -> Error {
+    Error::new(ErrorCode::Denied, "the ticket is of another user")
+        .with_hint("run the query as the user who reads its rows")
+}
+
 /// The id of a key: the start of its hash.
 fn kid_of(public_key: &[u8]) -> String {
     let mut kid = digest::to_hex(&digest::hash(public_key));

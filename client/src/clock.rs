@@ -29,12 +29,9 @@ pub async fn pause(span: Duration) {
 }
 
 /// 256 bits that nobody can guess, as hex.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the crate's one source of randomness"
-)]
 pub fn random_token() -> String {
-    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+    let bytes = random_bytes();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 256 bits that nobody can guess.

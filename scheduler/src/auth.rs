@@ -38,7 +38,7 @@ impl Door {
 
     /// Who shows this token.
     pub(crate) async fn identify(&self, token: Option<&str>) -> Result<Caller, Error> {
-        let now = u64::try_from(self.clock.unix_ms() / 1000).unwrap_or(0);
+        let now = u64::try_from(self.clock.unix_secs()).unwrap_or(0);
         self.keyring.identify(token, now).await
     }
 

@@ -13,6 +13,10 @@ use uuid::Uuid;
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Milliseconds since 1970, for people and records. It may jump.
     fn unix_ms(&self) -> i64;
+    /// Whole seconds since 1970, as tickets and tokens count.
+    fn unix_secs(&self) -> i64 {
+        self.unix_ms() / 1000
+    }
     /// Time since a fixed point of this process: never jumps, for deadlines and leases.
     fn monotonic(&self) -> Duration;
     /// Ends once `monotonic` has come to `deadline`: what is reckoned from an earlier look loses nothing in between.

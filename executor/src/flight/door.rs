@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use tonic::metadata::MetadataMap;
+use whimbrel_access::ticket::not_the_callers;
 use whimbrel_access::{TicketKeys, bearer};
 use whimbrel_proto::v1::{IdentifyRequest, JoinPoolResponse, ResultTicket};
 use whimbrel_proto::{Error, ErrorCode};
@@ -79,22 +80,21 @@ impl ClientDoor {
                 "this executor has not joined its pool yet",
             ));
         };
-        if !open && shown(metadata).is_none() && self.keys.check(ticket, now()).is_err() {
+        let token = shown(metadata);
+        let checked = self.keys.check(ticket, now());
+        if !open && token.is_none() && checked.is_err() {
             // Who shows nothing learns nothing of tickets.
             return Err(unknown());
         }
-        let ticket = self.keys.check(ticket, now())?;
+        let ticket = checked?;
         if open || ticket.own {
             return Ok(ticket);
         }
-        let token = shown(metadata).ok_or_else(unknown)?;
-        if self.user(token).await? == ticket.user {
-            return Ok(ticket);
+        let user = self.user(token.ok_or_else(unknown)?).await?;
+        match user == ticket.user {
+            true => Ok(ticket),
+            false => Err(not_the_callers()),
         }
-        Err(
-            Error::new(ErrorCode::Denied, "the ticket is of another user")
-                .with_hint("run the query as the user who reads its rows"),
-        )
     }
 
     /// Lets in whoever the pool knows.

@@ -126,11 +126,7 @@ impl Flight {
     ) -> Result<Cancelled, Error> {
         let id = std::str::from_utf8(&info.app_metadata).unwrap_or_default();
         let id = id.parse::<QueryId>()?;
-        match self.pool.queries.of(&id, &caller(request)?) {
-            Some(_) => Ok(self.pool.runner.cancel(&id)),
-            None if self.pool.queries.get(&id).is_some() => Err(another_users(&id)),
-            None => Ok(Cancelled::Unknown),
-        }
+        self.pool.runner.cancel_for(&id, &caller(request)?)
     }
 
     /// Keeps the rows behind an endpoint as long again, under a ticket that says so.
@@ -166,12 +162,6 @@ impl Flight {
         session.prepare(handle, query.query)?;
         Ok(result)
     }
-}
-
-/// A query that the caller may not end.
-pub(crate) fn another_users(id: &QueryId) -> Error {
-    Error::new(ErrorCode::Denied, format!("query {id} is of another user"))
-        .with_hint("its user, or whoever runs the pool, may end it")
 }
 
 /// There are none, and a client that believes in one must not be let do so.

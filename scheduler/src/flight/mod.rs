@@ -44,7 +44,6 @@ use whimbrel_proto::{Error, ErrorCode};
 use calls::{no_transaction, no_transactions};
 
 pub(crate) use caller::caller;
-pub(crate) use calls::another_users;
 pub(crate) use info::Ways;
 pub(crate) use service::Service;
 

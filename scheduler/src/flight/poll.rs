@@ -59,7 +59,7 @@ impl Flight {
             end,
             ..
         } = told;
-        let now = self.pool.clock.unix_ms() / 1000;
+        let now = self.pool.clock.unix_secs();
         let descriptor = |done: u32| {
             let handle = PollHandle {
                 query_id: query.id().to_string(),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use whimbrel_access::Caller;
+use whimbrel_access::ticket::not_the_callers;
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::v1::ResultTicket;
 use whimbrel_proto::{Error, ErrorCode, Retry};
@@ -92,13 +93,10 @@ pub(super) async fn passed_on(
 
 /// What is in a ticket that this pool has signed for this caller.
 pub(super) fn meant(pool: &Pool, ticket: &[u8], caller: &Caller) -> Result<ResultTicket, Error> {
-    let now = u64::try_from(pool.clock.unix_ms() / 1000).unwrap_or(0);
+    let now = u64::try_from(pool.clock.unix_secs()).unwrap_or(0);
     let meant = pool.ticket_keys.check(ticket, now)?;
     if meant.user != caller.user || meant.own {
-        return Err(
-            Error::new(ErrorCode::Denied, "the ticket is of another user")
-                .with_hint("run the query as the user who reads its rows"),
-        );
+        return Err(not_the_callers());
     }
     Ok(meant)
 }

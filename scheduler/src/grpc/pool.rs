@@ -15,7 +15,7 @@ use whimbrel_proto::v1::{
 };
 
 use crate::executors::Member;
-use crate::flight::{another_users, caller};
+use crate::flight::caller;
 use crate::pool::Pool;
 use crate::query::{Cancelled, Query, Snapshot};
 
@@ -143,11 +143,7 @@ impl PoolService for PoolState {
     ) -> Result<Response<CancelQueryResponse>, Status> {
         let caller = caller(&request)?;
         let id: QueryId = request.into_inner().query_id.parse()?;
-        let known = self.pool.queries.get(&id);
-        if known.is_some_and(|query| !query.is_open_to(&caller)) {
-            return Err(another_users(&id).into());
-        }
-        let cancelled = match self.pool.runner.cancel(&id) {
+        let cancelled = match self.pool.runner.cancel_for(&id, &caller)? {
             Cancelled::Ending => true,
             Cancelled::Released(_) | Cancelled::Unknown => false,
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use whimbrel_access::Caller;
 use whimbrel_proto::ids::QueryId;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
@@ -117,6 +118,18 @@ impl Runner {
         self.admit()?;
         let partitions = self.partitions(self.parts.executors.capacity());
         self.parts.planning.describe(session, sql, partitions).await
+    }
+
+    /// Ends a query, or gives up its rows, where it is one of the caller's.
+    pub(crate) fn cancel_for(&self, id: &QueryId, caller: &Caller) -> Result<Cancelled, Error> {
+        match self.parts.queries.get(id) {
+            Some(query) if !query.is_open_to(caller) => Err(Error::new(
+                ErrorCode::Denied,
+                format!("query {id} is of another user"),
+            )
+            .with_hint("its user, or whoever runs the pool, may end it")),
+            Some(_) | None => Ok(self.cancel(id)),
+        }
     }
 
     /// Ends a query that runs; the rows of one that has ended are removed.

@@ -212,7 +212,7 @@ impl Runner {
             false => ttl.max(KEPT),
         };
         let life = i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
-        (self.parts.clock.unix_ms() / 1000).saturating_add(life)
+        self.parts.clock.unix_secs().saturating_add(life)
     }
 
     fn signed(&self, ticket: ResultTicket, member: Member) -> Endpoint {

@@ -37,7 +37,7 @@ use crate::store::{MemoryStore, RedbStore, StateStore};
 
 pub(super) async fn start(config: Config, listeners: Listeners) -> Result<Scheduler, Error> {
     config.validate()?;
-    let doors = Doors::open(&config).await?;
+    let doors = Doors::open(&config)?;
     let client = Reached::of(&listeners.client, &config.advertise)?;
     let cluster = Reached::of(&listeners.cluster, &config.advertise)?;
     let facts = Facts::open(&config).await?;
@@ -372,7 +372,7 @@ struct Doors {
 
 impl Doors {
     /// Reads the certificates, so that a wrong one is told before anything starts.
-    async fn open(config: &Config) -> Result<Self, Error> {
+    fn open(config: &Config) -> Result<Self, Error> {
         let cluster = config.cluster_tls()?;
         let opened = |tls: ClusterTls| -> Result<_, Error> {
             let server = ServerTls::open(tls.server.clone())?;
