@@ -48,8 +48,9 @@ def run(arguments: list[str], folder: Path) -> Finished:
 
 
 def environment() -> dict[str, str]:
-    """The caller's, without what would lead commands to another pool."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("WHIMBREL_")}
+    """The caller's, without what would lead commands to another pool. Results that nobody fetches any more keep no pool up."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WHIMBREL_")}
+    return {**own, "WHIMBREL_DRAIN_GRACE": "5s"}
 
 
 def peak_mib(pid: int) -> float:

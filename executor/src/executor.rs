@@ -284,7 +284,6 @@ fn client_routes(shared: &Arc<Shared>) -> Routes {
         index: Arc::clone(&shared.index),
         door: Arc::clone(&shared.door),
         served: shared.served.clone(),
-        tracker: shared.tracker.clone(),
         stop: shared.stop.clone(),
     };
     let grpc = Routes::new(FlightServiceServer::new(results)).into_axum_router();

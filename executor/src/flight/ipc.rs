@@ -1,12 +1,11 @@
 //! Reads an Arrow IPC stream file message by message without decoding it: the bytes that lie on disk, compressed as they are,
 //! go out as they are. Only the header of each message is looked at, to count the rows.
 
-use std::io;
+use std::io::{self, Read};
 
 use arrow::ipc::{MessageHeader, root_as_message};
 use arrow_flight::FlightData;
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Marks a message's start since Arrow 0.15.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -29,7 +28,7 @@ pub(super) struct Messages<R> {
     left: u64,
 }
 
-impl<R: AsyncRead + Unpin> Messages<R> {
+impl<R: Read> Messages<R> {
     pub(super) fn new(source: R, length: u64) -> Self {
         Self {
             source,
@@ -38,12 +37,12 @@ impl<R: AsyncRead + Unpin> Messages<R> {
     }
 
     /// The next message; `None` at the end marker. A file that ends without the marker is cut off.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Message>> {
-        let prefix: [u8; 4] = self.array().await?;
+    pub(super) fn next(&mut self) -> io::Result<Option<Message>> {
+        let prefix: [u8; 4] = self.array()?;
         if prefix != CONTINUATION {
             return Err(broken("no message starts here"));
         }
-        let length = i32::from_le_bytes(self.array().await?);
+        let length = i32::from_le_bytes(self.array()?);
         if length == 0 {
             return Ok(None);
         }
@@ -51,9 +50,9 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         if length > LONGEST_HEADER {
             return Err(broken("a header too long to be one"));
         }
-        let header = self.bytes(length).await?;
+        let header = self.bytes(length)?;
         let (body, rows) = measure(&header)?;
-        let body = self.bytes(body).await?;
+        let body = self.bytes(body)?;
         let data = FlightData {
             data_header: header,
             data_body: body,
@@ -62,20 +61,19 @@ impl<R: AsyncRead + Unpin> Messages<R> {
         Ok(Some(Message { data, rows }))
     }
 
-    async fn array(&mut self) -> io::Result<[u8; 4]> {
+    fn array(&mut self) -> io::Result<[u8; 4]> {
         let mut array = [0; 4];
         self.take(array.len())?;
-        self.source.read_exact(&mut array).await?;
+        self.source.read_exact(&mut array)?;
         Ok(array)
     }
 
-    async fn bytes(&mut self, length: usize) -> io::Result<Bytes> {
+    fn bytes(&mut self, length: usize) -> io::Result<Bytes> {
         self.take(length)?;
         let mut buffer = Vec::with_capacity(length);
         let read = (&mut self.source)
             .take(length as u64)
-            .read_to_end(&mut buffer)
-            .await?;
+            .read_to_end(&mut buffer)?;
         if read < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -139,32 +137,32 @@ mod tests {
         writer.into_inner().expect("bytes")
     }
 
-    async fn rows(bytes: &[u8]) -> io::Result<u64> {
+    fn rows(bytes: &[u8]) -> io::Result<u64> {
         let mut messages = Messages::new(bytes, bytes.len() as u64);
         let mut rows = 0;
-        while let Some(message) = messages.next().await? {
+        while let Some(message) = messages.next()? {
             rows += message.rows;
         }
         Ok(rows)
     }
 
-    #[tokio::test]
-    async fn a_whole_file_gives_all_its_rows_and_any_cut_is_seen() {
+    #[test]
+    fn a_whole_file_gives_all_its_rows_and_any_cut_is_seen() {
         let bytes = file();
-        assert_eq!(rows(&bytes).await.expect("whole"), 2000);
+        assert_eq!(rows(&bytes).expect("whole"), 2000);
         for cut in 0..bytes.len() {
             assert!(
-                rows(&bytes[..cut]).await.is_err(),
+                rows(&bytes[..cut]).is_err(),
                 "cut at {cut} of {}",
                 bytes.len()
             );
         }
     }
 
-    #[tokio::test]
-    async fn a_length_that_is_a_lie_sets_no_memory_aside() {
+    #[test]
+    fn a_length_that_is_a_lie_sets_no_memory_aside() {
         let mut bytes = CONTINUATION.to_vec();
         bytes.extend(i32::MAX.to_le_bytes());
-        assert!(rows(&bytes).await.is_err());
+        assert!(rows(&bytes).is_err());
     }
 }

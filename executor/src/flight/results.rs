@@ -1,6 +1,8 @@
 //! The client port's Flight: `do_get` for a `ResultTicket`. The rows come straight from the finished file, message by
 //! message; a stream that ends well has brought exactly the rows that the ticket promises, anything else is an error.
 
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,12 +12,10 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
     HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
-use futures::Stream;
-use tokio::fs::File;
-use tokio::io::BufReader;
-use tokio::sync::mpsc;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
@@ -29,10 +29,6 @@ use super::served::{OpenStream, Served};
 use super::{ResultFile, ResultIndex};
 use crate::serve::{Outgoing, until};
 
-/// Messages read ahead of a client. A message is one batch, which may be large: a client that stalls holds this one, and the one
-/// that is on its way.
-const READ_AHEAD: usize = 1;
-
 /// What the file is read through; the bodies of batches pass it by.
 const BUFFER: usize = 64 << 10;
 
@@ -43,23 +39,25 @@ pub(crate) struct ResultsService {
     pub(crate) index: Arc<ResultIndex>,
     pub(crate) door: Arc<ClientDoor>,
     pub(crate) served: Served,
-    pub(crate) tracker: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
 
 impl ResultsService {
-    async fn open(&self, ticket: ResultTicket) -> Result<Read, Error> {
+    async fn open(&self, ticket: ResultTicket) -> Result<Sent, Error> {
         let found = self.find(&ticket)?;
-        let gone = |error: std::io::Error| {
+        let path = found.path.clone();
+        let opened = blocking(move || {
+            let file = File::open(path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
+        });
+        let (file, length) = opened.await.map_err(|error| {
             Error::new(
                 ErrorCode::NotFound,
                 format!("the rows of query {} are gone: {error}", ticket.query_id),
             )
             .with_hint(ASK_AGAIN)
-        };
-        let file = File::open(&found.path).await.map_err(gone)?;
-        let length = file.metadata().await.map_err(gone)?.len();
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        })?;
         debug!(
             job_id = ticket.job_id,
             partition = ticket.partition,
@@ -69,9 +67,10 @@ impl ResultsService {
         );
         let open = self.served.open(&ticket.job_id);
         let messages = Messages::new(BufReader::with_capacity(BUFFER, file), length);
-        self.tracker
-            .spawn(pass_on(messages, ticket, sender, self.clone()));
-        Ok(Read { receiver, open })
+        Ok(Sent {
+            messages: sending(messages, ticket, self.served.clone()),
+            open,
+        })
     }
 
     /// The file that the ticket means, if this executor wrote it and every field agrees.
@@ -115,20 +114,20 @@ impl ResultsService {
 }
 
 /// What one client reads. It has read it whole once it was told of the end, or of an error.
-struct Read {
-    receiver: mpsc::Receiver<Result<FlightData, Status>>,
+struct Sent {
+    messages: BoxStream<'static, Result<FlightData, Error>>,
     open: OpenStream,
 }
 
-impl Stream for Read {
+impl Stream for Sent {
     type Item = Result<FlightData, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.receiver.poll_recv(cx);
+        let next = self.messages.poll_next_unpin(cx);
         if let Poll::Ready(None | Some(Err(_))) = &next {
             self.open.whole();
         }
-        next
+        next.map_err(Status::from)
     }
 }
 
@@ -148,46 +147,40 @@ fn miscount(ticket: &ResultTicket, rows: u64) -> Error {
     .with_hint("run the query again")
 }
 
-/// Sends the file's messages until its end, an error, or nobody listens.
-async fn pass_on(
-    mut messages: Messages<BufReader<File>>,
+/// The file's messages, each read when the one before is on its way: a client that stalls holds no more than that one.
+fn sending(
+    messages: Messages<BufReader<File>>,
     ticket: ResultTicket,
-    sender: mpsc::Sender<Result<FlightData, Status>>,
-    service: ResultsService,
-) {
-    // Where the executor stops first, `until` tells the client.
-    service
-        .stop
-        .run_until_cancelled(send_all(&mut messages, &ticket, &sender, &service.served))
-        .await;
-}
-
-async fn send_all(
-    messages: &mut Messages<BufReader<File>>,
-    ticket: &ResultTicket,
-    sender: &mpsc::Sender<Result<FlightData, Status>>,
-    served: &Served,
-) {
-    let mut rows = 0;
-    // A place is taken before the message is read; without one the client has gone.
-    while let Ok(place) = sender.reserve().await {
-        let end = match messages.next().await {
-            Ok(Some(message)) => {
-                rows += message.rows;
-                served.sent(message.data.data_header.len() + message.data.data_body.len());
-                place.send(Ok(message.data));
-                continue;
+    served: Served,
+) -> BoxStream<'static, Result<FlightData, Error>> {
+    let begun = (messages, ticket, 0);
+    stream::try_unfold(begun, move |(mut messages, ticket, mut rows)| {
+        let served = served.clone();
+        async move {
+            let read = blocking(move || Ok((messages.next()?, messages)));
+            match read.await {
+                Ok((Some(message), messages)) => {
+                    rows += message.rows;
+                    served.sent(message.data.data_header.len() + message.data.data_body.len());
+                    Ok(Some((message.data, (messages, ticket, rows))))
+                }
+                Ok((None, _)) if rows == ticket.rows => Ok(None),
+                Ok((None, _)) => Err(miscount(&ticket, rows)),
+                Err(error) => Err(broken(&ticket, &error)),
             }
-            Ok(None) if rows == ticket.rows => return,
-            Ok(None) => miscount(ticket, rows),
-            Err(error) => broken(ticket, &error),
-        };
-        place.send(Err(end.into()));
-        return;
-    }
+        }
+    })
+    .boxed()
 }
 
-fn broken(ticket: &ResultTicket, error: &std::io::Error) -> Error {
+/// Files are read where threads may block.
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(read).await.map_err(io::Error::other)?
+}
+
+fn broken(ticket: &ResultTicket, error: &io::Error) -> Error {
     let ResultTicket {
         query_id,
         partition,

@@ -3,6 +3,7 @@
 use ballista_core::config::{
     BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE,
     BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
+    BALLISTA_SHUFFLE_COMPRESSION_CODEC,
 };
 use ballista_core::extension::SessionConfigExt;
 use datafusion::prelude::SessionConfig;
@@ -14,6 +15,9 @@ pub(crate) const SCHEMA: &str = "public";
 
 /// The schema of the tables that stand for `information_schema.models` and `information_schema.jobs`.
 pub(crate) const LISTS_SCHEMA: &str = "pool_lists";
+
+/// How results and what executors hand each other are packed: a session with a slow way to the pool asks for `lz4` or `zstd`.
+const CODEC: &str = BALLISTA_SHUFFLE_COMPRESSION_CODEC;
 
 /// The settings a query starts from.
 pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {
@@ -39,6 +43,8 @@ pub(crate) fn session_config(max_message_bytes: usize) -> SessionConfig {
             BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
             "false".to_owned(),
         ),
+        // Unpacking takes a reader longer than a fast network does.
+        (CODEC, "none".to_owned()),
     ];
     for (key, value) in fixed {
         if let Err(error) = config.options_mut().set(key, &value) {
@@ -68,6 +74,9 @@ pub(crate) fn may_set(key: &str) -> bool {
         "datafusion.sql_parser.recursion_limit",
     ];
     let key = key.to_ascii_lowercase();
+    if key == CODEC {
+        return true;
+    }
     OPEN.iter().any(|open| key.starts_with(open))
         && !FIXED.contains(&key.as_str())
         && !key.starts_with("datafusion.optimizer.enable_join_dynamic")
@@ -90,6 +99,8 @@ mod tests {
             config.ballista_config().grpc_client_max_message_size(),
             1 << 26
         );
+        let codec = config.ballista_config().shuffle_compression_codec();
+        assert!(codec.expect("known").is_none());
         assert!(!config.round_robin_repartition());
     }
 
@@ -100,6 +111,7 @@ mod tests {
             "datafusion.optimizer.enable_dynamic_filter_pushdown"
         ));
         assert!(!may_set("datafusion.catalog.default_schema"));
+        assert!(may_set("ballista.shuffle.compression.codec"));
         assert!(!may_set("ballista.planner.adaptive.enabled"));
     }
 }

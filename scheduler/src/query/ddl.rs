@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use ballista_core::extension::SessionConfigExt;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::{
     CreateExternalTable, DdlStatement, LogicalPlan, Statement as PlanStatement,
@@ -94,8 +95,10 @@ pub(crate) fn setting(key: &str, value: Option<&str>) -> Result<Effect, Error> {
         return Ok(Effect::Reset { key });
     };
     // A value that is none must fail here, not at every later statement.
-    let mut config = SessionConfig::new();
-    config.options_mut().set(&key, value).map_err(|error| {
+    let mut config = SessionConfig::new_with_ballista();
+    let set = config.options_mut().set(&key, value);
+    let codec = set.and_then(|()| config.ballista_config().shuffle_compression_codec());
+    codec.map_err(|error| {
         let why = error.find_root().message().into_owned();
         Error::new(
             ErrorCode::Invalid,
@@ -128,7 +131,7 @@ fn settable(key: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(ErrorCode::Invalid, format!("'{key}' cannot be set in a session"))
-        .with_hint("SET takes datafusion.execution.*, datafusion.optimizer.* and datafusion.sql_parser.*, but for what the pool fixes"))
+        .with_hint("SET takes datafusion.execution.*, datafusion.optimizer.*, datafusion.sql_parser.*, but for what the pool fixes, and ballista.shuffle.compression.codec"))
 }
 
 fn change(sql: &str, written: Statement, ddl: DdlStatement) -> Result<Effect, Error> {
