@@ -1,0 +1,248 @@
+//! Trees of at most 64 leaves without walking them, after QuickScorer: a tree is a set of bits, one for each leaf, and every
+//! test that fails takes the leaves of its left side out; the first bit that stays is the leaf. The bits lie in planes of
+//! eight leaves, so that one byte of each of 64 rows goes through a plane's tests side by side, and a plane sees only the
+//! tests that touch it. The time is the same whatever the rows hold.
+
+use super::bins::Bins;
+use super::routes::only_two_way;
+use super::{BLOCK, Columns, Level, Line};
+use crate::trees::{Ensemble, Fold, Node, Tree};
+
+/// The most leaves of a tree.
+const LEAVES: usize = 64;
+
+/// Where the row's byte of `line` is above `byte`, only the leaves of `keep` stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub line: u16,
+    pub byte: u8,
+    pub keep: u8,
+}
+
+/// A tree: its planes' cuts lie one plane after the other, its tables one target after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The first of its plane ends in `ends`.
+    pub first_plane: u32,
+    pub planes: u32,
+    pub first_out: u32,
+    pub outs: u32,
+    pub leaves: u32,
+}
+
+/// What each leaf of a tree adds to one target.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(super) struct Table {
+    pub leaves: [f32; LEAVES],
+    pub target: usize,
+}
+
+/// Every `line` is one of `bins`, and every target is below `targets`.
+#[derive(Debug)]
+pub(crate) struct Planes {
+    pub(super) bins: Bins,
+    pub(super) parts: Vec<Part>,
+    /// By plane: where its cuts end in `cuts`; they begin where those of the plane before end.
+    pub(super) ends: Vec<u32>,
+    pub(super) cuts: Vec<Cut>,
+    pub(super) tables: Vec<Table>,
+    pub(super) targets: usize,
+    level: Level,
+}
+
+impl Planes {
+    /// Nothing where a tree has too many leaves or a test is more than one comparison.
+    pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
+        if ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
+            return None;
+        }
+        let bins = Bins::of(ensemble);
+        if bins.lines > usize::from(u16::MAX) {
+            return None;
+        }
+        let mut made = Self {
+            bins,
+            parts: Vec::with_capacity(ensemble.trees.len()),
+            ends: vec![0],
+            cuts: Vec::new(),
+            tables: Vec::new(),
+            targets: ensemble.targets,
+            level: level.min(Level::detect()),
+        };
+        for tree in &ensemble.trees {
+            made.add(tree)?;
+        }
+        Some(made)
+    }
+
+    fn add(&mut self, tree: &Tree) -> Option<()> {
+        let mut spread = Spread::default();
+        spread.node(tree, tree.root)?;
+        let planes = spread.leaves.len().div_ceil(8);
+        let first_plane = self.ends.len() as u32 - 1;
+        for plane in 0..planes {
+            for (branch, first, end) in &spread.lefts {
+                let gone = (8 * plane..8 * plane + 8)
+                    .filter(|leaf| (first..end).contains(&leaf))
+                    .fold(0_u8, |gone, leaf| gone | 1 << (leaf - 8 * plane));
+                if gone != 0 {
+                    let Node::Branch(branch) = tree.nodes[*branch as usize] else {
+                        return None;
+                    };
+                    let (line, byte) =
+                        self.bins
+                            .place(branch.feature, branch.upto + 0.0, branch.nan_left)?;
+                    self.cuts.push(Cut {
+                        line: line as u16,
+                        byte,
+                        keep: !gone,
+                    });
+                }
+            }
+            self.ends.push(self.cuts.len() as u32);
+        }
+        let first_out = self.tables.len() as u32;
+        for target in tree.targets() {
+            let mut leaves = [0.0; LEAVES];
+            for (to, (first, count)) in leaves.iter_mut().zip(&spread.leaves) {
+                let weights = tree.leaf(*first, *count).iter();
+                *to = weights
+                    .filter(|(of, _)| *of == target)
+                    .map(|(_, weight)| *weight)
+                    .sum();
+            }
+            self.tables.push(Table {
+                leaves,
+                target: target as usize,
+            });
+        }
+        self.parts.push(Part {
+            first_plane,
+            planes: planes as u32,
+            first_out,
+            outs: self.tables.len() as u32 - first_out,
+            leaves: spread.leaves.len() as u32,
+        });
+        Some(())
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.level {
+            Level::Portable => "byte planes",
+            Level::Avx2 => "byte planes (AVX2)",
+            Level::Avx512 => "byte planes (AVX-512)",
+        }
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        self.bins.lines
+    }
+
+    pub(super) fn run(
+        &self,
+        columns: &impl Columns,
+        rows: usize,
+        lines: &mut [Line],
+        out: &mut [f32],
+    ) {
+        assert!(rows <= BLOCK && lines.len() >= self.bins.lines);
+        assert!(out.len() >= self.targets * BLOCK);
+        out.fill(0.0);
+        for first in (0..rows).step_by(64) {
+            match self.level {
+                // SAFETY: `new` let no level through that this processor has not.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe {
+                    super::planes_x86::avx512(self, columns, first, lines, out);
+                },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => unsafe {
+                    super::planes_x86::avx2(self, columns, first, lines, out);
+                },
+                _ => {
+                    self.bins.fill(columns, first, lines);
+                    self.portable(first, lines, out);
+                }
+            }
+        }
+    }
+
+    /// The cuts of each plane of a tree, the last plane first.
+    #[inline(always)]
+    pub(super) fn planes_of(&self, part: &Part) -> impl Iterator<Item = (usize, &[Cut])> {
+        let ends = &self.ends[part.first_plane as usize..][..=part.planes as usize];
+        (0..part.planes as usize)
+            .rev()
+            .map(|plane| (plane, &self.cuts[ends[plane] as usize..ends[plane + 1] as usize]))
+    }
+
+    #[inline(always)]
+    pub(super) fn tables_of(&self, part: &Part) -> &[Table] {
+        &self.tables[part.first_out as usize..][..part.outs as usize]
+    }
+
+    fn portable(&self, first: usize, lines: &[Line], out: &mut [f32]) {
+        for part in &self.parts {
+            let mut leaf = [0_u8; 64];
+            for (plane, cuts) in self.planes_of(part) {
+                let mut stay = [u8::MAX; 64];
+                for cut in cuts {
+                    let bytes = &lines[usize::from(cut.line)].0;
+                    for (stay, byte) in stay.iter_mut().zip(bytes) {
+                        *stay &= if *byte > cut.byte { cut.keep } else { u8::MAX };
+                    }
+                }
+                for (leaf, stay) in leaf.iter_mut().zip(stay) {
+                    let lowest = stay & stay.wrapping_neg();
+                    let bit = u8::from(lowest & 0xaa != 0)
+                        | u8::from(lowest & 0xcc != 0) << 1
+                        | u8::from(lowest & 0xf0 != 0) << 2;
+                    *leaf = if stay != 0 {
+                        8 * plane as u8 + bit
+                    } else {
+                        *leaf
+                    };
+                }
+            }
+            for table in self.tables_of(part) {
+                let out = &mut out[table.target * BLOCK + first..][..64];
+                for (out, leaf) in out.iter_mut().zip(leaf) {
+                    *out += table.leaves[usize::from(leaf & 63)];
+                }
+            }
+        }
+    }
+}
+
+/// A tree's leaves from left to right, and for each branch those of its left side.
+#[derive(Default)]
+struct Spread {
+    leaves: Vec<(u32, u32)>,
+    /// (branch, its first left leaf, the one after its last)
+    lefts: Vec<(u32, usize, usize)>,
+}
+
+impl Spread {
+    /// Gives up at the first leaf too many, so it nests no deeper than it has leaves.
+    fn node(&mut self, tree: &Tree, node: u32) -> Option<()> {
+        match tree.nodes.get(node as usize)? {
+            Node::Leaf { first, count } => {
+                self.leaves.push((*first, *count));
+                (self.leaves.len() <= LEAVES).then_some(())
+            }
+            Node::Branch(branch) => {
+                if self.lefts.len() >= LEAVES {
+                    return None;
+                }
+                let first = self.leaves.len();
+                let place = self.lefts.len();
+                self.lefts.push((node, first, first));
+                self.node(tree, branch.left)?;
+                self.lefts[place].2 = self.leaves.len();
+                self.node(tree, branch.right)
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! NaN costs the kernels nothing: a feature whose tests send NaN both ways becomes two columns, one where NaN is replaced by
+//! what always goes left and one where it is left to go right, and each test reads the column of its way.
+
+use std::collections::BTreeMap;
+
+use super::{BLOCK, Columns};
+use crate::trees::{Branch, Ensemble, Node};
+
+/// A column as tests read it: a feature, and whether NaN goes left.
+pub(super) type Route = (u32, bool);
+
+/// Every branch of an ensemble.
+pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = &Branch> {
+    let nodes = ensemble.trees.iter().flat_map(|tree| &tree.nodes);
+    nodes.filter_map(|node| match node {
+        Node::Branch(branch) => Some(branch),
+        Node::Leaf { .. } => None,
+    })
+}
+
+/// Whether each test is one comparison, `x <= upto`.
+pub(super) fn only_two_way(ensemble: &Ensemble) -> bool {
+    branches(ensemble).all(|branch| branch.above.is_nan() && !branch.upto.is_nan())
+}
+
+/// The columns of an ensemble's tests, and the place of each.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub list: Vec<Route>,
+}
+
+impl Routes {
+    pub(super) fn of(ensemble: &Ensemble) -> (Self, BTreeMap<Route, usize>) {
+        let routes = branches(ensemble).map(|branch| (branch.feature, branch.nan_left));
+        let mut places: BTreeMap<Route, usize> = routes.map(|route| (route, 0)).collect();
+        for (number, place) in places.values_mut().enumerate() {
+            *place = number;
+        }
+        let list = places.keys().copied().collect();
+        (Self { list }, places)
+    }
+
+    /// Writes each column to its [`BLOCK`] floats of `into`.
+    pub(super) fn fill(&self, columns: &impl Columns, into: &mut [f32]) {
+        for ((feature, nan_left), into) in self.list.iter().zip(into.chunks_exact_mut(BLOCK)) {
+            let column = columns.column(*feature as usize);
+            if *nan_left {
+                for (to, from) in into.iter_mut().zip(column) {
+                    *to = if from.is_nan() {
+                        f32::NEG_INFINITY
+                    } else {
+                        *from
+                    };
+                }
+            } else {
+                for (to, from) in into.iter_mut().zip(column) {
+                    *to = *from;
+                }
+            }
+        }
+    }
+}

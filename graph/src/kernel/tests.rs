@@ -1,0 +1,138 @@
+//! Every kernel gives, bit for bit, what the plain walk over the model's own tests gives.
+
+use super::{BLOCK, Buffers, Columns, Level, TreeKernel};
+use crate::kernel::walk::Walk;
+use crate::trees::Fold;
+use crate::trees::reference::{Made, Random, Shape, make, walk};
+
+struct Rows {
+    columns: Vec<Vec<f32>>,
+    count: usize,
+}
+
+impl Columns for Rows {
+    fn column(&self, feature: usize) -> &[f32] {
+        &self.columns[feature][..self.count]
+    }
+}
+
+fn rows(random: &mut Random, features: usize) -> Rows {
+    let count = 1 + random.below(BLOCK);
+    let column = |_| (0..count).map(|_| random.value(true)).collect();
+    let columns = (0..features).map(column).collect();
+    Rows { columns, count }
+}
+
+fn check(kernel: &TreeKernel, made: &Made, rows: &Rows, what: &str) {
+    let targets = made.ensemble.targets;
+    let mut buffers = Buffers::default();
+    buffers.fit(kernel);
+    // What an earlier block left must not matter.
+    let mut out = vec![7.5; targets * BLOCK];
+    buffers.floats.fill(f32::NAN);
+    kernel.run(rows, rows.count, &mut buffers, &mut out);
+    for row in 0..rows.count {
+        let values: Vec<f32> = rows.columns.iter().map(|column| column[row]).collect();
+        let expected = walk(made, &values);
+        for (target, expected) in expected.iter().enumerate() {
+            let got = out[target * BLOCK + row];
+            assert_eq!(
+                got.to_bits(),
+                expected.to_bits(),
+                "{what}: target {target} of row {row} {values:?} is {got}, not {expected}"
+            );
+        }
+    }
+}
+
+fn levels() -> impl Iterator<Item = Level> {
+    let levels = [Level::Portable, Level::Avx2, Level::Avx512];
+    levels
+        .into_iter()
+        .filter(|level| *level <= Level::detect())
+}
+
+fn shape(random: &mut Random, leaves: usize) -> Shape {
+    Shape {
+        trees: 1 + random.below(9),
+        leaves,
+        features: 1 + random.below(12),
+        targets: 1 + random.below(4),
+        fold: Fold::Sum,
+        equal: false,
+        missing: random.chance(60),
+        every_target: random.chance(50),
+    }
+}
+
+#[test]
+fn trees_of_few_leaves_go_to_byte_planes() {
+    let mut random = Random(1);
+    for turn in 0..600 {
+        let leaves = [4, 16, 33, 64][random.below(4)];
+        let shape = shape(&mut random, leaves);
+        let made = make(&mut random, shape);
+        let rows = rows(&mut random, shape.features);
+        for level in levels() {
+            let kernel = TreeKernel::new(&made.ensemble, level);
+            if let TreeKernel::Walk(_) = kernel {
+                // A test that nothing but NaN passes, which is rare.
+                continue;
+            }
+            assert!(kernel.name().contains("planes"), "{}", kernel.name());
+            check(&kernel, &made, &rows, &format!("{level:?} {turn} {shape:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_feature_with_many_thresholds_has_several_bytes() {
+    let mut random = Random(2);
+    for turn in 0..12 {
+        let shape = Shape {
+            trees: 40,
+            features: 1 + random.below(2),
+            ..shape(&mut random, 64)
+        };
+        let made = make(&mut random, shape);
+        let rows = rows(&mut random, shape.features);
+        for level in levels() {
+            let kernel = TreeKernel::new(&made.ensemble, level);
+            check(&kernel, &made, &rows, &format!("{level:?} {turn}"));
+        }
+    }
+}
+
+#[test]
+fn large_trees_go_to_two_way_nodes() {
+    let mut random = Random(3);
+    let mut seen = 0;
+    for turn in 0..60 {
+        let shape = shape(&mut random, 900);
+        let made = make(&mut random, shape);
+        let rows = rows(&mut random, shape.features);
+        let kernel = TreeKernel::new(&made.ensemble, Level::detect());
+        seen += usize::from(kernel.name() == "two-way nodes");
+        check(&kernel, &made, &rows, &format!("{turn} {shape:?}"));
+    }
+    assert!(seen > 20, "only {seen} of 60 ensembles");
+}
+
+#[test]
+fn the_walk_does_every_mode_and_fold() {
+    let mut random = Random(4);
+    for turn in 0..200 {
+        let fold = [Fold::Sum, Fold::Min, Fold::Max][turn % 3];
+        let leaves = 1 + random.below(80);
+        let shape = Shape {
+            fold,
+            equal: true,
+            every_target: fold != Fold::Sum,
+            ..shape(&mut random, leaves)
+        };
+        let made = make(&mut random, shape);
+        let rows = rows(&mut random, shape.features);
+        let kernel = TreeKernel::Walk(Box::new(Walk::new(&made.ensemble)));
+        check(&kernel, &made, &rows, &format!("{turn} {shape:?}"));
+    }
+}

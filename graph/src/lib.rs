@@ -1,0 +1,6 @@
+//! Scoring without ONNX Runtime.
+mod error;
+mod kernel;
+mod onnx;
+mod trees;
+pub use error::Error;

@@ -1,0 +1,276 @@
+//! The parts of an ONNX file that scoring needs, decoded: nodes with their attributes, constants, inputs and outputs.
+
+use super::wire::{Fields, Value};
+use crate::error::Error;
+
+/// ONNX's number for each element type that constants are read in.
+const FLOAT: i64 = 1;
+const UINT8: i64 = 2;
+const INT32: i64 = 6;
+const INT64: i64 = 7;
+const STRING: i64 = 8;
+const DOUBLE: i64 = 11;
+
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    pub nodes: Vec<Node>,
+    pub constants: Vec<(String, Tensor)>,
+    pub inputs: Vec<Input>,
+    pub outputs: Vec<String>,
+}
+
+/// A graph input; sizes are -1 where the file leaves them open.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    pub name: String,
+    pub element: i64,
+    pub shape: Vec<i64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    pub op: String,
+    pub domain: String,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    pub attributes: Vec<Attribute>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Attribute {
+    pub name: String,
+    pub float: f32,
+    pub int: i64,
+    pub text: Vec<u8>,
+    pub tensor: Option<Tensor>,
+    pub floats: Vec<f32>,
+    pub ints: Vec<i64>,
+    pub texts: Vec<String>,
+}
+
+/// A constant; values of other types than its own are empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tensor {
+    pub dims: Vec<i64>,
+    pub floats: Vec<f32>,
+    pub ints: Vec<i64>,
+    pub texts: Vec<String>,
+}
+
+impl Node {
+    fn find(&self, name: &str) -> Option<&Attribute> {
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.name == name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        self.find(name).map_or(default, |found| found.int)
+    }
+
+    pub(crate) fn float(&self, name: &str, default: f32) -> f32 {
+        self.find(name).map_or(default, |found| found.float)
+    }
+
+    pub(crate) fn text(&self, name: &str, default: &'static str) -> &str {
+        let found = self.find(name).map(|found| std::str::from_utf8(&found.text));
+        found.and_then(Result::ok).unwrap_or(default)
+    }
+
+    pub(crate) fn ints(&self, name: &str) -> &[i64] {
+        self.find(name).map_or(&[], |found| &found.ints)
+    }
+
+    pub(crate) fn floats(&self, name: &str) -> &[f32] {
+        self.find(name).map_or(&[], |found| &found.floats)
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> &[String] {
+        self.find(name).map_or(&[], |found| &found.texts)
+    }
+
+    pub(crate) fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.find(name).and_then(|found| found.tensor.as_ref())
+    }
+}
+
+/// The main graph of a model file.
+pub(crate) fn read_graph(bytes: &[u8]) -> Result<Graph, Error> {
+    let mut found = None;
+    for field in Fields::of(bytes) {
+        match field? {
+            (7, value) => found = Some(graph(value.bytes()?)?),
+            (25, _) => return Err(Error::not_covered("the model has functions of its own")),
+            _ => {}
+        }
+    }
+    found.ok_or_else(|| Error::damaged("it has no graph"))
+}
+
+fn graph(bytes: &[u8]) -> Result<Graph, Error> {
+    let mut graph = Graph::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => graph.nodes.push(node(value.bytes()?)?),
+            (5, value) => graph.constants.push(tensor(value.bytes()?)?),
+            (11, value) => graph.inputs.push(input(value.bytes()?)?),
+            (12, value) => graph.outputs.push(input(value.bytes()?)?.name),
+            (15, _) => return Err(Error::not_covered("the model has sparse constants")),
+            _ => {}
+        }
+    }
+    let Graph {
+        inputs, constants, ..
+    } = &mut graph;
+    inputs.retain(|input| constants.iter().all(|(name, _)| *name != input.name));
+    Ok(graph)
+}
+
+fn node(bytes: &[u8]) -> Result<Node, Error> {
+    let mut node = Node::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => node.inputs.push(value.text()?.to_owned()),
+            (2, value) => node.outputs.push(value.text()?.to_owned()),
+            (4, value) => value.text()?.clone_into(&mut node.op),
+            (5, value) => node.attributes.push(attribute(value.bytes()?)?),
+            (7, value) => value.text()?.clone_into(&mut node.domain),
+            _ => {}
+        }
+    }
+    Ok(node)
+}
+
+fn attribute(bytes: &[u8]) -> Result<Attribute, Error> {
+    let mut attribute = Attribute::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => value.text()?.clone_into(&mut attribute.name),
+            (2, value) => attribute.float = value.float()?,
+            (3, value) => attribute.int = value.number()?,
+            (4, value) => attribute.text = value.bytes()?.to_vec(),
+            (5, value) => attribute.tensor = Some(tensor(value.bytes()?)?.1),
+            (7, value) => value.floats(&mut attribute.floats)?,
+            (8, value) => value.numbers(&mut attribute.ints)?,
+            (9, value) => attribute.texts.push(value.text()?.to_owned()),
+            _ => {}
+        }
+    }
+    Ok(attribute)
+}
+
+fn tensor(bytes: &[u8]) -> Result<(String, Tensor), Error> {
+    let (mut name, mut element, mut raw) = (String::new(), 0, None);
+    let mut tensor = Tensor::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => value.numbers(&mut tensor.dims)?,
+            (2, value) => element = value.number()?,
+            (4, value) => value.floats(&mut tensor.floats)?,
+            (5 | 7, value) => value.numbers(&mut tensor.ints)?,
+            (6, value) => tensor.texts.push(value.text()?.to_owned()),
+            (8, value) => value.text()?.clone_into(&mut name),
+            (9, value) => raw = Some(value.bytes()?),
+            (10, Value::Bytes(packed)) => doubles(packed, &mut tensor.floats)?,
+            (13 | 14, _) => return Err(Error::not_covered("weights are in another file")),
+            _ => {}
+        }
+    }
+    if let Some(raw) = raw {
+        from_raw(element, raw, &mut tensor)?;
+    }
+    match element {
+        FLOAT | UINT8 | INT32 | INT64 | STRING | DOUBLE => Ok((name, tensor)),
+        _ => Err(Error::not_covered(format!(
+            "constant '{name}' is of element type {element}"
+        ))),
+    }
+}
+
+fn from_raw(element: i64, raw: &[u8], tensor: &mut Tensor) -> Result<(), Error> {
+    let whole = |rest: &[u8]| match rest {
+        [] => Ok(()),
+        _ => Err(Error::damaged("a constant ends within a value")),
+    };
+    match element {
+        FLOAT => Value::Bytes(raw).floats(&mut tensor.floats),
+        DOUBLE => doubles(raw, &mut tensor.floats),
+        UINT8 => {
+            tensor.ints.extend(raw.iter().map(|byte| i64::from(*byte)));
+            Ok(())
+        }
+        INT32 => {
+            let (values, rest) = raw.as_chunks::<4>();
+            let values = values.iter().map(|bytes| i32::from_le_bytes(*bytes));
+            tensor.ints.extend(values.map(i64::from));
+            whole(rest)
+        }
+        INT64 => {
+            let (values, rest) = raw.as_chunks::<8>();
+            let values = values.iter().map(|bytes| i64::from_le_bytes(*bytes));
+            tensor.ints.extend(values);
+            whole(rest)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Doubles count only where a float says the same.
+fn doubles(raw: &[u8], into: &mut Vec<f32>) -> Result<(), Error> {
+    let (values, []) = raw.as_chunks::<8>() else {
+        return Err(Error::damaged("a constant ends within a value"));
+    };
+    for bytes in values {
+        let value = f64::from_le_bytes(*bytes);
+        let float = value as f32;
+        if f64::from(float) != value && !value.is_nan() {
+            return Err(Error::not_covered("constants of double precision"));
+        }
+        into.push(float);
+    }
+    Ok(())
+}
+
+fn input(bytes: &[u8]) -> Result<Input, Error> {
+    let mut input = Input::default();
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => value.text()?.clone_into(&mut input.name),
+            (2, value) => {
+                for field in Fields::of(value.bytes()?) {
+                    if let (1, value) = field? {
+                        tensor_type(value.bytes()?, &mut input)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(input)
+}
+
+fn tensor_type(bytes: &[u8], input: &mut Input) -> Result<(), Error> {
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, value) => input.element = value.number()?,
+            (2, value) => {
+                for field in Fields::of(value.bytes()?) {
+                    let (1, dimension) = field? else { continue };
+                    let mut size = -1;
+                    for field in Fields::of(dimension.bytes()?) {
+                        if let (1, value) = field? {
+                            size = value.number()?;
+                        }
+                    }
+                    input.shape.push(if size > 0 { size } else { -1 });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

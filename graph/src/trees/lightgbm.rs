@@ -1,0 +1,1 @@
+//! LightGBM text, in a moment.

@@ -1,0 +1,375 @@
+//! ONNX's tree operators, read into [`Ensemble`]s: the flat arrays of TreeEnsembleRegressor and TreeEnsembleClassifier, and
+//! those of TreeEnsemble, which came with version 5 and replaces both.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::{Branch, Ensemble, Fold, Mode, Node, Test, Tree};
+use crate::error::Error;
+use crate::onnx::Node as Operator;
+
+/// The trees of a TreeEnsembleRegressor over `features` numbers.
+pub(crate) fn read_regressor(operator: &Operator, features: usize) -> Result<Ensemble, Error> {
+    let targets = usize::try_from(operator.int("n_targets", 1)).unwrap_or(0);
+    read_flat(operator, "target", features, targets)
+}
+
+/// The trees of a TreeEnsembleClassifier with `classes` labels.
+pub(crate) fn read_classes(
+    operator: &Operator,
+    features: usize,
+    classes: usize,
+) -> Result<Ensemble, Error> {
+    read_flat(operator, "class", features, classes)
+}
+
+fn mode(text: &str) -> Result<Option<Mode>, Error> {
+    Ok(Some(match text {
+        "LEAF" => return Ok(None),
+        "BRANCH_LEQ" => Mode::AtMost,
+        "BRANCH_LT" => Mode::Below,
+        "BRANCH_GTE" => Mode::AtLeast,
+        "BRANCH_GT" => Mode::Above,
+        "BRANCH_EQ" => Mode::Equal,
+        "BRANCH_NEQ" => Mode::Unequal,
+        _ => return Err(Error::not_covered(format!("trees with '{text}'"))),
+    }))
+}
+
+fn fold(text: &str) -> Result<Fold, Error> {
+    match text {
+        // The mean is a sum that the planner divides.
+        "SUM" | "AVERAGE" => Ok(Fold::Sum),
+        "MIN" => Ok(Fold::Min),
+        "MAX" => Ok(Fold::Max),
+        _ => Err(Error::not_covered(format!("trees folded by '{text}'"))),
+    }
+}
+
+/// Numbers that count or point: never below zero.
+fn places(values: &[i64]) -> Result<Vec<u32>, Error> {
+    let places = values.iter().map(|value| u32::try_from(*value));
+    places
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::damaged("a tree points below zero"))
+}
+
+fn same_length(lengths: &[usize]) -> Result<(), Error> {
+    match lengths.windows(2).all(|pair| pair[0] == pair[1]) {
+        true => Ok(()),
+        false => Err(Error::damaged("the arrays of the trees differ in length")),
+    }
+}
+
+fn read_flat(
+    operator: &Operator,
+    prefix: &str,
+    features: usize,
+    targets: usize,
+) -> Result<Ensemble, Error> {
+    if let Some(double) = operator
+        .attributes
+        .iter()
+        .find(|attribute| attribute.name.ends_with("_as_tensor"))
+    {
+        return Err(Error::not_covered(format!(
+            "{} with '{}'",
+            operator.op, double.name
+        )));
+    }
+    let modes = operator.texts("nodes_modes");
+    let values = operator.floats("nodes_values");
+    let tree_ids = operator.ints("nodes_treeids");
+    let node_ids = operator.ints("nodes_nodeids");
+    let of_features = operator.ints("nodes_featureids");
+    let holds = operator.ints("nodes_truenodeids");
+    let fails = operator.ints("nodes_falsenodeids");
+    let missing = operator.ints("nodes_missing_value_tracks_true");
+    let count = tree_ids.len();
+    same_length(&[
+        count,
+        modes.len(),
+        values.len(),
+        node_ids.len(),
+        of_features.len(),
+        holds.len(),
+        fails.len(),
+    ])?;
+    if !missing.is_empty() {
+        same_length(&[count, missing.len()])?;
+    }
+    let index = Index::of(tree_ids, node_ids)?;
+    let mut trees = vec![Tree::default(); index.trees];
+    for place in 0..count {
+        let (tree, _) = index.find(tree_ids[place], node_ids[place])?;
+        let node = match mode(&modes[place])? {
+            None => Node::Leaf { first: 0, count: 0 },
+            Some(_) if values[place].is_nan() => {
+                return Err(Error::not_covered("trees that compare with NaN"));
+            }
+            Some(mode) => Node::Branch(Branch::from(Test {
+                mode,
+                feature: places(&of_features[place..=place])?[0],
+                value: values[place],
+                missing_holds: missing.get(place).is_some_and(|flag| *flag != 0),
+                holds: index.find(tree_ids[place], holds[place])?.1,
+                fails: index.find(tree_ids[place], fails[place])?.1,
+            })),
+        };
+        trees[tree].nodes.push(node);
+    }
+    weigh(operator, prefix, &index, &mut trees)?;
+    let fold = fold(operator.text("aggregate_function", "SUM"))?;
+    Ensemble {
+        features,
+        targets,
+        fold,
+        trees,
+    }
+    .check()
+}
+
+/// Where each node of the flat arrays lies: its tree, and its place in that tree, both in the order of the file.
+struct Index {
+    trees: usize,
+    places: HashMap<(i64, i64), (usize, u32)>,
+}
+
+impl Index {
+    /// ONNX Runtime takes the first node of each tree as its root, and a tree's nodes to follow each other.
+    fn of(tree_ids: &[i64], node_ids: &[i64]) -> Result<Self, Error> {
+        let mut places = HashMap::with_capacity(tree_ids.len());
+        let mut seen: HashMap<i64, usize> = HashMap::new();
+        let (mut current, mut next_place) = (None, 0_u32);
+        for (&tree_id, &node_id) in tree_ids.iter().zip(node_ids) {
+            if current != Some(tree_id) {
+                let trees = seen.len();
+                if seen.insert(tree_id, trees).is_some() {
+                    return Err(Error::not_covered("trees whose nodes are scattered"));
+                }
+                (current, next_place) = (Some(tree_id), 0);
+            }
+            let place = (seen.len() - 1, next_place);
+            if places.insert((tree_id, node_id), place).is_some() {
+                return Err(Error::damaged("a tree has a node twice"));
+            }
+            next_place += 1;
+        }
+        Ok(Self {
+            trees: seen.len(),
+            places,
+        })
+    }
+
+    fn find(&self, tree_id: i64, node_id: i64) -> Result<(usize, u32), Error> {
+        let found = self.places.get(&(tree_id, node_id)).copied();
+        found.ok_or_else(|| Error::damaged("a tree points to a node that it has not"))
+    }
+}
+
+/// Gives each leaf its weights, in the order of the file.
+fn weigh(
+    operator: &Operator,
+    prefix: &str,
+    index: &Index,
+    trees: &mut [Tree],
+) -> Result<(), Error> {
+    let tree_ids = operator.ints(&format!("{prefix}_treeids"));
+    let node_ids = operator.ints(&format!("{prefix}_nodeids"));
+    let targets = places(operator.ints(&format!("{prefix}_ids")))?;
+    let weights = operator.floats(&format!("{prefix}_weights"));
+    same_length(&[tree_ids.len(), node_ids.len(), targets.len(), weights.len()])?;
+    let mut placed = Vec::with_capacity(tree_ids.len());
+    for (place, (&tree_id, &node_id)) in tree_ids.iter().zip(node_ids).enumerate() {
+        let (tree, node) = index.find(tree_id, node_id)?;
+        placed.push((tree, node, targets[place], weights[place]));
+    }
+    // Stable: several weights of one leaf stay in their order.
+    placed.sort_by_key(|(tree, node, ..)| (*tree, *node));
+    for (tree, node, target, weight) in placed {
+        let tree = &mut trees[tree];
+        let end = tree.weights.len() as u32;
+        match &mut tree.nodes[node as usize] {
+            Node::Leaf { first, count } => {
+                if *count == 0 {
+                    *first = end;
+                }
+                *count += 1;
+                tree.weights.push((target, weight));
+            }
+            // ONNX Runtime never looks at them.
+            Node::Branch(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The trees of a TreeEnsemble.
+pub(crate) fn read_v5(operator: &Operator, features: usize) -> Result<Ensemble, Error> {
+    let arrays = Arrays::of(operator)?;
+    let roots = places(operator.ints("tree_roots"))?;
+    let trees = roots.iter().map(|root| arrays.tree(*root));
+    let fold = match operator.int("aggregate_function", 1) {
+        0 | 1 => Fold::Sum,
+        2 => Fold::Min,
+        3 => Fold::Max,
+        other => {
+            return Err(Error::not_covered(format!(
+                "trees folded by number {other}"
+            )));
+        }
+    };
+    Ensemble {
+        features,
+        targets: usize::try_from(operator.int("n_targets", 1)).unwrap_or(0),
+        fold,
+        trees: trees.collect::<Result<_, _>>()?,
+    }
+    .check()
+}
+
+/// The arrays of a TreeEnsemble, all trees in one.
+struct Arrays<'a> {
+    modes: &'a [i64],
+    splits: &'a [f32],
+    features: Vec<u32>,
+    holds: Vec<u32>,
+    fails: Vec<u32>,
+    holds_is_leaf: &'a [i64],
+    fails_is_leaf: &'a [i64],
+    missing: &'a [i64],
+    /// For each node the values of its set; empty for all but those that ask for one.
+    members: Vec<Vec<f32>>,
+    targets: Vec<u32>,
+    weights: &'a [f32],
+}
+
+const MEMBER: i64 = 6;
+
+impl<'a> Arrays<'a> {
+    fn of(operator: &'a Operator) -> Result<Self, Error> {
+        let tensor = |name: &str| operator.tensor(name);
+        let modes: &[i64] = tensor("nodes_modes").map_or(&[], |modes| &modes.ints);
+        let splits: &[f32] = tensor("nodes_splits").map_or(&[], |splits| &splits.floats);
+        let weights: &[f32] = tensor("leaf_weights").map_or(&[], |weights| &weights.floats);
+        let sets: &[f32] = tensor("membership_values").map_or(&[], |values| &values.floats);
+        let mut sets = sets.split(|value| value.is_nan());
+        let members = modes.iter().map(|mode| match *mode {
+            MEMBER => sets.next().unwrap_or(&[]).to_vec(),
+            _ => Vec::new(),
+        });
+        let arrays = Self {
+            modes,
+            splits,
+            features: places(operator.ints("nodes_featureids"))?,
+            holds: places(operator.ints("nodes_truenodeids"))?,
+            fails: places(operator.ints("nodes_falsenodeids"))?,
+            holds_is_leaf: operator.ints("nodes_trueleafs"),
+            fails_is_leaf: operator.ints("nodes_falseleafs"),
+            missing: operator.ints("nodes_missing_value_tracks_true"),
+            members: members.collect(),
+            targets: places(operator.ints("leaf_targetids"))?,
+            weights,
+        };
+        let nodes = arrays.modes.len();
+        same_length(&[
+            nodes,
+            arrays.splits.len(),
+            arrays.features.len(),
+            arrays.holds.len(),
+            arrays.fails.len(),
+            arrays.holds_is_leaf.len(),
+            arrays.fails_is_leaf.len(),
+        ])?;
+        same_length(&[arrays.targets.len(), arrays.weights.len()])?;
+        Ok(arrays)
+    }
+
+    fn tree(&self, root: u32) -> Result<Tree, Error> {
+        let mut tree = Tree::default();
+        // (is a leaf, number in the arrays) -> node of the tree; what is found first is made first.
+        let mut made: HashMap<(bool, u32), u32> = HashMap::new();
+        let mut waiting = vec![(false, root)];
+        made.insert((false, root), 0);
+        tree.nodes.push(Node::Leaf { first: 0, count: 0 });
+        while let Some((leaf, number)) = waiting.pop() {
+            let place = made[&(leaf, number)] as usize;
+            if leaf {
+                let missing = || Error::damaged("a tree points to a leaf that it has not");
+                let number = number as usize;
+                let target = *self.targets.get(number).ok_or_else(missing)?;
+                let first = tree.weights.len() as u32;
+                tree.weights.push((target, self.weights[number]));
+                tree.nodes[place] = Node::Leaf { first, count: 1 };
+                continue;
+            }
+            let node = number as usize;
+            let lacks = || Error::damaged("a tree points to a node that it has not");
+            let holds = (
+                *self.holds_is_leaf.get(node).ok_or_else(lacks)? != 0,
+                self.holds[node],
+            );
+            let fails = (self.fails_is_leaf[node] != 0, self.fails[node]);
+            let [holds, fails] = [holds, fails].map(|next| match made.entry(next) {
+                Entry::Occupied(there) => *there.get(),
+                Entry::Vacant(new) => {
+                    let place = tree.nodes.len() as u32;
+                    tree.nodes.push(Node::Leaf { first: 0, count: 0 });
+                    waiting.push(next);
+                    *new.insert(place)
+                }
+            });
+            self.test(node, holds, fails, place, &mut tree)?;
+        }
+        Ok(tree)
+    }
+
+    /// Makes node `place` of the tree the test of `node`; one for a set becomes a chain.
+    fn test(
+        &self,
+        node: usize,
+        holds: u32,
+        fails: u32,
+        place: usize,
+        tree: &mut Tree,
+    ) -> Result<(), Error> {
+        let mode = match self.modes[node] {
+            0 => Mode::AtMost,
+            1 => Mode::Below,
+            2 => Mode::AtLeast,
+            3 => Mode::Above,
+            4 | MEMBER => Mode::Equal,
+            5 => Mode::Unequal,
+            other => return Err(Error::not_covered(format!("trees with mode {other}"))),
+        };
+        let mut test = Test {
+            mode,
+            feature: self.features[node],
+            value: self.splits[node],
+            missing_holds: self.missing.get(node).is_some_and(|flag| *flag != 0),
+            holds,
+            fails,
+        };
+        let [values @ .., last] = self.members[node].as_slice() else {
+            if self.modes[node] == MEMBER {
+                return Err(Error::not_covered("trees with an empty set"));
+            }
+            if test.value.is_nan() {
+                return Err(Error::not_covered("trees that compare with NaN"));
+            }
+            tree.nodes[place] = Node::Branch(test.into());
+            return Ok(());
+        };
+        let mut place = place;
+        for value in values {
+            let next = tree.nodes.len();
+            tree.nodes.push(Node::Leaf { first: 0, count: 0 });
+            (test.value, test.fails) = (*value, next as u32);
+            tree.nodes[place] = Node::Branch(test.into());
+            place = next;
+        }
+        (test.value, test.fails) = (*last, fails);
+        tree.nodes[place] = Node::Branch(test.into());
+        Ok(())
+    }
+}
