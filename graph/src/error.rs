@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-/// Both are reasons to hand the model to ONNX Runtime, which may know better.
+/// The first two are reasons to hand the model to ONNX Runtime, which may know better.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The bytes are not the model that they should be.
     Damaged(String),
     /// The model is fine as far as it was read, but has a part that is not covered.
     NotCovered(String),
+    /// The caller's columns or outputs are not the model's.
+    Call(String),
 }
 
 impl Error {
@@ -25,6 +27,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(what) => write!(f, "the model's file is damaged: {what}"),
+            Self::Call(what) => write!(f, "the call does not fit the model: {what}"),
             Self::NotCovered(what) => write!(f, "not native: {what}"),
         }
     }

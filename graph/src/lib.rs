@@ -1,6 +1,19 @@
-//! Scoring without ONNX Runtime.
+//! Scores classic models without ONNX Runtime: ONNX graphs of trees, linear models and what converters put around them, and
+//! LightGBM's own text. Columns are read where they lie; a model that has any part that is not covered is refused as a whole,
+//! with the first such part, and is ONNX Runtime's.
+//!
+//! Results are those of ONNX Runtime: bit for bit for sums of trees, and within rounding where sums of products, exponentials
+//! and divisions come in.
+
 mod error;
 mod kernel;
+mod math;
+mod model;
 mod onnx;
+mod plan;
+mod program;
 mod trees;
+
 pub use error::Error;
+pub use kernel::Level;
+pub use model::{Column, Kind, Labels, Model, Output, Scratch};

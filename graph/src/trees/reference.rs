@@ -75,6 +75,14 @@ pub(crate) fn make(random: &mut Random, shape: Shape) -> Made {
     made
 }
 
+/// Rarely the smallest of all, which few kernels like: nothing is below it.
+fn threshold(random: &mut Random) -> f32 {
+    match random.value(false) {
+        f32::NEG_INFINITY if random.chance(99) => f32::INFINITY,
+        value => value,
+    }
+}
+
 fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
     let leaves = 1 + random.below(shape.leaves);
     let mut tests: Vec<Option<Test>> = vec![None];
@@ -99,7 +107,7 @@ fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
         tests[node] = Some(Test {
             mode: modes[random.below(if shape.equal { 6 } else { 4 })],
             feature: random.below(shape.features) as u32,
-            value: random.value(false),
+            value: threshold(random),
             missing_holds: shape.missing && random.chance(50),
             holds: next,
             fails: next + 1,

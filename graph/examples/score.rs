@@ -1,0 +1,68 @@
+//! Scores rows for the Python scripts beside it (`../tests/parity.py`): what it answers is compared there with what ONNX Runtime
+//! and the models' own libraries say.
+//!
+//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS holds COUNT 32-bit floats for each column, one column after the other; OUT
+//! becomes a folder with a file for each output. One line for each output goes to standard output, or one that says why not.
+#![expect(clippy::print_stdout, reason = "a tool of the tests")]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use whimbrel_graph::{Column, Kind, Labels, Level, Model};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, rows, count, out, level @ ..] = arguments.as_slice() else {
+        return Err("score MODEL ROWS COUNT OUT [LEVEL]".into());
+    };
+    let level = match level.first().map(String::as_str) {
+        Some("portable") => Level::Portable,
+        Some("avx2") => Level::Avx2,
+        _ => Level::detect(),
+    };
+    let bytes = fs::read(model)?;
+    let loaded = match model.ends_with(".onnx") {
+        true => Model::from_onnx_at(&bytes, None, level),
+        false => Model::from_lightgbm(&bytes, None),
+    };
+    let model = match loaded {
+        Ok(model) => model,
+        Err(error) => {
+            println!("refused\t{error}");
+            return Ok(());
+        }
+    };
+    let count: usize = count.parse()?;
+    let bytes = fs::read(rows)?;
+    let (values, _) = bytes.as_chunks::<4>();
+    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let columns: Vec<Column<'_>> = values.chunks(count).map(Column::from).collect();
+    println!("kernels\t{}", model.kernels().join(", "));
+    fs::create_dir_all(out)?;
+    let mut scratch = model.scratch();
+    for (place, output) in model.outputs().iter().enumerate() {
+        let file = Path::new(out).join(place.to_string());
+        let (kind, bytes) = match &output.kind {
+            Kind::Numbers { width, .. } => {
+                let mut numbers = vec![0.0_f32; count * width];
+                model.score(place, &columns, count, &mut scratch, &mut numbers)?;
+                let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
+                (format!("numbers\t{width}"), bytes.collect::<Vec<u8>>())
+            }
+            Kind::Label(labels) => {
+                let mut places = vec![0_u32; count];
+                model.classify(place, &columns, count, &mut scratch, &mut places)?;
+                let labels = match labels {
+                    Labels::Ints(ints) => ints.iter().map(i64::to_string).collect(),
+                    Labels::Texts(texts) => texts.clone(),
+                };
+                let bytes = places.iter().flat_map(|place| place.to_le_bytes());
+                (format!("label\t{}", labels.join("|")), bytes.collect())
+            }
+        };
+        fs::write(file, bytes)?;
+        println!("{}\t{kind}", output.name);
+    }
+    Ok(())
+}
