@@ -32,8 +32,6 @@ pub(crate) enum Change {
     IsAbove(f32),
     Logistic,
     Probit,
-    Tanh,
-    Relu,
     Exp,
     Log,
     Sqrt,
@@ -264,12 +262,10 @@ impl Change {
                 values.iter_mut().for_each(set);
             }
             Self::Logistic => values.iter_mut().for_each(|x| *x = logistic(*x)),
-            Self::Relu => values.iter_mut().for_each(|x| *x = x.max(0.0)),
             Self::Exp => values.iter_mut().for_each(|x| *x = exp(*x)),
             Self::Abs => values.iter_mut().for_each(|x| *x = x.abs()),
             Self::Negate => values.iter_mut().for_each(|x| *x = -*x),
             Self::Probit => each(&probit),
-            Self::Tanh => each(&f32::tanh),
             Self::Log => each(&f32::ln),
             Self::Sqrt => each(&f32::sqrt),
         }

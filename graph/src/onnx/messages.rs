@@ -64,10 +64,6 @@ impl Node {
             .find(|attribute| attribute.name == name)
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.find(name).is_some()
-    }
-
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         self.find(name).map_or(default, |found| found.int)
     }

@@ -7,7 +7,7 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'a> {
     Varint(u64),
-    Fixed64([u8; 8]),
+    Fixed64,
     Fixed32([u8; 4]),
     /// A text, bytes, a message, or packed numbers.
     Bytes(&'a [u8]),
@@ -21,7 +21,7 @@ impl<'a> Value<'a> {
     pub(super) fn bytes(self) -> Result<&'a [u8], Error> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => Err(damaged()),
+            Self::Varint(_) | Self::Fixed64 | Self::Fixed32(_) => Err(damaged()),
         }
     }
 
@@ -32,14 +32,14 @@ impl<'a> Value<'a> {
     pub(super) fn number(self) -> Result<i64, Error> {
         match self {
             Self::Varint(value) => Ok(value.cast_signed()),
-            Self::Bytes(_) | Self::Fixed64(_) | Self::Fixed32(_) => Err(damaged()),
+            Self::Bytes(_) | Self::Fixed64 | Self::Fixed32(_) => Err(damaged()),
         }
     }
 
     pub(super) fn float(self) -> Result<f32, Error> {
         match self {
             Self::Fixed32(bytes) => Ok(f32::from_le_bytes(bytes)),
-            Self::Bytes(_) | Self::Fixed64(_) | Self::Varint(_) => Err(damaged()),
+            Self::Bytes(_) | Self::Fixed64 | Self::Varint(_) => Err(damaged()),
         }
     }
 
@@ -52,7 +52,7 @@ impl<'a> Value<'a> {
                     into.push(varint(&mut packed)?.cast_signed());
                 }
             }
-            Self::Fixed64(_) | Self::Fixed32(_) => return Err(damaged()),
+            Self::Fixed64 | Self::Fixed32(_) => return Err(damaged()),
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ impl<'a> Value<'a> {
                 };
                 into.extend(floats.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             }
-            Self::Fixed64(_) | Self::Varint(_) => return Err(damaged()),
+            Self::Fixed64 | Self::Varint(_) => return Err(damaged()),
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
         let key = varint(&mut self.rest)?;
         let value = match key & 7 {
             0 => Value::Varint(varint(&mut self.rest)?),
-            1 => Value::Fixed64(self.array()?),
+            1 => self.take(8).map(|_| Value::Fixed64)?,
             2 => {
                 let length = usize::try_from(varint(&mut self.rest)?).map_err(|_| damaged())?;
                 Value::Bytes(self.take(length)?)
