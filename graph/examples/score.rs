@@ -36,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count: usize = count.parse()?;
     let bytes = fs::read(rows)?;
     let (values, _) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let values: Vec<f32> = values
+        .iter()
+        .map(|value| f32::from_le_bytes(*value))
+        .collect();
     let columns: Vec<Column<'_>> = values.chunks(count).map(Column::from).collect();
     println!("kernels\t{}", model.kernels().join(", "));
     fs::create_dir_all(out)?;

@@ -27,10 +27,7 @@ impl Labels {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// So many numbers, with the names of their classes where the model gives them with each row.
-    Numbers {
-        width: usize,
-        names: Option<Labels>,
-    },
+    Numbers { width: usize, names: Option<Labels> },
     /// One of these labels.
     Label(Labels),
 }
@@ -65,7 +62,10 @@ impl<'a> Column<'a> {
     }
 
     fn holds(&self, rows: usize) -> bool {
-        match rows.checked_sub(1).map(|last| last.checked_mul(self.stride)) {
+        match rows
+            .checked_sub(1)
+            .map(|last| last.checked_mul(self.stride))
+        {
             None => true,
             Some(Some(last)) => last < self.values.len(),
             Some(None) => false,

@@ -1,6 +1,7 @@
 //! A model as a list of steps over blocks of rows: each reads columns and the results of earlier steps, and writes results of
 //! its own. Nothing is allocated while it runs.
 
+use crate::kernel::level::{Work, at};
 use crate::kernel::linear::Linear;
 use crate::kernel::{BLOCK, Buffers, Columns, Level, TreeKernel};
 use crate::math::{exp, logistic, probit};
@@ -196,7 +197,14 @@ impl Step {
                 let out = &mut out[..rows];
                 out.copy_from_slice(sources.column(0));
                 for change in changes {
-                    change.apply(out);
+                    let change = *change;
+                    at(
+                        level,
+                        Changing {
+                            change,
+                            values: out,
+                        },
+                    );
                 }
             }
             Action::Pair(pair) => {
@@ -214,7 +222,16 @@ impl Step {
                 for (number, out) in out.chunks_exact_mut(BLOCK).enumerate() {
                     out[..rows].copy_from_slice(sources.column(number));
                 }
-                across.apply(out, rows);
+                let across = *across;
+                let values = out;
+                at(
+                    level,
+                    Crossing {
+                        across,
+                        values,
+                        rows,
+                    },
+                );
             }
             Action::Linear(linear) => linear.run(level, sources, rows, out),
             Action::Trees(kernel) => kernel.run(sources, rows, buffers, out),
@@ -235,7 +252,34 @@ impl Step {
     }
 }
 
+struct Changing<'a> {
+    change: Change,
+    values: &'a mut [f32],
+}
+
+impl Work for Changing<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.change.apply(self.values);
+    }
+}
+
+/// `values` has [`BLOCK`] numbers for each number of a row.
+struct Crossing<'a> {
+    across: Across,
+    values: &'a mut [f32],
+    rows: usize,
+}
+
+impl Work for Crossing<'_> {
+    #[inline(always)]
+    fn run(self) {
+        self.across.apply(self.values, self.rows);
+    }
+}
+
 impl Change {
+    #[inline(always)]
     fn apply(self, values: &mut [f32]) {
         let mut each = |change: &dyn Fn(f32) -> f32| {
             for value in values.iter_mut() {
@@ -273,7 +317,7 @@ impl Change {
 }
 
 impl Across {
-    /// `values` has [`BLOCK`] numbers for each number of a row.
+    #[inline(always)]
     fn apply(self, values: &mut [f32], rows: usize) {
         let mut peak = [f32::MIN; BLOCK];
         let mut total = [0.0_f32; BLOCK];

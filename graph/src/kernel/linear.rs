@@ -1,6 +1,10 @@
-//! Weighted sums of columns, read where they lie.
+//! Weighted sums of columns, read where they lie: some columns at a time, so that a block's sums are seldom loaded and stored.
 
+use super::level::{Work, at};
 use super::{BLOCK, Columns, Level};
+
+/// Columns that are added in one go.
+const TOGETHER: usize = 4;
 
 /// For each target a weighted sum of the columns and a constant.
 #[derive(Clone, Debug)]
@@ -11,66 +15,83 @@ pub(crate) struct Linear {
     pub width: usize,
 }
 
+struct Sums<'a, C, const FUSED: bool> {
+    linear: &'a Linear,
+    columns: &'a C,
+    rows: usize,
+    out: &'a mut [f32],
+}
+
 impl Linear {
     /// The sums of each row: `out` has [`BLOCK`] places for each target, of which the first `rows` are wanted.
     pub(crate) fn run(&self, level: Level, columns: &impl Columns, rows: usize, out: &mut [f32]) {
-        match level {
-            // SAFETY: a level is what `Level::detect` found, or less.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.avx512(columns, rows, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.avx2(columns, rows, out) },
-            _ => self.sums(columns, rows, out, |sum, weight, x| sum + weight * x),
+        let linear = self;
+        if level == Level::Portable {
+            // Without the instruction a fused product is a call.
+            Sums::<_, false> {
+                linear,
+                columns,
+                rows,
+                out,
+            }
+            .run();
+        } else {
+            let sums = Sums::<_, true> {
+                linear,
+                columns,
+                rows,
+                out,
+            };
+            at(level, sums);
         }
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512vl,fma")]
-    fn avx512(&self, columns: &impl Columns, rows: usize, out: &mut [f32]) {
-        self.sums(columns, rows, out, |sum, weight, x| weight.mul_add(x, sum));
+#[inline(always)]
+fn add<const FUSED: bool>(sum: f32, weight: f32, x: f32) -> f32 {
+    match FUSED {
+        true => weight.mul_add(x, sum),
+        false => sum + weight * x,
     }
+}
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2(&self, columns: &impl Columns, rows: usize, out: &mut [f32]) {
-        self.sums(columns, rows, out, |sum, weight, x| weight.mul_add(x, sum));
-    }
-
-    /// Compiled with the instructions of the function it is called by.
+impl<C: Columns, const FUSED: bool> Work for Sums<'_, C, FUSED> {
     #[inline(always)]
-    fn sums(
-        &self,
-        columns: &impl Columns,
-        rows: usize,
-        out: &mut [f32],
-        add: impl Fn(f32, f32, f32) -> f32 + Copy,
-    ) {
-        let targets = out.chunks_exact_mut(BLOCK).zip(&self.constants);
-        for ((out, constant), weights) in targets.zip(self.weights.chunks_exact(self.width.max(1)))
-        {
-            for first in (0..rows).step_by(64) {
-                let here = (rows - first).min(64);
-                let mut sums = [0.0_f32; 64];
-                for (number, weight) in weights.iter().enumerate() {
-                    let column = &columns.column(number)[first..first + here];
-                    match <&[f32; 64]>::try_from(column) {
-                        Ok(column) => {
-                            for (sum, x) in sums.iter_mut().zip(column) {
-                                *sum = add(*sum, *weight, *x);
-                            }
-                        }
-                        Err(_) => {
-                            for (sum, x) in sums.iter_mut().zip(column) {
-                                *sum = add(*sum, *weight, *x);
-                            }
-                        }
-                    }
-                }
-                for (out, sum) in out[first..].iter_mut().zip(sums) {
-                    *out = sum + constant;
+    fn run(self) {
+        let Self {
+            linear,
+            columns,
+            rows,
+            out,
+        } = self;
+        let targets = out.chunks_exact_mut(BLOCK).zip(&linear.constants);
+        let weights = linear.weights.chunks_exact(linear.width.max(1));
+        for ((out, constant), weights) in targets.zip(weights) {
+            let out = &mut out[..rows];
+            let (fours, rest) = weights.as_chunks::<TOGETHER>();
+            for (place, weights) in fours.iter().enumerate() {
+                let column = |number: usize| &columns.column(TOGETHER * place + number)[..rows];
+                let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
+                let begin = place == 0;
+                for row in 0..rows {
+                    let sum = if begin { 0.0 } else { out[row] };
+                    let sum = add::<FUSED>(sum, weights[0], a[row]);
+                    let sum = add::<FUSED>(sum, weights[1], b[row]);
+                    let sum = add::<FUSED>(sum, weights[2], c[row]);
+                    out[row] = add::<FUSED>(sum, weights[3], d[row]);
                 }
             }
+            if fours.is_empty() {
+                out.fill(0.0);
+            }
+            let first = fours.len() * TOGETHER;
+            for (place, weight) in rest.iter().enumerate() {
+                let column = &columns.column(first + place)[..rows];
+                for (sum, x) in out.iter_mut().zip(column) {
+                    *sum = add::<FUSED>(*sum, *weight, *x);
+                }
+            }
+            out.iter_mut().for_each(|sum| *sum += constant);
         }
     }
 }

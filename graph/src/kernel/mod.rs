@@ -1,8 +1,11 @@
 //! The loops that score, each over blocks of at most [`BLOCK`] rows whose features lie in columns. Which one a model gets is
 //! chosen at load: byte planes where every tree has few leaves, two-way nodes for large trees, and a walk that can do all.
 
+#[cfg(target_arch = "x86_64")]
 mod bins;
+pub(crate) mod level;
 pub(crate) mod linear;
+#[cfg(target_arch = "x86_64")]
 mod planes;
 #[cfg(target_arch = "x86_64")]
 mod planes_x86;
@@ -12,6 +15,7 @@ mod tests;
 mod two_way;
 mod walk;
 
+#[cfg(target_arch = "x86_64")]
 use self::planes::Planes;
 use self::two_way::TwoWay;
 use self::walk::Walk;
@@ -41,6 +45,7 @@ impl Buffers {
     /// Makes room for `kernel` too.
     pub(crate) fn fit(&mut self, kernel: &TreeKernel) {
         let (lines, floats) = match kernel {
+            #[cfg(target_arch = "x86_64")]
             TreeKernel::Planes(planes) => (planes.lines(), 0),
             TreeKernel::TwoWay(nodes) => (0, nodes.floats()),
             TreeKernel::Walk(walk) => (0, walk.floats()),
@@ -85,6 +90,7 @@ impl Level {
 /// An ensemble made ready for one of the kernels.
 #[derive(Debug)]
 pub(crate) enum TreeKernel {
+    #[cfg(target_arch = "x86_64")]
     Planes(Box<Planes>),
     TwoWay(Box<TwoWay>),
     Walk(Box<Walk>),
@@ -93,6 +99,7 @@ pub(crate) enum TreeKernel {
 impl TreeKernel {
     /// The fastest kernel that can do this ensemble.
     pub(crate) fn new(ensemble: &Ensemble, level: Level) -> Self {
+        #[cfg(target_arch = "x86_64")]
         if let Some(planes) = Planes::new(ensemble, level) {
             return Self::Planes(Box::new(planes));
         }
@@ -104,6 +111,7 @@ impl TreeKernel {
 
     pub(crate) fn name(&self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Planes(planes) => planes.name(),
             Self::TwoWay(_) => "two-way nodes",
             Self::Walk(_) => "walk",
@@ -119,6 +127,7 @@ impl TreeKernel {
         out: &mut [f32],
     ) {
         match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Planes(planes) => planes.run(columns, rows, &mut buffers.lines, out),
             Self::TwoWay(nodes) => nodes.run(columns, rows, &mut buffers.floats, out),
             Self::Walk(walk) => walk.run(columns, rows, &mut buffers.floats, out),

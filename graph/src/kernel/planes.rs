@@ -52,9 +52,11 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    /// Nothing where a tree has too many leaves or a test is more than one comparison.
+    /// Nothing where a tree has too many leaves or a test is more than one comparison, nor without vector instructions for
+    /// it: what compilers make of the same loops is slower than walking.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
-        if ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
+        let level = level.min(Level::detect());
+        if level == Level::Portable || ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
             return None;
         }
         let bins = Bins::of(ensemble);
@@ -68,7 +70,7 @@ impl Planes {
             cuts: Vec::new(),
             tables: Vec::new(),
             targets: ensemble.targets,
-            level: level.min(Level::detect()),
+            level,
         };
         for tree in &ensemble.trees {
             made.add(tree)?;
@@ -129,9 +131,8 @@ impl Planes {
 
     pub(super) fn name(&self) -> &'static str {
         match self.level {
-            Level::Portable => "byte planes",
-            Level::Avx2 => "byte planes (AVX2)",
             Level::Avx512 => "byte planes (AVX-512)",
+            Level::Avx2 | Level::Portable => "byte planes (AVX2)",
         }
     }
 
@@ -150,21 +151,12 @@ impl Planes {
         assert!(out.len() >= self.targets * BLOCK);
         out.fill(0.0);
         for first in (0..rows).step_by(64) {
-            match self.level {
+            if self.level == Level::Avx512 {
                 // SAFETY: `new` let no level through that this processor has not.
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => unsafe {
-                    super::planes_x86::avx512(self, columns, first, lines, out);
-                },
+                unsafe { super::planes_x86::avx512(self, columns, first, lines, out) };
+            } else {
                 // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => unsafe {
-                    super::planes_x86::avx2(self, columns, first, lines, out);
-                },
-                _ => {
-                    self.bins.fill(columns, first, lines);
-                    self.portable(first, lines, out);
-                }
+                unsafe { super::planes_x86::avx2(self, columns, first, lines, out) };
             }
         }
     }
@@ -173,46 +165,17 @@ impl Planes {
     #[inline(always)]
     pub(super) fn planes_of(&self, part: &Part) -> impl Iterator<Item = (usize, &[Cut])> {
         let ends = &self.ends[part.first_plane as usize..][..=part.planes as usize];
-        (0..part.planes as usize)
-            .rev()
-            .map(|plane| (plane, &self.cuts[ends[plane] as usize..ends[plane + 1] as usize]))
+        (0..part.planes as usize).rev().map(|plane| {
+            (
+                plane,
+                &self.cuts[ends[plane] as usize..ends[plane + 1] as usize],
+            )
+        })
     }
 
     #[inline(always)]
     pub(super) fn tables_of(&self, part: &Part) -> &[Table] {
         &self.tables[part.first_out as usize..][..part.outs as usize]
-    }
-
-    fn portable(&self, first: usize, lines: &[Line], out: &mut [f32]) {
-        for part in &self.parts {
-            let mut leaf = [0_u8; 64];
-            for (plane, cuts) in self.planes_of(part) {
-                let mut stay = [u8::MAX; 64];
-                for cut in cuts {
-                    let bytes = &lines[usize::from(cut.line)].0;
-                    for (stay, byte) in stay.iter_mut().zip(bytes) {
-                        *stay &= if *byte > cut.byte { cut.keep } else { u8::MAX };
-                    }
-                }
-                for (leaf, stay) in leaf.iter_mut().zip(stay) {
-                    let lowest = stay & stay.wrapping_neg();
-                    let bit = u8::from(lowest & 0xaa != 0)
-                        | u8::from(lowest & 0xcc != 0) << 1
-                        | u8::from(lowest & 0xf0 != 0) << 2;
-                    *leaf = if stay != 0 {
-                        8 * plane as u8 + bit
-                    } else {
-                        *leaf
-                    };
-                }
-            }
-            for table in self.tables_of(part) {
-                let out = &mut out[table.target * BLOCK + first..][..64];
-                for (out, leaf) in out.iter_mut().zip(leaf) {
-                    *out += table.leaves[usize::from(leaf & 63)];
-                }
-            }
-        }
     }
 }
 

@@ -205,7 +205,12 @@ fn add_256(table: &Table, leaves: u32, leaf: __m256i, out: &mut [f32; 32]) {
     unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), leaf) };
     let (eights, _) = table.leaves.as_chunks::<8>();
     let eights = &eights[..(leaves as usize).div_ceil(8).clamp(1, 8)];
-    for (bytes, out) in bytes.as_chunks::<8>().0.iter().zip(out.as_chunks_mut::<8>().0) {
+    for (bytes, out) in bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<8>().0)
+    {
         // SAFETY: 8 bytes are read of an array of 8.
         let bytes = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
         let places = _mm256_cvtepu8_epi32(bytes);

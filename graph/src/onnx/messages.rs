@@ -73,7 +73,9 @@ impl Node {
     }
 
     pub(crate) fn text(&self, name: &str, default: &'static str) -> &str {
-        let found = self.find(name).map(|found| std::str::from_utf8(&found.text));
+        let found = self
+            .find(name)
+            .map(|found| std::str::from_utf8(&found.text));
         found.and_then(Result::ok).unwrap_or(default)
     }
 

@@ -152,9 +152,9 @@ impl Planner {
         let op = &node.op;
         match covered {
             Ok(Some(())) => Ok(()),
-            Ok(None) if domain.is_empty() => {
-                Err(Error::not_covered(format!("operator '{op}' is not covered")))
-            }
+            Ok(None) if domain.is_empty() => Err(Error::not_covered(format!(
+                "operator '{op}' is not covered"
+            ))),
             Ok(None) => Err(Error::not_covered(format!(
                 "operator '{op}' of '{domain}' is not covered"
             ))),

@@ -131,13 +131,17 @@ impl Planner {
 
     fn pair(&mut self, node: &Node, pair: Pair) -> Covered {
         let lanes = match (self.input(node, 0)?, self.input(node, 1)?) {
-            (Value::Lanes(left), Value::Lanes(right)) => self.lanes_by_lanes(pair, &left, &right)?,
-            (Value::Lanes(lanes), Value::Constant(by)) => by_constant(lanes, &by, |by| match pair {
-                Pair::Add => Change::Add(by),
-                Pair::Subtract => Change::Subtract(by),
-                Pair::Multiply => Change::Multiply(by),
-                Pair::Divide => Change::Divide(by),
-            })?,
+            (Value::Lanes(left), Value::Lanes(right)) => {
+                self.lanes_by_lanes(pair, &left, &right)?
+            }
+            (Value::Lanes(lanes), Value::Constant(by)) => {
+                by_constant(lanes, &by, |by| match pair {
+                    Pair::Add => Change::Add(by),
+                    Pair::Subtract => Change::Subtract(by),
+                    Pair::Multiply => Change::Multiply(by),
+                    Pair::Divide => Change::Divide(by),
+                })?
+            }
             (Value::Constant(from), Value::Lanes(lanes)) => {
                 by_constant(lanes, &from, |from| match pair {
                     Pair::Add => Change::Add(from),

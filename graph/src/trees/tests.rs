@@ -48,7 +48,10 @@ fn a_walk_that_never_ends_is_refused() {
 fn what_a_tree_points_to_is_there() {
     assert!(is_damaged(vec![branch(2, 1, 1), LEAF]));
     assert!(is_damaged(vec![Node::Leaf { first: 1, count: 1 }]));
-    assert!(is_damaged(vec![Node::Leaf { first: u32::MAX, count: 9 }]));
+    assert!(is_damaged(vec![Node::Leaf {
+        first: u32::MAX,
+        count: 9
+    }]));
     let mut other = ensemble(vec![LEAF]);
     other.targets = 0;
     assert!(other.check().is_err());
@@ -56,7 +59,13 @@ fn what_a_tree_points_to_is_there() {
 
 #[test]
 fn depth_is_the_longest_way() {
-    let nodes = vec![branch(0, 1, 2), LEAF, branch(0, 3, 4), LEAF, branch(0, 1, 3)];
+    let nodes = vec![
+        branch(0, 1, 2),
+        LEAF,
+        branch(0, 3, 4),
+        LEAF,
+        branch(0, 1, 3),
+    ];
     assert_eq!(ensemble(nodes).trees[0].depth(), Some(3));
     let chain = |length: u32| {
         let mut nodes: Vec<Node> = (0..length).map(|at| branch(0, at + 1, at + 1)).collect();

@@ -1,0 +1,88 @@
+//! How many rows one core scores, for `../tests/measure.py`, which says what ONNX Runtime does with the same rows.
+//!
+//! `measure MODEL ROWS COUNT LEVEL`: rows as for `score`; they are taken in turns of 8,192, so that no branch predictor and no
+//! cache learns them. Prints the best of some windows, in rows for each second of processor time.
+#![expect(clippy::print_stdout, reason = "a tool of the benchmark")]
+
+use std::error::Error;
+use std::fs;
+
+use whimbrel_graph::{Column, Kind, Level, Model};
+
+const TURN: usize = 8_192;
+const WINDOWS: usize = 8;
+const WINDOW_NANOSECONDS: u64 = 200_000_000;
+
+/// The processor time of this thread, which others on the same cores do not stretch.
+fn processor_time() -> Result<u64, Box<dyn Error>> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split(' ').next().unwrap_or("").parse()?)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, rows, count, level] = arguments.as_slice() else {
+        return Err("measure MODEL ROWS COUNT LEVEL".into());
+    };
+    let level = match level.as_str() {
+        "portable" => Level::Portable,
+        "avx2" => Level::Avx2,
+        _ => Level::Avx512,
+    };
+    let bytes = fs::read(model)?;
+    let begun = processor_time()?;
+    let model = match model.ends_with(".onnx") {
+        true => Model::from_onnx_at(&bytes, None, level)?,
+        false => Model::from_lightgbm(&bytes, None)?,
+    };
+    let load = processor_time()? - begun;
+    let count: usize = count.parse()?;
+    let bytes = fs::read(rows)?;
+    let (values, _) = bytes.as_chunks::<4>();
+    let values: Vec<f32> = values
+        .iter()
+        .map(|value| f32::from_le_bytes(*value))
+        .collect();
+    let columns: Vec<&[f32]> = values.chunks(count).collect();
+    let found = model.outputs().iter().enumerate();
+    let mut found = found.filter_map(|(place, output)| match output.kind {
+        Kind::Numbers { width, .. } => Some((place, width)),
+        Kind::Label(_) => None,
+    });
+    let (output, width) = found.next().ok_or("no numbers")?;
+    let mut scratch = model.scratch();
+    let mut out = vec![0.0_f32; TURN * width];
+    let (mut best, mut first) = (0.0_f64, 0);
+    let mut window = Vec::with_capacity(columns.len());
+    for _ in 0..WINDOWS {
+        let (begun, mut scored) = (processor_time()?, 0_u64);
+        let taken = loop {
+            for _ in 0..4 {
+                window.clear();
+                window.extend(
+                    columns
+                        .iter()
+                        .map(|all| Column::from(&all[first..first + TURN])),
+                );
+                model.score(output, &window, TURN, &mut scratch, &mut out)?;
+                scored += TURN as u64;
+                first = if first + 2 * TURN > count {
+                    0
+                } else {
+                    first + TURN
+                };
+            }
+            let taken = processor_time()? - begun;
+            if taken > WINDOW_NANOSECONDS {
+                break taken;
+            }
+        };
+        best = best.max(scored as f64 * 1e9 / taken as f64);
+    }
+    println!(
+        "{best:.0}\t{:.2}\t{}",
+        load as f64 / 1e6,
+        model.kernels().join(", ")
+    );
+    Ok(())
+}

@@ -1,0 +1,82 @@
+"""Rows for each second of one core's time: the crate's kernels and ONNX Runtime on the same rows, one after the other:
+
+    python graph/tests/measure.py --measure TARGET/release/examples/measure --data .dev/data/trips-1m MODEL.onnx ...
+
+Processor time, not wall time: what else the machine does hits both, and stretches neither by much.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnxruntime
+import pyarrow.dataset
+
+TURN = 8_192
+WINDOWS = 6
+WINDOW_SECONDS = 0.25
+LEVELS = ["portable", "avx2", "avx512"]
+
+
+def rows_of(folder: Path, width: int, count: int) -> np.ndarray:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools/demo"))
+    import trips
+
+    table = pyarrow.dataset.dataset(folder / "parquet").head(count, columns=trips.FEATURES)
+    columns = [table[name].to_numpy().astype(np.float32) for name in trips.FEATURES]
+    rng = np.random.default_rng(1)
+    while len(columns) < width:
+        columns.append((columns[2] * rng.uniform(0, 1, table.num_rows)).astype(np.float32))
+    return np.stack(columns[:width], axis=1)
+
+
+def onnx_runtime(session, rows: np.ndarray) -> float:
+    name, best, first = session.get_inputs()[0].name, 0.0, 0
+    for _ in range(WINDOWS):
+        begun, scored = time.thread_time(), 0
+        while time.thread_time() - begun < WINDOW_SECONDS:
+            session.run(None, {name: rows[first : first + TURN]})
+            scored += TURN
+            first = 0 if first + 2 * TURN > len(rows) else first + TURN
+        best = max(best, scored / (time.thread_time() - begun))
+    return best
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--measure", required=True, help="the program of examples/measure.rs")
+    parser.add_argument("--data", type=Path, required=True, help="a folder that tools/demo/trips.py made")
+    parser.add_argument("--rows", type=int, default=400_000)
+    parser.add_argument("models", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    print(f"{'model':24} {'ONNX Runtime':>14}  " + "  ".join(f"{level:>20}" for level in LEVELS))
+    for path in arguments.models:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        rows = rows_of(arguments.data, session.get_inputs()[0].shape[1], arguments.rows)
+        floor = onnx_runtime(session, rows)
+        cells = []
+        with tempfile.NamedTemporaryFile() as file:
+            np.ascontiguousarray(rows.T, dtype="<f4").tofile(file.name)
+            for level in LEVELS:
+                command = [arguments.measure, str(path), file.name, str(len(rows)), level]
+                answer = subprocess.run(command, capture_output=True, text=True)
+                if answer.returncode:
+                    sys.exit(f"{path}: {answer.stderr.strip()}")
+                speed, load, kernels = answer.stdout.rstrip("\n").split("\t")
+                cells.append(f"{float(speed) / 1e6:10.2f}M {float(speed) / floor:6.1f}x")
+        name = path.stem if path.stem != "model" else path.parent.name
+        print(f"{name:24} {floor / 1e6:13.3f}M  " + "  ".join(f"{cell:>20}" for cell in cells) + f"  {kernels}, loaded in {load} ms", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
