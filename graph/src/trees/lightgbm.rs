@@ -213,13 +213,19 @@ fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Error> {
     Ok(tree)
 }
 
-/// The largest float that is not above `value`.
+/// The largest float that is not above `value`, where what LightGBM takes for zero is all on one side: it drops such values
+/// before it looks at thresholds, of which some are the smallest that it does not drop.
 fn at_most(value: f64) -> f32 {
     let float = value as f32;
-    if f64::from(float) > value {
+    let below = if f64::from(float) > value {
         float.next_down()
     } else {
         float
+    };
+    match value {
+        0.0.. if below < ZERO => ZERO,
+        ..0.0 if below >= -ZERO => (-ZERO).next_down(),
+        _ => below,
     }
 }
 
