@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::routes::{Routes, branches};
-use super::{Columns, Line};
+use super::{Columns, GROUP, Line};
 use crate::trees::Ensemble;
 
 /// The most thresholds that one byte can tell apart, with one value left for NaN that goes right.
@@ -101,44 +101,45 @@ impl Bins {
         Some((first + below / MOST, (below % MOST) as u8))
     }
 
-    /// The lines of the rows from `first` on, at most 64.
+    /// The bytes of one group of rows.
     #[inline(always)]
-    pub(super) fn fill(&self, columns: &impl Columns, first: usize, lines: &mut [Line]) {
+    pub(super) fn fill(&self, columns: &impl Columns, group: usize, lines: &mut [Line]) {
         for feature in &self.features {
-            let column = columns.column(feature.number);
-            let column = &column[first..column.len().min(first + 64)];
-            if feature.lines() > 1 {
-                feature.fill_many(column, lines);
-                continue;
-            }
-            let mut line = Line([0; 64]);
-            if feature.thresholds.len() <= FEW {
-                count_all(&feature.thresholds, column, &mut line);
+            let column = group_of(columns.column(feature.number), group);
+            if !feature.is_single() {
+                feature.fill_many(column, group, lines);
+            } else if feature.thresholds.len() <= FEW {
+                feature.place_bytes(count_all(&feature.thresholds, column), column, group, lines);
             } else {
-                search(&feature.table, column, &mut line);
+                feature.place_bytes(search(&feature.table, column), column, group, lines);
             }
-            feature.place_line(line, column, lines);
         }
     }
 }
 
 impl Feature {
-    /// Puts the line where tests look for it; nothing is below NaN, which therefore goes left unless its byte says else.
+    /// Puts the bytes where tests look for them; nothing is below NaN, which therefore goes left unless its byte says else.
     #[inline(always)]
-    pub(super) fn place_line(&self, mut line: Line, column: &[f32], lines: &mut [Line]) {
+    pub(super) fn place_bytes(
+        &self,
+        mut bytes: [u8; GROUP],
+        column: &[f32],
+        group: usize,
+        lines: &mut [Line],
+    ) {
         if let Some(left) = self.nan_left {
-            lines[left] = line;
+            lines[left].0[group] = bytes;
         }
         if let Some(right) = self.nan_right {
-            for (byte, value) in line.0.iter_mut().zip(column) {
+            for (byte, value) in bytes.iter_mut().zip(column) {
                 *byte |= if value.is_nan() { u8::MAX } else { 0 };
             }
-            lines[right] = line;
+            lines[right].0[group] = bytes;
         }
     }
 
     /// For more thresholds than a byte can count.
-    pub(super) fn fill_many(&self, column: &[f32], lines: &mut [Line]) {
+    pub(super) fn fill_many(&self, column: &[f32], group: usize, lines: &mut [Line]) {
         for (row, value) in column.iter().enumerate() {
             let below = self
                 .thresholds
@@ -146,10 +147,10 @@ impl Feature {
             for line in 0..self.lines() {
                 let byte = below.saturating_sub(line * MOST).min(MOST) as u8;
                 if let Some(left) = self.nan_left {
-                    lines[left + line].0[row] = byte;
+                    lines[left + line].0[group][row] = byte;
                 }
                 if let Some(right) = self.nan_right {
-                    lines[right + line].0[row] = if value.is_nan() { u8::MAX } else { byte };
+                    lines[right + line].0[group][row] = if value.is_nan() { u8::MAX } else { byte };
                 }
             }
         }
@@ -161,25 +162,31 @@ impl Feature {
     }
 }
 
+/// The rows of a group, fewer than 64 at the end.
 #[inline(always)]
-fn count_all(thresholds: &[f32], column: &[f32], line: &mut Line) {
-    let mut values = [f32::NAN; 64];
+pub(super) fn group_of(column: &[f32], group: usize) -> &[f32] {
+    let first = group * GROUP;
+    &column[first..column.len().min(first + GROUP)]
+}
+
+#[inline(always)]
+fn count_all(thresholds: &[f32], column: &[f32]) -> [u8; GROUP] {
+    let mut values = [f32::NAN; GROUP];
     values[..column.len()].copy_from_slice(column);
-    let mut counts = [0_u32; 64];
+    let mut counts = [0_u32; GROUP];
     for threshold in thresholds {
         for (count, value) in counts.iter_mut().zip(&values) {
             *count += u32::from(*threshold < *value);
         }
     }
-    for (byte, count) in line.0.iter_mut().zip(counts) {
-        *byte = count as u8;
-    }
+    counts.map(|count| count as u8)
 }
 
 /// Eight halvings, the same for every value.
 #[inline(always)]
-fn search(table: &[f32; PADDED], column: &[f32], line: &mut Line) {
-    for (byte, value) in line.0.iter_mut().zip(column) {
+fn search(table: &[f32; PADDED], column: &[f32]) -> [u8; GROUP] {
+    let mut bytes = [0; GROUP];
+    for (byte, value) in bytes.iter_mut().zip(column) {
         let mut below = 0_u8;
         for step in [128_u8, 64, 32, 16, 8, 4, 2, 1] {
             let probe = below + (step - 1);
@@ -191,4 +198,5 @@ fn search(table: &[f32; PADDED], column: &[f32], line: &mut Line) {
         }
         *byte = below;
     }
+    bytes
 }

@@ -29,10 +29,13 @@ pub(crate) trait Columns {
     fn column(&self, feature: usize) -> &[f32];
 }
 
-/// 64 bytes that lie as vector registers like it: one number for each of 64 rows.
+/// Rows whose bytes fill a vector register.
+pub(crate) const GROUP: usize = 64;
+
+/// A byte for each row of a block, group by group, lying as vector registers like it.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(crate) struct Line(pub [u8; 64]);
+pub(crate) struct Line(pub [[u8; GROUP]; BLOCK / GROUP]);
 
 /// What the kernels of a model need to write to while they run; one for each thread.
 #[derive(Debug, Default)]
@@ -50,8 +53,10 @@ impl Buffers {
             TreeKernel::TwoWay(nodes) => (0, nodes.floats()),
             TreeKernel::Walk(walk) => (0, walk.floats()),
         };
-        self.lines
-            .resize(lines.max(self.lines.len()), Line([0; 64]));
+        self.lines.resize(
+            lines.max(self.lines.len()),
+            Line([[0; GROUP]; BLOCK / GROUP]),
+        );
         self.floats.resize(floats.max(self.floats.len()), 0.0);
     }
 }

@@ -1,11 +1,11 @@
 //! Trees of at most 64 leaves without walking them, after QuickScorer: a tree is a set of bits, one for each leaf, and every
 //! test that fails takes the leaves of its left side out; the first bit that stays is the leaf. The bits lie in planes of
-//! eight leaves, so that one byte of each of 64 rows goes through a plane's tests side by side, and a plane sees only the
+//! eight leaves, so that one byte of each of many rows goes through a plane's tests side by side, and a plane sees only the
 //! tests that touch it. The time is the same whatever the rows hold.
 
 use super::bins::Bins;
 use super::routes::only_two_way;
-use super::{BLOCK, Columns, Level, Line};
+use super::{BLOCK, Columns, GROUP, Level, Line};
 use crate::trees::{Ensemble, Fold, Node, Tree};
 
 /// The most leaves of a tree.
@@ -33,10 +33,7 @@ pub(super) struct Part {
 /// What each leaf of a tree adds to one target.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct Table {
-    pub leaves: [f32; LEAVES],
-    pub target: usize,
-}
+pub(super) struct Table(pub [f32; LEAVES]);
 
 /// Every `line` is one of `bins`, and every target is below `targets`.
 #[derive(Debug)]
@@ -47,6 +44,8 @@ pub(crate) struct Planes {
     pub(super) ends: Vec<u32>,
     pub(super) cuts: Vec<Cut>,
     pub(super) tables: Vec<Table>,
+    /// By table: the target that it adds to.
+    pub(super) table_targets: Vec<u32>,
     pub(super) targets: usize,
     level: Level,
 }
@@ -69,6 +68,7 @@ impl Planes {
             ends: vec![0],
             cuts: Vec::new(),
             tables: Vec::new(),
+            table_targets: Vec::new(),
             targets: ensemble.targets,
             level,
         };
@@ -114,10 +114,8 @@ impl Planes {
                     .map(|(_, weight)| *weight)
                     .sum();
             }
-            self.tables.push(Table {
-                leaves,
-                target: target as usize,
-            });
+            self.tables.push(Table(leaves));
+            self.table_targets.push(target);
         }
         self.parts.push(Part {
             first_plane,
@@ -150,14 +148,13 @@ impl Planes {
         assert!(rows <= BLOCK && lines.len() >= self.bins.lines);
         assert!(out.len() >= self.targets * BLOCK);
         out.fill(0.0);
-        for first in (0..rows).step_by(64) {
-            if self.level == Level::Avx512 {
-                // SAFETY: `new` let no level through that this processor has not.
-                unsafe { super::planes_x86::avx512(self, columns, first, lines, out) };
-            } else {
-                // SAFETY: as above.
-                unsafe { super::planes_x86::avx2(self, columns, first, lines, out) };
-            }
+        let groups = rows.div_ceil(GROUP);
+        if self.level == Level::Avx512 {
+            // SAFETY: `new` let no level through that this processor has not.
+            unsafe { super::planes_x86::avx512(self, columns, groups, lines, out) };
+        } else {
+            // SAFETY: as above.
+            unsafe { super::planes_x86::avx2(self, columns, groups, lines, out) };
         }
     }
 
@@ -174,8 +171,11 @@ impl Planes {
     }
 
     #[inline(always)]
-    pub(super) fn tables_of(&self, part: &Part) -> &[Table] {
-        &self.tables[part.first_out as usize..][..part.outs as usize]
+    pub(super) fn tables_of(&self, part: &Part) -> impl Iterator<Item = (&Table, usize)> {
+        let tables = &self.tables[part.first_out as usize..][..part.outs as usize];
+        let targets = &self.table_targets[part.first_out as usize..][..part.outs as usize];
+        let targets = targets.iter().map(|target| *target as usize);
+        tables.iter().zip(targets)
     }
 }
 
