@@ -12,6 +12,8 @@ mod model;
 mod onnx;
 mod plan;
 mod program;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 pub use error::Error;

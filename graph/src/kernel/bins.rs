@@ -51,12 +51,12 @@ impl Bins {
             let list = thresholds.entry(branch.feature).or_default();
             list.push(branch.upto + 0.0);
         }
-        let (routes, _) = Routes::of(ensemble);
+        let (_, routes) = Routes::of(ensemble);
         let mut bins = Self {
             features: Vec::new(),
             lines: 0,
         };
-        for (feature, mut thresholds) in thresholds {
+        for (number, mut thresholds) in thresholds {
             thresholds.sort_unstable_by(f32::total_cmp);
             thresholds.dedup();
             let mut table = Box::new([f32::INFINITY; PADDED]);
@@ -64,15 +64,15 @@ impl Bins {
                 *to = *from;
             }
             let mut feature = Feature {
-                number: feature as usize,
+                number: number as usize,
                 pivots: std::array::from_fn(|place| table[16 * place + 15]),
                 table,
                 thresholds,
                 nan_left: None,
                 nan_right: None,
             };
-            for (number, nan_left) in &routes.list {
-                if *number as usize == feature.number {
+            for nan_left in [false, true] {
+                if routes.contains_key(&(number, nan_left)) {
                     let first = Some(bins.lines);
                     bins.lines += feature.lines();
                     match nan_left {

@@ -178,14 +178,11 @@ pub(super) fn avx2(
         // Compiled with the instructions of this function.
         planes.bins.fill(columns, group, lines);
     }
-    let mut group = 0;
-    while group < groups {
-        if group + 2 <= groups {
-            trees_256::<4>(planes, group, lines, out);
-            group += 2;
-        } else {
+    if groups == ALL {
+        trees_256::<{ 2 * ALL }>(planes, 0, lines, out);
+    } else {
+        for group in 0..groups {
             trees_256::<2>(planes, group, lines, out);
-            group += 1;
         }
     }
 }

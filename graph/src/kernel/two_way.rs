@@ -127,17 +127,9 @@ impl TwoWay {
             let pairs = &self.pairs[part.first..part.first + part.nodes];
             for first in (0..rows).step_by(ABREAST) {
                 let mut nodes = [0_u32; ABREAST];
+                // All the way, though few rows go as deep as the deepest leaf: to look whether all have arrived costs more.
                 for _ in 0..part.depth {
-                    for (row, node) in nodes.iter_mut().enumerate() {
-                        // SAFETY: a walk begins at node 0 of a tree that has one, and `add` made every `left` and, for a
-                        // branch, the node after it a node of the same tree; a leaf's next node is itself.
-                        let pair = unsafe { pairs.get_unchecked(*node as usize) };
-                        let place = usize::from(pair.column) * BLOCK + first + row;
-                        // SAFETY: `column` is a place in `routes`, each of which has BLOCK floats (asserted above), and
-                        // `first + row` is below BLOCK: BLOCK is a multiple of ABREAST and `first` is below `rows`.
-                        let x = unsafe { *floats.get_unchecked(place) };
-                        *node = u32::from(pair.left) + u32::from(!(x <= pair.upto));
-                    }
+                    self.descend(pairs, &floats[first..], &mut nodes);
                 }
                 for (number, target) in part.targets.iter().enumerate() {
                     let values = &self.values[part.values + number * part.nodes..][..part.nodes];
@@ -147,6 +139,26 @@ impl TwoWay {
                     }
                 }
             }
+        }
+    }
+
+    /// One level down; `floats` begins with the rows' value of the first column.
+    #[inline(always)]
+    fn descend(&self, pairs: &[Pair], floats: &[f32], nodes: &mut [u32; ABREAST]) {
+        for (row, node) in nodes.iter_mut().enumerate() {
+            // SAFETY: a walk begins at node 0 of a tree that has one, and `add` made every `left` and, for a branch, the node
+            // after it a node of the same tree; a leaf's next node is itself.
+            let pair = unsafe { pairs.get_unchecked(*node as usize) };
+            let place = usize::from(pair.column) * BLOCK + row;
+            // SAFETY: `column` is a place in `routes`, each of which has BLOCK floats (asserted by `run`), and the rows from the
+            // first on are within a block: BLOCK is a multiple of ABREAST, as is the first row.
+            let x = unsafe { *floats.get_unchecked(place) };
+            #[expect(
+                clippy::neg_cmp_op_on_partial_ord,
+                reason = "what cannot be compared goes right"
+            )]
+            let right = !(x <= pair.upto);
+            *node = u32::from(pair.left) + u32::from(right);
         }
     }
 }

@@ -113,7 +113,8 @@ impl Tree {
             for (row, node) in nodes.iter_mut().enumerate() {
                 let step = &self.steps[*node as usize];
                 let x = floats[step.column as usize * BLOCK + first + row];
-                let inside = !(x <= step.above) & (x <= step.upto);
+                let below = x <= step.above;
+                let inside = !below & (x <= step.upto);
                 let left = if x.is_nan() { step.nan_left } else { inside };
                 *node = if left { step.left } else { step.right };
             }

@@ -7,7 +7,7 @@ use crate::Labels;
 use crate::error::Error;
 use crate::onnx::Node;
 use crate::program::{Across, Change};
-use crate::trees::{Ensemble, Spoken, read_classes, read_regressor, read_v5};
+use crate::trees::{Ensemble, MOST_TARGETS, Spoken, read_classes, read_regressor, read_v5};
 
 type Covered = Result<Option<()>, Error>;
 
@@ -152,6 +152,7 @@ impl Planner {
         let lanes = self.lanes(node, 0)?;
         let targets = usize::try_from(node.int("targets", 1)).unwrap_or(0);
         let constants = match node.floats("intercepts") {
+            _ if targets > MOST_TARGETS => return Err(Error::not_covered("so many targets")),
             [] => vec![0.0; targets],
             given => given.to_vec(),
         };

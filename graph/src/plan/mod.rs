@@ -22,6 +22,9 @@ use crate::Labels;
 /// ONNX's number for 32-bit floats.
 const FLOAT: i64 = 1;
 
+/// More than any model has: a file's numbers must not make what it does not hold.
+const MOST_COLUMNS: i64 = 1 << 17;
+
 /// What a name of the graph stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
@@ -116,7 +119,9 @@ impl Planner {
             }
             let width = match input.shape.as_slice() {
                 [_] => 1,
-                [_, width] if *width > 0 => usize::try_from(*width).unwrap_or(0),
+                [_, width] if (1..=MOST_COLUMNS).contains(width) => {
+                    usize::try_from(*width).unwrap_or(0)
+                }
                 _ => {
                     return Err(Error::not_covered(format!(
                         "input '{name}' is not of shape [N,k]"

@@ -302,7 +302,10 @@ impl Lines {
         let lacks = || Error::damaged("a split lacks its categories");
         let number = self.thresholds[place] as usize;
         let first = *self.set_ends.get(number).ok_or_else(lacks)?;
-        let end = *self.set_ends.get(number + 1).ok_or_else(lacks)?;
+        let end = *self
+            .set_ends
+            .get(number.saturating_add(1))
+            .ok_or_else(lacks)?;
         let words = self.sets.get(first..end).ok_or_else(lacks)?;
         if words.len() > 1 << 18 {
             return Err(Error::not_covered("LightGBM's categories above 8 millions"));

@@ -11,6 +11,9 @@ mod tests;
 pub(crate) use self::onnx::{read_classes, read_regressor, read_v5};
 use crate::error::Error;
 
+/// More than any model has: a file's numbers must not make what it does not hold.
+pub(crate) const MOST_TARGETS: usize = 1 << 14;
+
 /// How the trees' weights become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fold {
@@ -199,6 +202,9 @@ impl Tree {
 impl Ensemble {
     /// Everything that the kernels rely on.
     pub(crate) fn check(self) -> Result<Self, Error> {
+        if self.targets > MOST_TARGETS {
+            return Err(Error::not_covered(format!("{} targets", self.targets)));
+        }
         for (place, tree) in self.trees.iter().enumerate() {
             if tree.depth().is_none() {
                 return Err(Error::damaged(format!("tree {place} is not a tree")));
