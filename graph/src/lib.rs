@@ -5,6 +5,7 @@
 //! Results are those of ONNX Runtime: bit for bit for sums of trees, and within rounding where sums of products, exponentials
 //! and divisions come in.
 
+mod changes;
 mod error;
 mod kernel;
 mod math;

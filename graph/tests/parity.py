@@ -42,7 +42,8 @@ def thresholds(model) -> dict[int, np.ndarray]:
     return found
 
 
-def hard_rows(rng, width: int, known: dict[int, np.ndarray], missing: bool, count: int = ROWS) -> np.ndarray:
+def hard_rows(rng, width: int, known: dict[int, np.ndarray], missing: bool) -> np.ndarray:
+    count = ROWS
     rows = rng.normal(0, 30, (count, width)).astype(np.float32)
     for place in range(width):
         values = known.get(place, np.array([0.0, 1.0], dtype=np.float32))
@@ -170,10 +171,8 @@ def zoo(parity: Parity, folder: Path) -> None:
         known = any(node.op_type.startswith("Tree") for node in model.graph.node)
         table = pyarrow.parquet.read_table(folder / "trips.parquet")
         width = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-        numeric = ["vendor_id", "passenger_count", "trip_distance"]
-        rows = np.random.default_rng(1).gamma(2.0, 6.0, (ROWS, width)).astype(np.float32)
-        rows[:, 2] = table["trip_distance"].to_numpy()[:ROWS]
-        assert all(column in table.column_names for column in numeric)
+        rows = np.random.default_rng(1).gamma(2.0, 6.0, (table.num_rows, width)).astype(np.float32)
+        rows[:, 2] = table["trip_distance"].to_numpy()
         parity.onnx(f"zoo {name}", model, missing=known, rows=None if known else rows)
         expected = folder / f"{name}.expected.parquet"
         features = feature_columns(table, width)
@@ -322,11 +321,14 @@ def fifth(parity: Parity) -> None:
 
 
 def main() -> int:
+    global ROWS
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--score", required=True, help="the program of examples/score.rs")
     parser.add_argument("--zoo", type=Path, help="the folder that tests/models/zoo.py made")
     parser.add_argument("--trained", action="store_true", help="train models of every kind, too")
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows for each model")
     arguments = parser.parse_args()
+    ROWS = arguments.rows
     parity = Parity(arguments.score)
     warnings.simplefilter("ignore")
     if arguments.zoo:
@@ -342,4 +344,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # The module that `trained` imports, so that there is one number of rows.
+    import parity
+
+    sys.exit(parity.main())

@@ -59,22 +59,20 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 let line = &lines[usize::from(cut.line)];
                 let most = _mm512_set1_epi8(cut.byte as i8);
                 let keep = _mm512_set1_epi8(cut.keep as i8);
-                for group in 0..G {
-                    let bytes = load_group_512(&line.0[first + group]);
-                    let above = _mm512_cmpgt_epu8_mask(bytes, most);
-                    let kept = _mm512_and_si512(stay[group], keep);
-                    stay[group] = _mm512_mask_blend_epi8(above, stay[group], kept);
+                for (stay, bytes) in stay.iter_mut().zip(&line.0[first..first + G]) {
+                    let above = _mm512_cmpgt_epu8_mask(load_group_512(bytes), most);
+                    let kept = _mm512_and_si512(*stay, keep);
+                    *stay = _mm512_mask_blend_epi8(above, *stay, kept);
                 }
             }
-            for group in 0..G {
-                let stay = stay[group];
+            for (leaf, stay) in leaf.iter_mut().zip(stay) {
                 let some = _mm512_test_epi8_mask(stay, stay);
                 let low = _mm512_shuffle_epi8(lookup, _mm512_and_si512(stay, nibble));
                 let high = _mm512_and_si512(_mm512_srli_epi16::<4>(stay), nibble);
                 let high = _mm512_add_epi8(_mm512_shuffle_epi8(lookup, high), _mm512_set1_epi8(4));
                 let bit = _mm512_min_epu8(low, high);
                 let begin = _mm512_set1_epi8(8 * plane as i8);
-                leaf[group] = _mm512_mask_add_epi8(leaf[group], some, bit, begin);
+                *leaf = _mm512_mask_add_epi8(*leaf, some, bit, begin);
             }
         }
         for (table, target) in planes.tables_of(part) {
@@ -202,22 +200,21 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 let halves = &halves[2 * first..][..H];
                 let most = _mm256_set1_epi8(cut.byte as i8);
                 let keep = _mm256_set1_epi8(cut.keep as i8);
-                for half in 0..H {
+                for (stay, half) in stay.iter_mut().zip(halves) {
                     // SAFETY: 32 bytes are read of an array of 32.
-                    let bytes = unsafe { _mm256_loadu_si256(halves[half].as_ptr().cast()) };
+                    let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
                     let below = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, most), bytes);
-                    stay[half] = _mm256_and_si256(stay[half], _mm256_or_si256(below, keep));
+                    *stay = _mm256_and_si256(*stay, _mm256_or_si256(below, keep));
                 }
             }
-            for half in 0..H {
-                let stay = stay[half];
+            for (leaf, stay) in leaf.iter_mut().zip(stay) {
                 let none = _mm256_cmpeq_epi8(stay, _mm256_setzero_si256());
                 let low = _mm256_shuffle_epi8(lookup, _mm256_and_si256(stay, nibble));
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(stay), nibble);
                 let high = _mm256_add_epi8(_mm256_shuffle_epi8(lookup, high), _mm256_set1_epi8(4));
                 let bit = _mm256_min_epu8(low, high);
                 let place = _mm256_add_epi8(bit, _mm256_set1_epi8(8 * plane as i8));
-                leaf[half] = _mm256_blendv_epi8(place, leaf[half], none);
+                *leaf = _mm256_blendv_epi8(place, *leaf, none);
             }
         }
         for (table, target) in planes.tables_of(part) {

@@ -4,8 +4,9 @@
 use super::lanes::Lane;
 use super::{Planner, Value};
 use crate::Labels;
+use crate::changes::{Across, Change};
 use crate::error::Error;
-use crate::program::{Across, Action, Change, Register};
+use crate::program::{Action, Register};
 
 /// ONNX's `post_transform`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Lanes: where a number of a row is, and what is still to be done to it.
 
 use super::Planner;
+use crate::changes::Change;
 use crate::kernel::linear::Linear;
-use crate::program::{Action, Change, Register};
+use crate::program::{Action, Register};
 
 /// A register and changes to its numbers that were not made yet.
 #[derive(Clone, Debug)]

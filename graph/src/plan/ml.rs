@@ -4,9 +4,9 @@ use super::classes::Transform;
 use super::lanes::Lane;
 use super::{Planner, Value, is_certain};
 use crate::Labels;
+use crate::changes::{Across, Change};
 use crate::error::Error;
 use crate::onnx::Node;
-use crate::program::{Across, Change};
 use crate::trees::{Ensemble, MOST_TARGETS, Spoken, read_classes, read_regressor, read_v5};
 
 type Covered = Result<Option<()>, Error>;

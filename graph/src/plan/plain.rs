@@ -3,9 +3,10 @@
 use super::lanes::Lane;
 use super::{Planner, Value, class_places};
 use crate::Labels;
+use crate::changes::{Across, Change};
 use crate::error::Error;
 use crate::onnx::{Node, Tensor};
-use crate::program::{Across, Action, Change, Pair};
+use crate::program::{Action, Pair};
 
 type Covered = Result<Option<()>, Error>;
 

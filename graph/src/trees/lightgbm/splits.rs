@@ -1,160 +1,13 @@
-//! LightGBM's text files (`model.lgb`, `booster.save_model`). Reading them, not their conversion to ONNX, keeps what the
-//! conversion loses: thresholds are doubles, and the largest float below one splits floats exactly as it does.
+//! The splits of LightGBM's trees: three kinds of missing values, and sets of categories.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 
-use super::{Branch, Ensemble, Fold, Node, Tree};
+use super::{list, number};
 use crate::error::Error;
-use crate::kernel::Level;
-use crate::plan::{Lane, Plan, PlannedOutput, Planner, Transform};
-use crate::program::{Change, Register};
+use crate::trees::{Branch, Node, Tree};
 
 /// What LightGBM takes for zero.
 const ZERO: f32 = 1e-35;
-
-/// The program of a model file.
-pub(crate) fn plan(text: &[u8], order: Option<&[usize]>, level: Level) -> Result<Plan, Error> {
-    let text = std::str::from_utf8(text).map_err(|_| Error::damaged("it is not text"))?;
-    let file = File::of(text)?;
-    let ensemble = file.ensemble()?;
-    let column = |place: usize| match order {
-        None => Ok(place),
-        Some(order) => order.get(place).copied().ok_or_else(|| {
-            Error::Call("the order has fewer columns than the model has features".to_owned())
-        }),
-    };
-    let lanes = (0..ensemble.features).map(|place| Ok(Lane::of(Register::Column(column(place)?))));
-    let lanes = lanes.collect::<Result<Vec<_>, Error>>()?;
-    let mut planner = Planner::new(level);
-    let mut scores = planner.trees(&ensemble, &lanes);
-    if file.averages {
-        let iterations = (ensemble.trees.len() / ensemble.targets).max(1) as f32;
-        let mean = |lane: Lane| lane.with(Change::Divide(iterations));
-        scores = scores.into_iter().map(mean).collect();
-    }
-    let scores = file.objective(&mut planner, scores)?;
-    let registers = planner.registers(&scores);
-    let columns = match order {
-        None => ensemble.features,
-        Some(order) => order.iter().max().map_or(0, |last| last + 1),
-    };
-    let output = PlannedOutput::Numbers(registers, None);
-    Ok(planner.finish(columns, vec![("prediction".to_owned(), output)]))
-}
-
-/// A file's lines: those of the model, and those of each tree.
-struct File<'a> {
-    head: HashMap<&'a str, &'a str>,
-    averages: bool,
-    trees: Vec<HashMap<&'a str, &'a str>>,
-}
-
-fn list<T: FromStr>(of: &HashMap<&str, &str>, key: &str) -> Result<Vec<T>, Error> {
-    let values = of.get(key).copied().unwrap_or("").split_ascii_whitespace();
-    let values = values.map(|value| value.parse());
-    values
-        .collect::<Result<_, _>>()
-        .map_err(|_| Error::damaged(format!("'{key}' has what is no number")))
-}
-
-fn number<T: FromStr>(of: &HashMap<&str, &str>, key: &str, default: T) -> Result<T, Error> {
-    match of.get(key) {
-        None => Ok(default),
-        Some(value) => value
-            .trim()
-            .parse()
-            .map_err(|_| Error::damaged(format!("'{key}' is no number"))),
-    }
-}
-
-impl<'a> File<'a> {
-    fn of(text: &'a str) -> Result<Self, Error> {
-        let mut lines = text.lines();
-        if lines.next().map(str::trim) != Some("tree") {
-            return Err(Error::damaged("it is not LightGBM's text"));
-        }
-        let mut file = Self {
-            head: HashMap::new(),
-            averages: false,
-            trees: Vec::new(),
-        };
-        let mut ended = false;
-        for line in lines {
-            match line.split_once('=') {
-                Some(("Tree", _)) => file.trees.push(HashMap::new()),
-                Some((key, value)) => {
-                    let part = file.trees.last_mut().unwrap_or(&mut file.head);
-                    part.insert(key, value);
-                }
-                None if line.trim() == "average_output" => file.averages = true,
-                None if line.trim() == "end of trees" => {
-                    ended = true;
-                    break;
-                }
-                None => {}
-            }
-        }
-        match ended {
-            true => Ok(file),
-            false => Err(Error::damaged("it was cut off")),
-        }
-    }
-
-    fn ensemble(&self) -> Result<Ensemble, Error> {
-        let targets: usize = number(&self.head, "num_tree_per_iteration", 1)?;
-        let last: usize = number(&self.head, "max_feature_idx", 0)?;
-        if targets == 0 || last >= 1 << 20 || targets > self.trees.len().max(1) {
-            return Err(Error::damaged("it has no trees or too many features"));
-        }
-        let trees = self.trees.iter().enumerate();
-        let trees = trees.map(|(place, lines)| tree(lines, (place % targets) as u32));
-        Ensemble {
-            features: last + 1,
-            targets,
-            fold: Fold::Sum,
-            trees: trees.collect::<Result<_, _>>()?,
-        }
-        .check()
-    }
-
-    /// The prediction that the sums of the trees stand for.
-    fn objective(&self, planner: &mut Planner, scores: Vec<Lane>) -> Result<Vec<Lane>, Error> {
-        let objective = self.head.get("objective").copied().unwrap_or("");
-        let mut words = objective.split_ascii_whitespace();
-        let name = words.next().unwrap_or("");
-        let options: Vec<&str> = words.collect();
-        let each = |changes: &[Change]| {
-            let lanes = scores.iter().cloned();
-            lanes
-                .map(|lane| changes.iter().fold(lane, |lane, change| lane.with(*change)))
-                .collect()
-        };
-        let steepness = options
-            .iter()
-            .find_map(|option| option.strip_prefix("sigmoid:"));
-        let steepness: f32 = match steepness {
-            None => 1.0,
-            Some(text) => text
-                .parse()
-                .map_err(|_| Error::damaged("'sigmoid' is no number"))?,
-        };
-        Ok(match name {
-            "regression" if options.contains(&"sqrt") => {
-                return Err(Error::not_covered("LightGBM objective 'regression sqrt'"));
-            }
-            "" | "regression" | "regression_l1" | "huber" | "fair" | "mape" | "quantile"
-            | "lambdarank" | "rank_xendcg" | "custom" => scores,
-            "binary" | "multiclassova" => each(&[Change::Multiply(steepness), Change::Logistic]),
-            "cross_entropy" => each(&[Change::Logistic]),
-            "poisson" | "gamma" | "tweedie" => each(&[Change::Exp]),
-            "multiclass" => planner.transform(scores, Transform::Softmax),
-            other => {
-                return Err(Error::not_covered(format!("LightGBM objective '{other}'")));
-            }
-        })
-    }
-}
 
 /// The arrays of one tree.
 struct Lines {
@@ -168,7 +21,8 @@ struct Lines {
     sets: Vec<u32>,
 }
 
-fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Error> {
+/// The tree of some lines, all of whose leaves add to `target`.
+pub(super) fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Error> {
     if number(lines, "is_linear", 0)? != 0 {
         return Err(Error::not_covered("LightGBM's linear trees"));
     }
