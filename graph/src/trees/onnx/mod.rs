@@ -101,7 +101,7 @@ fn read_flat(
         same_length(&[count, missing.len()])?;
     }
     let index = Index::of(tree_ids, node_ids)?;
-    let mut trees = vec![Tree::default(); index.trees];
+    let mut trees = vec![Tree::default(); index.trees.len()];
     for place in 0..count {
         let (tree, _) = index.find(tree_ids[place], node_ids[place])?;
         let node = match mode(&modes[place])? {
@@ -133,39 +133,47 @@ fn read_flat(
 
 /// Where each node of the flat arrays lies: its tree, and its place in that tree, both in the order of the file.
 struct Index {
-    trees: usize,
-    places: HashMap<(i64, i64), (usize, u32)>,
+    /// By tree id: the tree, how many nodes it has, and whether they are numbered by their places.
+    trees: HashMap<i64, (usize, u32, bool)>,
+    /// The places of nodes that are numbered otherwise, by tree and node id.
+    others: HashMap<(i64, i64), u32>,
 }
 
 impl Index {
     /// ONNX Runtime takes the first node of each tree as its root, and a tree's nodes to follow each other.
     fn of(tree_ids: &[i64], node_ids: &[i64]) -> Result<Self, Error> {
-        let mut places = HashMap::with_capacity(tree_ids.len());
-        let mut seen: HashMap<i64, usize> = HashMap::new();
-        let (mut current, mut next_place) = (None, 0_u32);
-        for (&tree_id, &node_id) in tree_ids.iter().zip(node_ids) {
-            if current != Some(tree_id) {
-                let trees = seen.len();
-                if seen.insert(tree_id, trees).is_some() {
-                    return Err(Error::not_covered("trees whose nodes are scattered"));
+        same_length(&[tree_ids.len(), node_ids.len()])?;
+        let mut index = Self {
+            trees: HashMap::new(),
+            others: HashMap::new(),
+        };
+        let mut begin = 0;
+        for nodes in tree_ids.chunk_by(|left, right| left == right) {
+            let (tree_id, ids) = (nodes[0], &node_ids[begin..begin + nodes.len()]);
+            begin += nodes.len();
+            let numbered = (0..).zip(ids).all(|(place, id)| *id == place);
+            let tree = (index.trees.len(), nodes.len() as u32, numbered);
+            if index.trees.insert(tree_id, tree).is_some() {
+                return Err(Error::not_covered("trees whose nodes are scattered"));
+            }
+            for (place, id) in ids.iter().enumerate().filter(|_| !numbered) {
+                let twice = index.others.insert((tree_id, *id), place as u32);
+                if twice.is_some() {
+                    return Err(Error::damaged("a tree has a node twice"));
                 }
-                (current, next_place) = (Some(tree_id), 0);
             }
-            let place = (seen.len() - 1, next_place);
-            if places.insert((tree_id, node_id), place).is_some() {
-                return Err(Error::damaged("a tree has a node twice"));
-            }
-            next_place += 1;
         }
-        Ok(Self {
-            trees: seen.len(),
-            places,
-        })
+        Ok(index)
     }
 
     fn find(&self, tree_id: i64, node_id: i64) -> Result<(usize, u32), Error> {
-        let found = self.places.get(&(tree_id, node_id)).copied();
-        found.ok_or_else(|| Error::damaged("a tree points to a node that it has not"))
+        let lacks = || Error::damaged("a tree points to a node that it has not");
+        let (tree, count, numbered) = *self.trees.get(&tree_id).ok_or_else(lacks)?;
+        let place = match numbered {
+            true => u32::try_from(node_id).ok().filter(|place| *place < count),
+            false => self.others.get(&(tree_id, node_id)).copied(),
+        };
+        place.map(|place| (tree, place)).ok_or_else(lacks)
     }
 }
 
