@@ -4,8 +4,11 @@
 //! cache learns them. Prints the best of some windows, in rows for each second of processor time.
 #![expect(clippy::print_stdout, reason = "a tool of the benchmark")]
 
+mod rows;
+
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 
 use whimbrel_graph::{Column, Kind, Level, Model};
 
@@ -37,13 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let load = processor_time()? - begun;
     let count: usize = count.parse()?;
-    let bytes = fs::read(rows)?;
-    let (values, _) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = values
-        .iter()
-        .map(|value| f32::from_le_bytes(*value))
-        .collect();
-    let columns: Vec<&[f32]> = values.chunks(count).collect();
+    let data = rows::read(Path::new(rows), &model, count)?;
     let found = model.outputs().iter().enumerate();
     let mut found = found.filter_map(|(place, output)| match output.kind {
         Kind::Numbers { width, .. } => Some((place, width)),
@@ -53,17 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut scratch = model.scratch();
     let mut out = vec![0.0_f32; TURN * width];
     let (mut best, mut first) = (0.0_f64, 0);
-    let mut window = Vec::with_capacity(columns.len());
+    let mut window: Vec<Column<'_>> = Vec::with_capacity(data.len());
     for _ in 0..WINDOWS {
         let (begun, mut scored) = (processor_time()?, 0_u64);
         let taken = loop {
             for _ in 0..4 {
                 window.clear();
-                window.extend(
-                    columns
-                        .iter()
-                        .map(|all| Column::from(&all[first..first + TURN])),
-                );
+                window.extend(data.iter().map(|data| data.column(first, TURN)));
                 model.score(output, &window, TURN, &mut scratch, &mut out)?;
                 scored += TURN as u64;
                 first = if first + 2 * TURN > count {

@@ -1,9 +1,10 @@
 //! Scores rows for the Python scripts beside it (`../tests/parity.py`): what it answers is compared there with what ONNX Runtime
 //! and the models' own libraries say.
 //!
-//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS holds COUNT 32-bit floats for each column, one column after the other; OUT
-//! becomes a folder with a file for each output. One line for each output goes to standard output, or one that says why not.
+//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS has COUNT rows as `rows` reads them; OUT becomes a folder with a file for each output. One line for each output goes to standard output, or one that says why not.
 #![expect(clippy::print_stdout, reason = "a tool of the tests")]
+
+mod rows;
 
 use std::error::Error;
 use std::fs;
@@ -34,13 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let count: usize = count.parse()?;
-    let bytes = fs::read(rows)?;
-    let (values, _) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = values
-        .iter()
-        .map(|value| f32::from_le_bytes(*value))
-        .collect();
-    let columns: Vec<Column<'_>> = values.chunks(count).map(Column::from).collect();
+    let data = rows::read(Path::new(rows), &model, count)?;
+    let columns: Vec<Column<'_>> = data.iter().map(|data| data.column(0, count)).collect();
     println!("kernels\t{}", model.kernels().join(", "));
     fs::create_dir_all(out)?;
     let mut scratch = model.scratch();

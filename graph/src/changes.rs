@@ -3,6 +3,7 @@
 use crate::kernel::level::{Work, at};
 use crate::kernel::{BLOCK, Level};
 use crate::math::{exp, logistic, probit};
+use crate::read::to_int64;
 
 /// What happens to one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +19,26 @@ pub(crate) enum Change {
         missing: f32,
         value: f32,
     },
-    /// 1 above the value, else 0.
+    /// 1 above the value, else 0; the others likewise.
     IsAbove(f32),
+    IsAtLeast(f32),
+    IsBelow(f32),
+    IsAtMost(f32),
+    IsEqual(f32),
+    /// What is no number counts.
+    IsNotZero,
+    Clip {
+        least: f32,
+        most: f32,
+    },
+    /// The whole number that an integer of so many bits would be.
+    Whole(u32),
+    /// One of two where there is a zero, the other where not.
+    Choose {
+        zero: f32,
+        other: f32,
+    },
+    Power(f32),
     Logistic,
     Probit,
     Exp,
@@ -37,6 +56,7 @@ pub(crate) enum Across {
     SoftmaxZero,
     NormL1,
     NormL2,
+    NormMax,
 }
 
 struct Changing<'a> {
@@ -65,7 +85,31 @@ impl Work for Crossing<'_> {
     }
 }
 
+#[inline(always)]
+fn truth(holds: bool) -> f32 {
+    f32::from(u8::from(holds))
+}
+
+/// As processors of the x86 family cut numbers down, whose answers are ONNX Runtime's; short integers by way of 32 bits.
+fn whole(x: f32, bits: u32) -> f32 {
+    let wide = to_int64(f64::from(x));
+    let int = i32::try_from(wide).unwrap_or(i32::MIN);
+    match bits {
+        64 => wide as f32,
+        32 => int as f32,
+        16 => f32::from(int as i16),
+        _ => f32::from(int as i8),
+    }
+}
+
 impl Change {
+    /// What becomes of one number.
+    pub(crate) fn of(self, x: f32) -> f32 {
+        let mut values = [x];
+        self.apply(&mut values);
+        values[0]
+    }
+
     pub(crate) fn run(self, level: Level, values: &mut [f32]) {
         let change = self;
         at(level, Changing { change, values });
@@ -93,10 +137,22 @@ impl Change {
                 let fill = |x: &mut f32| *x = if *x == missing { value } else { *x };
                 values.iter_mut().for_each(fill);
             }
-            Self::IsAbove(least) => {
-                let set = |x: &mut f32| *x = f32::from(u8::from(*x > least));
-                values.iter_mut().for_each(set);
+            Self::IsAbove(than) => values.iter_mut().for_each(|x| *x = truth(*x > than)),
+            Self::IsAtLeast(than) => values.iter_mut().for_each(|x| *x = truth(*x >= than)),
+            Self::IsBelow(than) => values.iter_mut().for_each(|x| *x = truth(*x < than)),
+            Self::IsAtMost(than) => values.iter_mut().for_each(|x| *x = truth(*x <= than)),
+            Self::IsEqual(to) => values.iter_mut().for_each(|x| *x = truth(*x == to)),
+            Self::IsNotZero => values.iter_mut().for_each(|x| *x = truth(*x != 0.0)),
+            Self::Clip { least, most } => values.iter_mut().for_each(|x| {
+                *x = if *x < least { least } else { *x };
+                *x = if *x > most { most } else { *x };
+            }),
+            Self::Choose { zero, other } => {
+                let choose = |x: &mut f32| *x = if *x == 0.0 { zero } else { other };
+                values.iter_mut().for_each(choose);
             }
+            Self::Whole(bits) => each(&|x| whole(x, bits)),
+            Self::Power(of) => each(&|x| x.powf(of)),
             Self::Logistic => values.iter_mut().for_each(|x| *x = logistic(*x)),
             Self::Exp => values.iter_mut().for_each(|x| *x = exp(*x)),
             Self::Abs => values.iter_mut().for_each(|x| *x = x.abs()),
@@ -144,6 +200,15 @@ impl Across {
                     }
                 }
             }
+            Self::NormMax => {
+                // The largest, not the furthest from zero, as ONNX Runtime has it.
+                total.fill(f32::MIN);
+                for column in values.chunks_exact(BLOCK) {
+                    for (total, x) in total[..rows].iter_mut().zip(column) {
+                        *total = if *x > *total { *x } else { *total };
+                    }
+                }
+            }
             Self::NormL1 => {
                 for column in values.chunks_exact(BLOCK) {
                     for (total, x) in total[..rows].iter_mut().zip(column) {
@@ -160,7 +225,7 @@ impl Across {
                 total.iter_mut().for_each(|total| *total = total.sqrt());
             }
         }
-        let norm = matches!(self, Self::NormL1 | Self::NormL2);
+        let norm = !matches!(self, Self::Softmax | Self::SoftmaxZero);
         for column in columns {
             let column = &mut values[column * BLOCK..][..rows];
             for (x, total) in column.iter_mut().zip(&total) {

@@ -11,6 +11,8 @@ pub enum Error {
     NotCovered(String),
     /// The caller's columns or outputs are not the model's.
     Call(String),
+    /// Rows that the model fails for, or that only ONNX Runtime can score.
+    Rows(String),
 }
 
 impl Error {
@@ -28,6 +30,7 @@ impl fmt::Display for Error {
         match self {
             Self::Damaged(what) => write!(f, "the model's file is damaged: {what}"),
             Self::Call(what) => write!(f, "the call does not fit the model: {what}"),
+            Self::Rows(what) => write!(f, "the rows do not fit the model: {what}"),
             Self::NotCovered(what) => write!(f, "not native: {what}"),
         }
     }

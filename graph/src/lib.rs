@@ -6,6 +6,8 @@
 //! and divisions come in.
 
 mod changes;
+mod column;
+mod encode;
 mod error;
 mod kernel;
 mod math;
@@ -13,10 +15,12 @@ mod model;
 mod onnx;
 mod plan;
 mod program;
+mod read;
 #[cfg(test)]
 mod tests;
 mod trees;
 
+pub use column::{Column, Element};
 pub use error::Error;
 pub use kernel::Level;
-pub use model::{Column, Kind, Labels, Model, Output, Scratch};
+pub use model::{Input, Kind, Labels, Model, Output, Scratch};

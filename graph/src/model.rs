@@ -1,5 +1,7 @@
 //! The door: load a model once, then score with it from as many threads as there are, each with a [`Scratch`] of its own.
 
+use crate::column::{Column, Element, Values, fill};
+use crate::encode::Trouble;
 use crate::error::Error;
 use crate::kernel::{BLOCK, Level};
 use crate::onnx::read_graph;
@@ -21,6 +23,13 @@ impl Labels {
             Self::Texts(texts) => texts.len(),
         }
     }
+
+    pub(crate) fn element(&self) -> Element {
+        match self {
+            Self::Ints(_) => Element::Int64,
+            Self::Texts(_) => Element::Text,
+        }
+    }
 }
 
 /// What an output has for each row.
@@ -37,40 +46,16 @@ pub enum Kind {
 pub struct Output {
     pub name: String,
     pub kind: Kind,
+    /// What ONNX Runtime would give: numbers are given as 32-bit floats, though they may be doubles there.
+    pub element: Element,
 }
 
-/// One value for each row, `stride` values apart.
-#[derive(Clone, Copy, Debug)]
-pub struct Column<'a> {
-    values: &'a [f32],
-    stride: usize,
-}
-
-impl<'a> From<&'a [f32]> for Column<'a> {
-    fn from(values: &'a [f32]) -> Self {
-        Self { values, stride: 1 }
-    }
-}
-
-impl<'a> Column<'a> {
-    /// Every `stride`-th value, the first one first; such a column is copied while it is scored.
-    pub fn strided(values: &'a [f32], stride: usize) -> Self {
-        Self {
-            values,
-            stride: stride.max(1),
-        }
-    }
-
-    fn holds(&self, rows: usize) -> bool {
-        match rows
-            .checked_sub(1)
-            .map(|last| last.checked_mul(self.stride))
-        {
-            None => true,
-            Some(Some(last)) => last < self.values.len(),
-            Some(None) => false,
-        }
-    }
+/// One input of a model: so many columns of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub name: String,
+    pub element: Element,
+    pub width: usize,
 }
 
 /// A model made ready; it is only read while it scores.
@@ -78,7 +63,9 @@ impl<'a> Column<'a> {
 pub struct Model {
     program: Program,
     level: Level,
-    columns: usize,
+    inputs: Vec<Input>,
+    /// By column: what its values are; nothing where it is not read.
+    columns: Vec<Option<Element>>,
     outputs: Vec<Output>,
     /// By output: the registers of its numbers and the steps that they need.
     wanted: Vec<(Vec<Register>, Vec<usize>)>,
@@ -119,12 +106,13 @@ impl Model {
     fn new(plan: Plan, level: Level) -> Self {
         let Plan {
             program,
+            inputs,
             columns,
             outputs: planned,
             kernels,
         } = plan;
         let (mut outputs, mut wanted) = (Vec::new(), Vec::new());
-        for (name, output) in planned {
+        for (name, element, output) in planned {
             let (registers, kind) = match output {
                 PlannedOutput::Numbers(registers, names) => {
                     let width = registers.len();
@@ -133,12 +121,17 @@ impl Model {
                 PlannedOutput::Label(register, labels) => (vec![register], Kind::Label(labels)),
             };
             let needed = program.needed(&registers);
-            outputs.push(Output { name, kind });
+            outputs.push(Output {
+                name,
+                kind,
+                element,
+            });
             wanted.push((registers, needed));
         }
         Self {
             program,
             level,
+            inputs,
             columns,
             outputs,
             wanted,
@@ -148,7 +141,12 @@ impl Model {
 
     /// How many columns it takes.
     pub fn columns(&self) -> usize {
-        self.columns
+        self.columns.len()
+    }
+
+    /// What it takes, in the order in which its columns are numbered.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
     }
 
     pub fn outputs(&self) -> &[Output] {
@@ -194,8 +192,7 @@ impl Model {
             for (to, from) in places.zip(values) {
                 *to = *from;
             }
-        });
-        Ok(())
+        })
     }
 
     /// The places of the rows' labels: `out` has `rows` places.
@@ -219,8 +216,7 @@ impl Model {
             for (to, from) in out[first..].iter_mut().zip(values) {
                 *to = *from as u32;
             }
-        });
-        Ok(())
+        })
     }
 
     fn fits(
@@ -230,9 +226,14 @@ impl Model {
         places: usize,
         width: usize,
     ) -> Result<(), Error> {
-        if columns.len() != self.columns {
-            let (given, takes) = (columns.len(), self.columns);
+        if columns.len() != self.columns.len() {
+            let (given, takes) = (columns.len(), self.columns.len());
             return Err(Error::Call(format!("{given} columns, not {takes}")));
+        }
+        for (number, (column, takes)) in columns.iter().zip(&self.columns).enumerate() {
+            if let Some(takes) = takes.filter(|takes| *takes != column.element()) {
+                return Err(Error::Call(format!("column {number} is not {takes:?}")));
+            }
         }
         if !columns.iter().all(|column| column.holds(rows)) {
             return Err(Error::Call(format!("a column has fewer than {rows} rows")));
@@ -251,7 +252,7 @@ impl Model {
         rows: usize,
         scratch: &mut Scratch,
         mut take: impl FnMut(usize, usize, &[f32]),
-    ) {
+    ) -> Result<(), Error> {
         let Scratch { memory, gathered } = scratch;
         // Nothing to do, but for the scratch of another model.
         self.program.fit(memory);
@@ -272,21 +273,39 @@ impl Model {
                 count,
             };
             self.program.run(needed, self.level, &block, memory);
+            if let Some((step, trouble)) = memory.trouble {
+                return Err(self.trouble(step, trouble));
+            }
             for (place, register) in registers.iter().enumerate() {
                 take(first, place, Program::read(*register, &block, memory));
             }
         }
+        Ok(())
+    }
+
+    fn trouble(&self, step: usize, trouble: Trouble) -> Error {
+        let from = self
+            .program
+            .steps
+            .get(step)
+            .and_then(|step| step.from.first());
+        let of = match from {
+            Some(Register::Column(number)) => format!("column {number}"),
+            Some(Register::Slot(_)) | None => "what is made of the columns".to_owned(),
+        };
+        Error::Rows(match trouble {
+            Trouble::Unknown => format!("{of} has a category that the model does not know"),
+            Trouble::Offsets => format!("{of} has offsets beyond its bytes"),
+            Trouble::Beyond => format!("{of} has a number that is too large for a 32-bit float"),
+        })
     }
 }
 
 fn gather(columns: &[Column<'_>], first: usize, count: usize, gathered: &mut [f32]) {
     for (column, into) in columns.iter().zip(gathered.chunks_exact_mut(BLOCK)) {
-        if column.stride > 1 {
-            let values = column.values[first * column.stride..].iter();
-            let values = values.step_by(column.stride);
-            for (to, from) in into[..count].iter_mut().zip(values) {
-                *to = *from;
-            }
+        if let (Values::Float32(values), 2..) = (column.values, column.stride) {
+            let values = &values[first * column.stride..];
+            fill(values, column.stride, &mut into[..count], |x| x);
         }
     }
 }
@@ -303,10 +322,14 @@ impl Block for Window<'_> {
     #[inline]
     fn column(&self, number: usize) -> &[f32] {
         let column = &self.columns[number];
-        match column.stride {
-            1 => &column.values[self.first..self.first + self.count],
+        match (column.values, column.stride) {
+            (Values::Float32(values), 1) => &values[self.first..self.first + self.count],
             _ => &self.gathered[number * BLOCK..][..self.count],
         }
+    }
+
+    fn any_column(&self, number: usize) -> Column<'_> {
+        self.columns[number].skip(self.first)
     }
 
     fn rows(&self) -> usize {

@@ -2,11 +2,15 @@
 //! its own. Nothing is allocated while it runs.
 
 use crate::changes::{Across, Change};
+use crate::column::{Column, Element};
+use crate::encode::{Encoder, Source, Trouble};
 use crate::kernel::linear::Linear;
+use crate::kernel::tables::{Tables, pick};
 use crate::kernel::{BLOCK, Buffers, Columns, Level, TreeKernel};
+use crate::read::Reading;
 
 /// Where a column of numbers is while a block is scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Register {
     /// A column that the caller gave.
     Column(usize),
@@ -21,10 +25,23 @@ pub(crate) enum Pair {
     Subtract,
     Multiply,
     Divide,
+    IsBelow,
+    IsAtMost,
+    IsEqual,
 }
 
 #[derive(Debug)]
 pub(crate) enum Action {
+    /// A column that is none of 32-bit floats, as such.
+    Read(Reading),
+    /// The place of the key that a column or register has.
+    Encode(Encoder),
+    /// An entry for each place.
+    Pick(Vec<f32>),
+    /// The first register where it is zero the third, else the second.
+    Choose,
+    Constant(f32),
+    Tables(Tables),
     /// The changes of one register, one after the other.
     Change(Vec<Change>),
     Pair(Pair),
@@ -56,11 +73,15 @@ pub(crate) struct Program {
 pub(crate) struct Memory {
     pub slots: Vec<f32>,
     pub buffers: Buffers,
+    /// The first step of the last block that failed, and why.
+    pub trouble: Option<(usize, Trouble)>,
 }
 
 /// A block of the caller's columns.
 pub(crate) trait Block {
+    /// One of 32-bit floats.
     fn column(&self, number: usize) -> &[f32];
+    fn any_column(&self, number: usize) -> Column<'_>;
     fn rows(&self) -> usize;
 }
 
@@ -76,6 +97,21 @@ impl<B: Block> Columns for Sources<'_, B> {
         match self.registers[feature] {
             Register::Column(number) => self.block.column(number),
             Register::Slot(slot) => &self.slots[slot * BLOCK..][..self.block.rows()],
+        }
+    }
+}
+
+impl<B: Block> Sources<'_, B> {
+    /// As the caller gave it, or as a step made it.
+    fn any(&self, place: usize) -> Source<'_> {
+        match self.registers[place] {
+            Register::Column(number) => match self.block.any_column(number) {
+                column if column.element() == Element::Float32 => {
+                    Source::Floats(self.column(place))
+                }
+                column => Source::Column(column),
+            },
+            Register::Slot(_) => Source::Floats(self.column(place)),
         }
     }
 }
@@ -105,7 +141,7 @@ impl Program {
         want(wanted, &mut slots);
         let mut needed = Vec::new();
         for (number, step) in self.steps.iter().enumerate().rev() {
-            if slots[step.to..step.to + step.count].contains(&true) {
+            if step.may_fail() || slots[step.to..step.to + step.count].contains(&true) {
                 want(&step.from, &mut slots);
                 needed.push(number);
             }
@@ -114,7 +150,8 @@ impl Program {
         needed
     }
 
-    /// Runs some of the steps on a block; a register is then read by [`Program::read`].
+    /// Runs some of the steps on a block; a register is then read by [`Program::read`],
+    /// unless there was trouble.
     pub(crate) fn run(
         &self,
         needed: &[usize],
@@ -122,6 +159,7 @@ impl Program {
         block: &impl Block,
         memory: &mut Memory,
     ) {
+        memory.trouble = None;
         for number in needed {
             let step = &self.steps[*number];
             let (before, rest) = memory.slots.split_at_mut(step.to * BLOCK);
@@ -131,7 +169,11 @@ impl Program {
                 block,
                 slots: before,
             };
-            step.run(level, &sources, block.rows(), &mut memory.buffers, out);
+            let done = step.run(level, &sources, block.rows(), &mut memory.buffers, out);
+            if let Err(trouble) = done {
+                memory.trouble = Some((*number, trouble));
+                return;
+            }
         }
     }
 
@@ -148,15 +190,38 @@ impl Program {
 }
 
 impl Step {
+    /// Whether the model fails for some rows, whatever is asked for.
+    fn may_fail(&self) -> bool {
+        matches!(&self.action, Action::Encode(encoder) if encoder.fails.contains(&true))
+    }
+
     fn run(
         &self,
         level: Level,
-        sources: &impl Columns,
+        sources: &Sources<'_, impl Block>,
         rows: usize,
         buffers: &mut Buffers,
         out: &mut [f32],
-    ) {
+    ) -> Result<(), Trouble> {
         match &self.action {
+            Action::Read(reading) => {
+                let Source::Column(column) = sources.any(0) else {
+                    return Ok(());
+                };
+                if !reading.run(&column, &mut out[..rows]) {
+                    return Err(Trouble::Beyond);
+                }
+            }
+            Action::Encode(encoder) => encoder.run(sources.any(0), &mut out[..rows])?,
+            Action::Pick(entries) => pick(entries, sources.column(0), &mut out[..rows]),
+            Action::Constant(value) => out.fill(*value),
+            Action::Choose => {
+                let [by, yes, no] = [0, 1, 2].map(|place| sources.column(place));
+                for (row, out) in out[..rows].iter_mut().enumerate() {
+                    *out = if by[row] == 0.0 { no[row] } else { yes[row] };
+                }
+            }
+            Action::Tables(tables) => tables.run(sources, rows, out),
             Action::Change(changes) => {
                 let out = &mut out[..rows];
                 out.copy_from_slice(sources.column(0));
@@ -172,6 +237,9 @@ impl Step {
                         Pair::Subtract => left - right,
                         Pair::Multiply => left * right,
                         Pair::Divide => left / right,
+                        Pair::IsBelow => f32::from(u8::from(left < right)),
+                        Pair::IsAtMost => f32::from(u8::from(left <= right)),
+                        Pair::IsEqual => f32::from(u8::from(left == right)),
                     };
                 }
             }
@@ -197,5 +265,6 @@ impl Step {
                 }
             }
         }
+        Ok(())
     }
 }

@@ -71,11 +71,14 @@ def runtime(model: bytes):
 class Scored:
     """What the crate said of one model at one level."""
 
-    def __init__(self, score: str, path: Path, rows: np.ndarray, level: str):
+    def __init__(self, score: str, path: Path, rows: np.ndarray | Path, level: str):
         with tempfile.TemporaryDirectory() as folder:
-            data = Path(folder) / "rows"
-            np.ascontiguousarray(rows.T, dtype="<f4").tofile(data)
-            command = [score, str(path), str(data), str(len(rows)), str(Path(folder) / "out"), level]
+            data = rows
+            if not isinstance(rows, Path):
+                data = Path(folder) / "rows"
+                np.ascontiguousarray(rows.T, dtype="<f4").tofile(data)
+            count = ROWS if isinstance(rows, Path) else len(rows)
+            command = [score, str(path), str(data), str(count), str(Path(folder) / "out"), level]
             lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
             self.refused = lines[0].split("\t")[1] if lines[0].startswith("refused") else None
             self.kernels = "" if self.refused else lines[0].split("\t")[1]
@@ -325,7 +328,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--score", required=True, help="the program of examples/score.rs")
     parser.add_argument("--zoo", type=Path, help="the folder that tests/models/zoo.py made")
+    parser.add_argument("--only", action="store_true", help="none of those that need no training")
     parser.add_argument("--trained", action="store_true", help="train models of every kind, too")
+    parser.add_argument("--pipelines", action="store_true", help="train pipelines over columns of all types, too")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows for each model")
     arguments = parser.parse_args()
     ROWS = arguments.rows
@@ -333,12 +338,17 @@ def main() -> int:
     warnings.simplefilter("ignore")
     if arguments.zoo:
         zoo(parity, arguments.zoo)
-    random_ensembles(parity)
-    fifth(parity)
+    if not arguments.only:
+        random_ensembles(parity)
+        fifth(parity)
     if arguments.trained:
         import trained
 
         trained.check(parity)
+    if arguments.pipelines:
+        import pipelines
+
+        pipelines.check(parity)
     print(f"{parity.models} models, {len(set(parity.failed))} that differ: {sorted(set(parity.failed))}")
     return 1 if parity.failed else 0
 

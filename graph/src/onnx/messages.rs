@@ -53,11 +53,36 @@ pub(crate) struct Attribute {
 pub(crate) struct Tensor {
     pub dims: Vec<i64>,
     pub floats: Vec<f32>,
+    /// Those of a constant of doubles; where all of them are floats too, `floats` has them as well.
+    pub doubles: Vec<f64>,
     pub ints: Vec<i64>,
     pub texts: Vec<String>,
 }
 
+impl Tensor {
+    /// Its numbers, whatever their type.
+    pub(crate) fn numbers(&self) -> Vec<f64> {
+        match (self.doubles.as_slice(), self.floats.as_slice()) {
+            ([], []) => self.ints.iter().map(|int| *int as f64).collect(),
+            ([], floats) => floats.iter().map(|float| f64::from(*float)).collect(),
+            (doubles, _) => doubles.to_vec(),
+        }
+    }
+
+    /// Its floats; refused where they are doubles that no floats stand for.
+    pub(crate) fn singles(&self) -> Result<&[f32], Error> {
+        match self.floats.is_empty() && !self.doubles.is_empty() {
+            true => Err(Error::not_covered("constants of double precision")),
+            false => Ok(&self.floats),
+        }
+    }
+}
+
 impl Node {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     fn find(&self, name: &str) -> Option<&Attribute> {
         self.attributes
             .iter()
@@ -173,13 +198,17 @@ fn tensor(bytes: &[u8]) -> Result<(String, Tensor), Error> {
             (6, value) => tensor.texts.push(value.text()?.to_owned()),
             (8, value) => value.text()?.clone_into(&mut name),
             (9, value) => raw = Some(value.bytes()?),
-            (10, Value::Bytes(packed)) => doubles(packed, &mut tensor.floats)?,
+            (10, Value::Bytes(packed)) => doubles(packed, &mut tensor.doubles)?,
             (13 | 14, _) => return Err(Error::not_covered("weights are in another file")),
             _ => {}
         }
     }
     if let Some(raw) = raw {
         from_raw(element, raw, &mut tensor)?;
+    }
+    let same = |value: &f64| f64::from(*value as f32) == *value || value.is_nan();
+    if tensor.floats.is_empty() && tensor.doubles.iter().all(same) {
+        tensor.floats = tensor.doubles.iter().map(|value| *value as f32).collect();
     }
     match element {
         FLOAT | UINT8 | INT32 | INT64 | STRING | DOUBLE => Ok((name, tensor)),
@@ -196,7 +225,7 @@ fn from_raw(element: i64, raw: &[u8], tensor: &mut Tensor) -> Result<(), Error> 
     };
     match element {
         FLOAT => Value::Bytes(raw).floats(&mut tensor.floats),
-        DOUBLE => doubles(raw, &mut tensor.floats),
+        DOUBLE => doubles(raw, &mut tensor.doubles),
         UINT8 => {
             tensor.ints.extend(raw.iter().map(|byte| i64::from(*byte)));
             Ok(())
@@ -217,19 +246,11 @@ fn from_raw(element: i64, raw: &[u8], tensor: &mut Tensor) -> Result<(), Error> 
     }
 }
 
-/// Doubles count only where a float says the same.
-fn doubles(raw: &[u8], into: &mut Vec<f32>) -> Result<(), Error> {
+fn doubles(raw: &[u8], into: &mut Vec<f64>) -> Result<(), Error> {
     let (values, []) = raw.as_chunks::<8>() else {
         return Err(Error::damaged("a constant ends within a value"));
     };
-    for bytes in values {
-        let value = f64::from_le_bytes(*bytes);
-        let float = value as f32;
-        if f64::from(float) != value && !value.is_nan() {
-            return Err(Error::not_covered("constants of double precision"));
-        }
-        into.push(float);
-    }
+    into.extend(values.iter().map(|bytes| f64::from_le_bytes(*bytes)));
     Ok(())
 }
 

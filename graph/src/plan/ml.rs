@@ -1,12 +1,14 @@
 //! The operators of `ai.onnx.ml`.
 
 use super::classes::Transform;
-use super::lanes::Lane;
+use super::lanes::{Lane, Source};
 use super::{Planner, Value, is_certain};
 use crate::Labels;
 use crate::changes::{Across, Change};
+use crate::column::Element;
 use crate::error::Error;
 use crate::onnx::Node;
+use crate::read::{Rounding, Wide};
 use crate::trees::{Ensemble, MOST_TARGETS, Spoken, read_classes, read_regressor, read_v5};
 
 type Covered = Result<Option<()>, Error>;
@@ -16,14 +18,14 @@ impl Planner {
     pub(super) fn ml(&mut self, node: &Node) -> Covered {
         match node.op.as_str() {
             "TreeEnsembleRegressor" => {
-                let lanes = self.lanes(node, 0)?;
+                let lanes = self.tree_lanes(node)?;
                 let ensemble = read_regressor(node, lanes.len())?;
                 let transform = Transform::named(node.text("post_transform", "NONE"))?;
                 let mean = node.text("aggregate_function", "SUM") == "AVERAGE";
                 self.regression(node, &ensemble, &lanes, mean, transform)
             }
             "TreeEnsemble" => {
-                let lanes = self.lanes(node, 0)?;
+                let lanes = self.tree_lanes(node)?;
                 let ensemble = read_v5(node, lanes.len())?;
                 let transform = Transform::numbered(node.int("post_transform", 0))?;
                 let mean = node.int("aggregate_function", 1) == 0;
@@ -35,8 +37,9 @@ impl Planner {
             "Scaler" => self.scaler(node),
             "Imputer" => self.imputer(node),
             "Normalizer" => {
-                let lanes = self.lanes(node, 0)?;
+                let lanes = self.converted(node)?;
                 let across = match node.text("norm", "MAX") {
+                    "MAX" => Across::NormMax,
                     "L1" => Across::NormL1,
                     "L2" => Across::NormL2,
                     other => return Err(Error::not_covered(format!("norm '{other}'"))),
@@ -46,9 +49,12 @@ impl Planner {
             }
             "Binarizer" => {
                 let above = Change::IsAbove(node.float("threshold", 0.0));
+                self.only_floats(node)?;
                 self.each(node, above)
             }
-            "FeatureVectorizer" => self.concat(node),
+            "OneHotEncoder" => self.one_hot(node),
+            "LabelEncoder" => self.label_encoder(node),
+            "FeatureVectorizer" => self.vectorized(node),
             "ArrayFeatureExtractor" => self.extract(node),
             "ZipMap" => {
                 let (value, labels) = (self.input(node, 0)?, labels(node));
@@ -91,7 +97,11 @@ impl Planner {
     }
 
     fn tree_classes(&mut self, node: &Node) -> Covered {
-        let lanes = self.lanes(node, 0)?;
+        let doubles = self
+            .lanes(node, 0)?
+            .iter()
+            .any(|lane| lane.element == Element::Float64);
+        let lanes = self.tree_lanes(node)?;
         let Some(labels) = labels(node).filter(|labels| labels.len() >= 2) else {
             return Err(Error::not_covered("fewer than two classes"));
         };
@@ -99,6 +109,10 @@ impl Planner {
         let transform = Transform::named(node.text("post_transform", "NONE"))?;
         let base = node.floats("base_values");
         let spoken = ensemble.spoken();
+        if doubles && ensemble.trees.len() > 1 {
+            // ONNX Runtime sums as doubles then, and a label may hang on the last bit.
+            return Err(Error::not_covered("classes by sums of doubles"));
+        }
         if spoken.contains(&Spoken::Sometimes) || ensemble.trees.is_empty() {
             return Err(Error::not_covered("a leaf without weight"));
         }
@@ -149,6 +163,7 @@ impl Planner {
     }
 
     fn linear_regressor(&mut self, node: &Node) -> Covered {
+        self.only_floats(node)?;
         let lanes = self.lanes(node, 0)?;
         let targets = usize::try_from(node.int("targets", 1)).unwrap_or(0);
         let constants = match node.floats("intercepts") {
@@ -163,7 +178,7 @@ impl Planner {
     }
 
     fn linear_classes(&mut self, node: &Node) -> Covered {
-        let lanes = self.lanes(node, 0)?;
+        let lanes = self.converted(node)?;
         let constants = node.floats("intercepts").to_vec();
         let scores = self.weighted(node, &lanes, &constants, constants.len())?;
         let transform = Transform::named(node.text("post_transform", "NONE"))?;
@@ -204,8 +219,10 @@ impl Planner {
         {
             return Err(Error::damaged("weights and inputs differ in number"));
         }
-        let weights: Vec<Vec<f32>> = weights.chunks(lanes.len()).map(<[f32]>::to_vec).collect();
-        Ok(self.linear(lanes, &weights, constants))
+        let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
+        let weights: Vec<Vec<f64>> = weights.chunks(lanes.len()).map(wide).collect();
+        let constants: Vec<f64> = wide(constants);
+        Ok(self.linear(lanes, &weights, &constants))
     }
 
     fn scaler(&mut self, node: &Node) -> Covered {
@@ -213,15 +230,70 @@ impl Planner {
         let offsets = for_each(node.floats("offset"), lanes.len())?;
         let scales = for_each(node.floats("scale"), lanes.len())?;
         let changes = offsets.into_iter().zip(scales);
-        let lanes = lanes.into_iter().zip(changes).map(|(lane, (by, scale))| {
-            lane.with(Change::Subtract(by))
-                .with(Change::Multiply(scale))
-        });
-        let lanes = lanes.collect();
-        Ok(self.set(node, 0, Value::Lanes(lanes)))
+        let mut scaled = Vec::with_capacity(lanes.len());
+        for (lane, (by, scale)) in lanes.into_iter().zip(changes) {
+            // Doubles are scaled as doubles, and are floats then; whole numbers are floats before.
+            let lane = match lane.element {
+                Element::Float64 => lane,
+                _ => self.cast_one(&lane, Element::Float32)?,
+            };
+            let lane = lane
+                .with_either(Change::Subtract(by), Wide::Subtract(by.into()))
+                .with_either(Change::Multiply(scale), Wide::Multiply(scale.into()));
+            scaled.push(self.cast_one(&lane, Element::Float32)?);
+        }
+        Ok(self.set(node, 0, Value::Lanes(scaled)))
+    }
+
+    /// Numbers of any type as floats.
+    fn converted(&mut self, node: &Node) -> Result<Vec<Lane>, Error> {
+        let lanes = self.lanes(node, 0)?;
+        self.cast_all(&lanes, Element::Float32)
+    }
+
+    fn vectorized(&mut self, node: &Node) -> Covered {
+        let mut all = Vec::new();
+        for place in 0..node.inputs.len() {
+            let lanes = self.lanes(node, place)?;
+            all.extend(self.cast_all(&lanes, Element::Float32)?);
+        }
+        Ok(self.set(node, 0, Value::Lanes(all)))
+    }
+
+    /// What ONNX Runtime has no other kernels for.
+    fn only_floats(&self, node: &Node) -> Result<(), Error> {
+        let lanes = self.lanes(node, 0)?;
+        match lanes.iter().all(|lane| lane.element == Element::Float32) {
+            true => Ok(()),
+            false => Err(Error::not_covered("of what are no 32-bit floats")),
+        }
+    }
+
+    /// Numbers as trees compare them: doubles become floats that answer every test as they do.
+    fn tree_lanes(&mut self, node: &Node) -> Result<Vec<Lane>, Error> {
+        let rounding = rounding(node);
+        let mut lanes = Vec::new();
+        for lane in self.lanes(node, 0)? {
+            lanes.push(match (&lane.source, lane.element) {
+                (Source::Column { number, changes }, Element::Float64)
+                    if lane.changes.is_empty() =>
+                {
+                    let mixed = || Error::not_covered("doubles compared both ways");
+                    let register = self.read(*number, changes, rounding.ok_or_else(mixed)?);
+                    Lane::of(register)
+                }
+                (Source::Pick { .. } | Source::Constant(_), Element::Float64) => lane,
+                (_, Element::Float64) => {
+                    return Err(Error::not_covered("of doubles that were computed"));
+                }
+                _ => self.cast_one(&lane, Element::Float32)?,
+            });
+        }
+        Ok(lanes)
     }
 
     fn imputer(&mut self, node: &Node) -> Covered {
+        self.only_floats(node)?;
         let lanes = self.lanes(node, 0)?;
         let values = for_each(node.floats("imputed_value_floats"), lanes.len())?;
         let missing = node.float("replaced_value_float", 0.0);
@@ -234,6 +306,10 @@ impl Planner {
     /// Some of the lanes, or some of the labels.
     fn extract(&mut self, node: &Node) -> Covered {
         match (self.input(node, 0)?, self.input(node, 1)?) {
+            (Value::Texts(lanes), Value::Constant(places)) => {
+                let lanes = super::plain::pick(&lanes, &places.ints)?;
+                Ok(self.set(node, 0, Value::Texts(lanes)))
+            }
             (Value::Lanes(lanes), Value::Constant(places)) => {
                 let lanes = super::plain::pick(&lanes, &places.ints)?;
                 Ok(self.set(node, 0, Value::Lanes(lanes)))
@@ -253,6 +329,30 @@ impl Planner {
             _ => Ok(None),
         }
     }
+}
+
+/// How doubles must be rounded for every test of the trees; nothing where they differ in that.
+fn rounding(node: &Node) -> Option<Rounding> {
+    let names = node
+        .texts("nodes_modes")
+        .iter()
+        .map(|mode| match mode.as_str() {
+            "LEAF" => None,
+            "BRANCH_LEQ" | "BRANCH_GT" => Some(Some(Rounding::Up)),
+            "BRANCH_LT" | "BRANCH_GTE" => Some(Some(Rounding::Down)),
+            _ => Some(None),
+        });
+    let numbers = node
+        .tensor("nodes_modes")
+        .map_or(&[][..], |modes| &modes.ints);
+    let numbers = numbers.iter().map(|mode| match mode {
+        0 | 3 => Some(Some(Rounding::Up)),
+        1 | 2 => Some(Some(Rounding::Down)),
+        _ => Some(None),
+    });
+    let mut all = names.chain(numbers).flatten();
+    let first = all.next().unwrap_or(Some(Rounding::Nearest));
+    first.filter(|_| all.all(|other| other == first))
 }
 
 fn labels(node: &Node) -> Option<Labels> {

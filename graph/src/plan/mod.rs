@@ -2,13 +2,18 @@
 //! numbers of a row; what operators do to single lanes is kept back, so that a weighted sum can take it into its weights and
 //! most operators that converters put around a model cost nothing.
 
+mod cast;
 mod classes;
+mod compare;
+mod keys;
 mod lanes;
 mod ml;
 mod plain;
+mod sums;
 
 use std::collections::HashMap;
 
+use crate::column::Element;
 use crate::error::Error;
 use crate::kernel::{Level, TreeKernel};
 use crate::onnx::{Graph, Input, Node, Tensor};
@@ -17,10 +22,13 @@ use crate::trees::{Ensemble, Fold};
 
 pub(crate) use self::classes::{Transform, class_places};
 pub(crate) use self::lanes::Lane;
+use self::lanes::{Entries, Source};
 use crate::Labels;
+use crate::model::Input as Takes;
+use crate::read::Reading;
 
-/// ONNX's number for 32-bit floats.
-const FLOAT: i64 = 1;
+/// The most entries of all tables together: what a file says must not make what it does not hold.
+const MOST_ENTRIES: usize = 1 << 24;
 
 /// More than any model has: a file's numbers must not make what it does not hold.
 const MOST_COLUMNS: i64 = 1 << 17;
@@ -30,17 +38,34 @@ const MOST_COLUMNS: i64 = 1 << 17;
 pub(crate) enum Value {
     /// The numbers of a row.
     Lanes(Vec<Lane>),
+    /// As one-hot encoders give them: with a dimension more, all of whose others are one.
+    Deep(Vec<Lane>),
+    Texts(Vec<TextLane>),
+    /// That of so many numbers in each row.
+    Shape(usize),
     /// Which of the labels a row has.
     Label(Register, Labels),
     Constant(Tensor),
+}
+
+/// A column of texts, and what became of some of them.
+#[derive(Clone, Debug)]
+pub(crate) struct TextLane {
+    pub column: usize,
+    /// (as in the column, as it is), each of the first ones once.
+    pub known: Vec<(String, String)>,
+    /// What became of all others; nothing where they are what they were.
+    pub other: Option<String>,
 }
 
 /// A program, what it reads and what it gives.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub program: Program,
-    pub columns: usize,
-    pub outputs: Vec<(String, PlannedOutput)>,
+    pub inputs: Vec<Takes>,
+    /// By column: what its values are; nothing where it is not read.
+    pub columns: Vec<Option<Element>>,
+    pub outputs: Vec<(String, Element, PlannedOutput)>,
     pub kernels: Vec<&'static str>,
 }
 
@@ -59,12 +84,20 @@ pub(crate) struct Planner {
     values: HashMap<String, Value>,
     /// Names of classes that a ZipMap gave the numbers of an output.
     names: HashMap<String, Labels>,
+    inputs: Vec<Takes>,
+    columns: Vec<Option<Element>>,
+    /// What columns were read as already.
+    readings: Vec<(usize, Reading, Register)>,
+    /// By register of places: the column whose texts they are of, and those texts.
+    coded: Vec<(Register, usize, Vec<String>)>,
+    /// Entries of tables made so far.
+    entries: usize,
 }
 
 /// The program of a graph whose inputs' lanes are fed, in their order, by the columns that `order` says.
 pub(crate) fn plan(graph: &Graph, order: Option<&[usize]>, level: Level) -> Result<Plan, Error> {
     let mut planner = Planner::new(level);
-    let columns = planner.inputs(&graph.inputs, order)?;
+    planner.inputs(&graph.inputs, order)?;
     for (name, tensor) in &graph.constants {
         let value = Value::Constant(tensor.clone());
         planner.values.insert(name.clone(), value);
@@ -74,19 +107,13 @@ pub(crate) fn plan(graph: &Graph, order: Option<&[usize]>, level: Level) -> Resu
     }
     let mut outputs = Vec::with_capacity(graph.outputs.len());
     for name in &graph.outputs {
-        let output = match planner.value(name)? {
-            Value::Lanes(lanes) => {
-                let registers = planner.registers(&lanes);
-                PlannedOutput::Numbers(registers, planner.names.remove(name))
-            }
-            Value::Label(register, labels) => PlannedOutput::Label(register, labels),
-            Value::Constant(_) => {
-                return Err(Error::not_covered(format!("output '{name}' is a constant")));
-            }
-        };
-        outputs.push((name.clone(), output));
+        let (element, output) = planner.output(name)?;
+        outputs.push((name.clone(), element, output));
     }
-    Ok(planner.finish(columns, outputs))
+    match planner.entries > MOST_ENTRIES {
+        true => Err(Error::not_covered("tables of so many entries")),
+        false => Ok(planner.finished(outputs)),
+    }
 }
 
 impl Planner {
@@ -97,26 +124,92 @@ impl Planner {
             kernels: Vec::new(),
             values: HashMap::new(),
             names: HashMap::new(),
+            inputs: Vec::new(),
+            columns: Vec::new(),
+            readings: Vec::new(),
+            coded: Vec::new(),
+            entries: 0,
         }
     }
 
-    pub(crate) fn finish(self, columns: usize, outputs: Vec<(String, PlannedOutput)>) -> Plan {
+    /// The program of a model of one input of floats.
+    pub(crate) fn finish(mut self, columns: usize, outputs: Vec<(String, PlannedOutput)>) -> Plan {
+        let element = Element::Float32;
+        self.inputs.push(Takes {
+            name: "features".to_owned(),
+            element,
+            width: columns,
+        });
+        self.columns = vec![Some(element); columns];
+        let outputs = outputs.into_iter().map(|(name, output)| match output {
+            PlannedOutput::Numbers(..) => (name, element, output),
+            PlannedOutput::Label(_, ref labels) => (name, labels.element(), output),
+        });
+        let outputs = outputs.collect();
+        self.finished(outputs)
+    }
+
+    fn finished(self, outputs: Vec<(String, Element, PlannedOutput)>) -> Plan {
         Plan {
             program: self.program,
-            columns,
+            inputs: self.inputs,
+            columns: self.columns,
             outputs,
             kernels: self.kernels,
         }
     }
 
-    /// Gives the inputs their lanes; returns how many columns feed them.
-    fn inputs(&mut self, inputs: &[Input], order: Option<&[usize]>) -> Result<usize, Error> {
+    /// Whether tables of so many entries more may be made.
+    fn affords(&mut self, entries: usize) -> bool {
+        self.entries = self.entries.saturating_add(entries);
+        self.entries <= MOST_ENTRIES
+    }
+
+    fn output(&mut self, name: &str) -> Result<(Element, PlannedOutput), Error> {
+        let lanes = match self.value(name)? {
+            Value::Lanes(lanes) | Value::Deep(lanes) => lanes,
+            Value::Label(register, labels) => {
+                return Ok((labels.element(), PlannedOutput::Label(register, labels)));
+            }
+            Value::Constant(_) | Value::Shape(_) => {
+                return Err(Error::not_covered(format!("output '{name}' is a constant")));
+            }
+            Value::Texts(_) => {
+                return Err(Error::not_covered(format!("output '{name}' has texts")));
+            }
+        };
+        let element = lanes.first().map_or(Element::Float32, |lane| lane.element);
+        if let ([lane], true) = (lanes.as_slice(), element.is_whole())
+            && let Some((places, entries)) = lane.picked()
+            && self.affords(entries.places)
+        {
+            let ints = (0..entries.places).map(|place| entries.at(place) as i64);
+            let labels = Labels::Ints(ints.collect());
+            return Ok((element, PlannedOutput::Label(places, labels)));
+        }
+        match element {
+            Element::Float32 | Element::Float64 => {
+                let registers = self.registers(&lanes);
+                let names = self.names.remove(name);
+                Ok((element, PlannedOutput::Numbers(registers, names)))
+            }
+            _ => Err(Error::not_covered(format!(
+                "output '{name}' has whole numbers"
+            ))),
+        }
+    }
+
+    /// Gives the inputs their lanes, each fed by a column.
+    fn inputs(&mut self, inputs: &[Input], order: Option<&[usize]>) -> Result<(), Error> {
         let mut places = 0;
         for input in inputs {
             let name = &input.name;
-            if input.element != FLOAT {
-                return Err(Error::not_covered(format!("input '{name}' is not float")));
-            }
+            let Some(element) = Element::numbered(input.element) else {
+                return Err(Error::not_covered(format!(
+                    "input '{name}' is of element type {}",
+                    input.element
+                )));
+            };
             let width = match input.shape.as_slice() {
                 [_] => 1,
                 [_, width] if (1..=MOST_COLUMNS).contains(width) => {
@@ -128,22 +221,45 @@ impl Planner {
                     )));
                 }
             };
-            let mut lanes = Vec::new();
+            let mut columns = Vec::with_capacity(width);
             for place in places..places + width {
-                let column = match order {
-                    None => place,
-                    Some(order) => *order
-                        .get(place)
-                        .ok_or_else(|| Error::Call("the order has too few columns".to_owned()))?,
-                };
-                lanes.push(Lane::of(Register::Column(column)));
+                columns.push(self.column(place, element, order)?);
             }
             places += width;
-            self.values.insert(name.clone(), Value::Lanes(lanes));
+            self.values
+                .insert(name.clone(), of_columns(&columns, element));
+            self.inputs.push(Takes {
+                name: name.clone(),
+                element,
+                width,
+            });
         }
-        match order {
-            None => Ok(places),
-            Some(order) => Ok(order.iter().max().map_or(0, |last| last + 1)),
+        Ok(())
+    }
+
+    /// The column of a place.
+    fn column(
+        &mut self,
+        place: usize,
+        element: Element,
+        order: Option<&[usize]>,
+    ) -> Result<usize, Error> {
+        let column = match order {
+            None => place,
+            Some(order) => *order
+                .get(place)
+                .ok_or_else(|| Error::Call("the order has too few columns".to_owned()))?,
+        };
+        let count = order.and_then(|order| order.iter().max());
+        let count = count.map_or(column, |last| *last) + 1;
+        if self.columns.len() < count {
+            self.columns.resize(count, None);
+        }
+        match self.columns[column].replace(element) {
+            Some(other) if other != element => Err(Error::Call(format!(
+                "column {column} feeds inputs of several types"
+            ))),
+            _ => Ok(column),
         }
     }
 
@@ -183,15 +299,26 @@ impl Planner {
     fn lanes(&self, node: &Node, place: usize) -> Result<Vec<Lane>, Error> {
         match self.input(node, place)? {
             Value::Lanes(lanes) => Ok(lanes),
-            Value::Label(..) => Err(Error::not_covered("of labels")),
-            Value::Constant(_) => Err(Error::not_covered("of a constant")),
+            Value::Label(places, Labels::Ints(ints)) => {
+                let exact = |int: &i64| int.unsigned_abs() <= 1 << 53;
+                if !ints.iter().all(exact) {
+                    return Err(Error::not_covered("of labels of more than 53 bits"));
+                }
+                let values: Vec<f64> = ints.iter().map(|int| *int as f64).collect();
+                let entries = Entries::of(&values);
+                let source = Source::Pick { places, entries };
+                Ok(vec![Lane::from(source, Element::Int64)])
+            }
+            Value::Label(..) | Value::Texts(_) => Err(Error::not_covered("of texts")),
+            Value::Deep(_) => Err(Error::not_covered("of three dimensions")),
+            Value::Constant(_) | Value::Shape(_) => Err(Error::not_covered("of a constant")),
         }
     }
 
     fn constant(&self, node: &Node, place: usize) -> Result<Tensor, Error> {
         match self.input(node, place)? {
             Value::Constant(tensor) => Ok(tensor),
-            Value::Lanes(_) | Value::Label(..) => Err(Error::not_covered("by what is no constant")),
+            _ => Err(Error::not_covered("by what is no constant")),
         }
     }
 
@@ -223,11 +350,66 @@ impl Planner {
 
     /// The folded weights of the ensemble, one lane for each target.
     pub(crate) fn trees(&mut self, ensemble: &Ensemble, lanes: &[Lane]) -> Vec<Lane> {
-        let from = self.registers(lanes);
+        let from = self.tree_registers(ensemble, lanes);
         let kernel = TreeKernel::new(ensemble, self.level);
         self.kernels.push(kernel.name());
         let slots = self.step(from, Action::Trees(kernel), ensemble.targets);
         slots.into_iter().map(Lane::of).collect()
+    }
+}
+
+impl Planner {
+    /// Those of the lanes that the trees ask for; any one of them for the others.
+    fn tree_registers(&mut self, ensemble: &Ensemble, lanes: &[Lane]) -> Vec<Register> {
+        let mut asked = vec![false; lanes.len()];
+        for node in ensemble.trees.iter().flat_map(|tree| &tree.nodes) {
+            if let crate::trees::Node::Branch(branch) = node {
+                let asked = asked.get_mut(branch.feature as usize);
+                asked.into_iter().for_each(|asked| *asked = true);
+            }
+        }
+        if !asked.contains(&true) {
+            asked.iter_mut().take(1).for_each(|first| *first = true);
+        }
+        let asked = lanes.iter().zip(asked);
+        let registers = asked.map(|(lane, asked)| asked.then(|| self.register(lane)));
+        let registers: Vec<Option<Register>> = registers.collect();
+        let any = registers.iter().flatten().next().copied();
+        let any = any.unwrap_or(Register::Slot(0));
+        registers
+            .into_iter()
+            .map(|register| register.unwrap_or(any))
+            .collect()
+    }
+}
+
+/// What an operator finds in columns of this type.
+fn of_columns(columns: &[usize], element: Element) -> Value {
+    let changes = Vec::new;
+    match element {
+        Element::Text => Value::Texts(
+            columns
+                .iter()
+                .map(|column| TextLane {
+                    column: *column,
+                    known: Vec::new(),
+                    other: None,
+                })
+                .collect(),
+        ),
+        Element::Float32 => {
+            let columns = columns
+                .iter()
+                .map(|column| Lane::of(Register::Column(*column)));
+            Value::Lanes(columns.collect())
+        }
+        _ => {
+            let lane = |number: &usize| {
+                let (number, changes) = (*number, changes());
+                Lane::from(Source::Column { number, changes }, element)
+            };
+            Value::Lanes(columns.iter().map(lane).collect())
+        }
     }
 }
 

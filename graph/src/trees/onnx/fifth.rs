@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use super::{places, same_length};
 use crate::error::Error;
-use crate::onnx::Node as Operator;
+use crate::onnx::{Node as Operator, Tensor};
 use crate::trees::{Ensemble, Fold, Mode, Node, Test, Tree};
 
 /// The trees of a TreeEnsemble.
@@ -54,9 +54,9 @@ impl<'a> Arrays<'a> {
     fn of(operator: &'a Operator) -> Result<Self, Error> {
         let tensor = |name: &str| operator.tensor(name);
         let modes: &[i64] = tensor("nodes_modes").map_or(&[], |modes| &modes.ints);
-        let splits: &[f32] = tensor("nodes_splits").map_or(&[], |splits| &splits.floats);
-        let weights: &[f32] = tensor("leaf_weights").map_or(&[], |weights| &weights.floats);
-        let sets: &[f32] = tensor("membership_values").map_or(&[], |values| &values.floats);
+        let floats = |name: &str| tensor(name).map_or(Ok(&[][..]), Tensor::singles);
+        let (splits, weights) = (floats("nodes_splits")?, floats("leaf_weights")?);
+        let sets = floats("membership_values")?;
         let mut sets = sets.split(|value| value.is_nan());
         let members = modes.iter().map(|mode| match *mode {
             MEMBER => sets.next().unwrap_or(&[]).to_vec(),
