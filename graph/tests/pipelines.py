@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import parity as kit
 import xgboost
+from onnx import helper
 from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 from skl2onnx import convert_sklearn, update_registered_converter
@@ -182,10 +183,8 @@ def converted(pipeline, names: list[str], settings: dict, double: bool):
         types.append((name, kind([None, 1])))
     chosen = {id(pipeline.steps[-1][1]): settings} if settings else None
     model = convert_sklearn(pipeline, initial_types=types, target_opset=OPSET, options=chosen)
-    for node in model.graph.node if double else []:  # these give floats, whatever the converter says
-        for output in model.graph.output:
-            if node.op_type.startswith(("Tree", "Normalizer")) and output.name in node.output[-1:]:
-                output.type.tensor_type.elem_type = 1
+    for output in model.graph.output if double else []:  # whose types the converter gets wrong
+        output.CopyFrom(helper.make_empty_tensor_value_info(output.name))
     return model, {name: ARRAYS[type(kind).__name__] for name, kind in types}
 
 
