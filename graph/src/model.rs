@@ -4,6 +4,7 @@ use crate::column::{Column, Element, Values, fill};
 use crate::encode::Trouble;
 use crate::error::Error;
 use crate::kernel::{BLOCK, Level};
+use crate::narrow::{Known, narrow};
 use crate::onnx::read_graph;
 use crate::plan::{Plan, PlannedOutput, plan};
 use crate::program::{Block, Memory, Program, Register};
@@ -67,9 +68,28 @@ pub struct Model {
     /// By column: what its values are; nothing where it is not read.
     columns: Vec<Option<Element>>,
     outputs: Vec<Output>,
-    /// By output: the registers of its numbers and the steps that they need.
-    wanted: Vec<(Vec<Register>, Vec<usize>)>,
-    kernels: Vec<&'static str>,
+    wanted: Vec<Wanted>,
+}
+
+/// What it takes to have an output.
+#[derive(Debug)]
+struct Wanted {
+    registers: Vec<Register>,
+    steps: Vec<usize>,
+    /// For each of the model's columns whether it is read.
+    columns: Vec<bool>,
+}
+
+impl Wanted {
+    fn of(registers: Vec<Register>, program: &Program, columns: usize) -> Self {
+        let steps = program.needed(&registers);
+        let columns = program.columns_of(&registers, &steps, columns);
+        Self {
+            registers,
+            steps,
+            columns,
+        }
+    }
 }
 
 /// What scoring writes to; one for each thread, made by [`Model::scratch`].
@@ -109,7 +129,6 @@ impl Model {
             inputs,
             columns,
             outputs: planned,
-            kernels,
         } = plan;
         let (mut outputs, mut wanted) = (Vec::new(), Vec::new());
         for (name, element, output) in planned {
@@ -120,13 +139,12 @@ impl Model {
                 }
                 PlannedOutput::Label(register, labels) => (vec![register], Kind::Label(labels)),
             };
-            let needed = program.needed(&registers);
             outputs.push(Output {
                 name,
                 kind,
                 element,
             });
-            wanted.push((registers, needed));
+            wanted.push(Wanted::of(registers, &program, columns.len()));
         }
         Self {
             program,
@@ -135,8 +153,48 @@ impl Model {
             columns,
             outputs,
             wanted,
-            kernels,
         }
+    }
+
+    /// The model for rows of which something is known, by column; more columns than are given are unknown. For rows that are
+    /// within it the results stay the same, bit for bit; for others they may be anything.
+    pub fn narrowed(&self, known: &[Known]) -> Self {
+        let program = narrow(&self.program, known, self.level);
+        let wanted = self.wanted.iter().map(|wanted| {
+            let registers = wanted.registers.clone();
+            Wanted::of(registers, &program, self.columns.len())
+        });
+        Self {
+            wanted: wanted.collect(),
+            program,
+            level: self.level,
+            inputs: self.inputs.clone(),
+            columns: self.columns.clone(),
+            outputs: self.outputs.clone(),
+        }
+    }
+
+    /// For each column whether some of these outputs needs it. The others may be handed over empty.
+    pub fn used_columns(&self, outputs: &[usize]) -> Vec<bool> {
+        let mut used = vec![false; self.columns.len()];
+        for wanted in outputs.iter().filter_map(|output| self.wanted.get(*output)) {
+            for (used, read) in used.iter_mut().zip(&wanted.columns) {
+                *used |= read;
+            }
+        }
+        used
+    }
+
+    /// How many trees ask for anything.
+    pub fn trees(&self) -> usize {
+        let ensembles = self.program.trees().map(|trees| &trees.ensemble);
+        ensembles.map(|ensemble| ensemble.size().0).sum()
+    }
+
+    /// How many nodes these trees have, leaves included.
+    pub fn nodes(&self) -> usize {
+        let ensembles = self.program.trees().map(|trees| &trees.ensemble);
+        ensembles.map(|ensemble| ensemble.size().1).sum()
     }
 
     /// How many columns it takes.
@@ -154,8 +212,8 @@ impl Model {
     }
 
     /// What scores its trees, for people.
-    pub fn kernels(&self) -> &[&'static str] {
-        &self.kernels
+    pub fn kernels(&self) -> Vec<&'static str> {
+        self.program.trees().map(|of| of.kernel.name()).collect()
     }
 
     /// Room to score in.
@@ -181,7 +239,7 @@ impl Model {
         else {
             return Err(Error::Call(format!("output {output} has no numbers")));
         };
-        self.fits(columns, rows, out.len(), *width)?;
+        self.fits(output, columns, rows, out.len(), *width)?;
         let width = *width;
         self.run(output, columns, rows, scratch, |first, place, values| {
             if width == 1 {
@@ -211,7 +269,7 @@ impl Model {
         else {
             return Err(Error::Call(format!("output {output} has no labels")));
         };
-        self.fits(columns, rows, out.len(), 1)?;
+        self.fits(output, columns, rows, out.len(), 1)?;
         self.run(output, columns, rows, scratch, |first, _, values| {
             for (to, from) in out[first..].iter_mut().zip(values) {
                 *to = *from as u32;
@@ -221,6 +279,7 @@ impl Model {
 
     fn fits(
         &self,
+        output: usize,
         columns: &[Column<'_>],
         rows: usize,
         places: usize,
@@ -230,13 +289,19 @@ impl Model {
             let (given, takes) = (columns.len(), self.columns.len());
             return Err(Error::Call(format!("{given} columns, not {takes}")));
         }
-        for (number, (column, takes)) in columns.iter().zip(&self.columns).enumerate() {
+        for (number, read) in self.wanted[output].columns.iter().enumerate() {
+            let (column, takes) = (&columns[number], self.columns[number]);
+            if !read {
+                continue;
+            }
             if let Some(takes) = takes.filter(|takes| *takes != column.element()) {
                 return Err(Error::Call(format!("column {number} is not {takes:?}")));
             }
-        }
-        if !columns.iter().all(|column| column.holds(rows)) {
-            return Err(Error::Call(format!("a column has fewer than {rows} rows")));
+            if !column.holds(rows) {
+                return Err(Error::Call(format!(
+                    "column {number} has fewer than {rows} rows"
+                )));
+            }
         }
         if rows.checked_mul(width) != Some(places) {
             return Err(Error::Call(format!("{places} places for {rows} rows")));
@@ -260,11 +325,11 @@ impl Model {
         if strided && gathered.len() < columns.len() * BLOCK {
             gathered.resize(columns.len() * BLOCK, 0.0);
         }
-        let (registers, needed) = &self.wanted[output];
+        let wanted = &self.wanted[output];
         for first in (0..rows).step_by(BLOCK) {
             let count = (rows - first).min(BLOCK);
             if strided {
-                gather(columns, first, count, gathered);
+                gather(columns, &wanted.columns, first, count, gathered);
             }
             let block = Window {
                 columns,
@@ -272,11 +337,11 @@ impl Model {
                 first,
                 count,
             };
-            self.program.run(needed, self.level, &block, memory);
+            self.program.run(&wanted.steps, self.level, &block, memory);
             if let Some((step, trouble)) = memory.trouble {
                 return Err(self.trouble(step, trouble));
             }
-            for (place, register) in registers.iter().enumerate() {
+            for (place, register) in wanted.registers.iter().enumerate() {
                 take(first, place, Program::read(*register, &block, memory));
             }
         }
@@ -301,9 +366,10 @@ impl Model {
     }
 }
 
-fn gather(columns: &[Column<'_>], first: usize, count: usize, gathered: &mut [f32]) {
-    for (column, into) in columns.iter().zip(gathered.chunks_exact_mut(BLOCK)) {
-        if let (Values::Float32(values), 2..) = (column.values, column.stride) {
+fn gather(columns: &[Column<'_>], read: &[bool], first: usize, count: usize, gathered: &mut [f32]) {
+    let read = columns.iter().zip(read);
+    for ((column, read), into) in read.zip(gathered.chunks_exact_mut(BLOCK)) {
+        if let (true, Values::Float32(values), 2..) = (read, column.values, column.stride) {
             let values = &values[first * column.stride..];
             fill(values, column.stride, &mut into[..count], |x| x);
         }

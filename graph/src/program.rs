@@ -1,6 +1,8 @@
 //! A model as a list of steps over blocks of rows: each reads columns and the results of earlier steps, and writes results of
 //! its own. Nothing is allocated while it runs.
 
+use std::sync::Arc;
+
 use crate::changes::{Across, Change};
 use crate::column::{Column, Element};
 use crate::encode::{Encoder, Source, Trouble};
@@ -8,6 +10,7 @@ use crate::kernel::linear::Linear;
 use crate::kernel::tables::{Tables, pick};
 use crate::kernel::{BLOCK, Buffers, Columns, Level, TreeKernel};
 use crate::read::Reading;
+use crate::trees::Ensemble;
 
 /// Where a column of numbers is while a block is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,24 +33,31 @@ pub(crate) enum Pair {
     IsEqual,
 }
 
+/// An ensemble, kept so that less can be made of it, and what scores it.
 #[derive(Debug)]
+pub(crate) struct Trees {
+    pub ensemble: Arc<Ensemble>,
+    pub kernel: TreeKernel,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) enum Action {
     /// A column that is none of 32-bit floats, as such.
     Read(Reading),
     /// The place of the key that a column or register has.
-    Encode(Encoder),
+    Encode(Arc<Encoder>),
     /// An entry for each place.
-    Pick(Vec<f32>),
+    Pick(Arc<[f32]>),
     /// The first register where it is zero the third, else the second.
     Choose,
     Constant(f32),
-    Tables(Tables),
+    Tables(Arc<Tables>),
     /// The changes of one register, one after the other.
     Change(Vec<Change>),
     Pair(Pair),
     Across(Across),
     Linear(Linear),
-    Trees(TreeKernel),
+    Trees(Arc<Trees>),
     /// The place of the first register that is the largest.
     Largest,
 }
@@ -122,8 +132,8 @@ impl Program {
         let slots = memory.slots.len().max(self.slots * BLOCK);
         memory.slots.resize(slots, 0.0);
         for step in &self.steps {
-            if let Action::Trees(kernel) = &step.action {
-                memory.buffers.fit(kernel);
+            if let Action::Trees(trees) = &step.action {
+                memory.buffers.fit(&trees.kernel);
             }
         }
     }
@@ -142,12 +152,33 @@ impl Program {
         let mut needed = Vec::new();
         for (number, step) in self.steps.iter().enumerate().rev() {
             if step.may_fail() || slots[step.to..step.to + step.count].contains(&true) {
-                want(&step.from, &mut slots);
+                want(&step.reads(), &mut slots);
                 needed.push(number);
             }
         }
         needed.reverse();
         needed
+    }
+
+    /// For each column whether `wanted` or some of the steps read it.
+    pub(crate) fn columns_of(&self, wanted: &[Register], steps: &[usize], of: usize) -> Vec<bool> {
+        let mut columns = vec![false; of];
+        let steps = steps.iter().flat_map(|step| self.steps[*step].reads());
+        for register in steps.chain(wanted.iter().copied()) {
+            if let Register::Column(number) = register {
+                columns[number] = true;
+            }
+        }
+        columns
+    }
+
+    pub(crate) fn trees(&self) -> impl Iterator<Item = &Trees> {
+        self.steps.iter().filter_map(|step| {
+            let Action::Trees(trees) = &step.action else {
+                return None;
+            };
+            Some(&**trees)
+        })
     }
 
     /// Runs some of the steps on a block; a register is then read by [`Program::read`],
@@ -193,6 +224,16 @@ impl Step {
     /// Whether the model fails for some rows, whatever is asked for.
     fn may_fail(&self) -> bool {
         matches!(&self.action, Action::Encode(encoder) if encoder.fails.contains(&true))
+    }
+
+    /// What it looks at: trees have registers that no test asks for.
+    fn reads(&self) -> Vec<Register> {
+        let Action::Trees(trees) = &self.action else {
+            return self.from.clone();
+        };
+        let asks = trees.ensemble.asks();
+        let asked = self.from.iter().zip(asks).filter(|(_, asks)| *asks);
+        asked.map(|(register, _)| *register).collect()
     }
 
     fn run(
@@ -250,7 +291,7 @@ impl Step {
                 across.run(level, out, rows);
             }
             Action::Linear(linear) => linear.run(level, sources, rows, out),
-            Action::Trees(kernel) => kernel.run(sources, rows, buffers, out),
+            Action::Trees(trees) => trees.kernel.run(sources, rows, buffers, out),
             Action::Largest => {
                 let mut best = [0.0; BLOCK];
                 best[..rows].copy_from_slice(sources.column(0));

@@ -69,8 +69,18 @@ fn down(x: f64) -> f32 {
     }
 }
 
+impl Rounding {
+    pub(crate) fn of(self, x: f64) -> f32 {
+        match self {
+            Self::Nearest => x as f32,
+            Self::Up => up(x),
+            Self::Down => down(x),
+        }
+    }
+}
+
 impl Wide {
-    fn run(self, values: &mut [f64]) {
+    pub(crate) fn run(self, values: &mut [f64]) {
         let truth = |holds: bool| f64::from(u8::from(holds));
         let each = values.iter_mut();
         match self {

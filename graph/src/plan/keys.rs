@@ -2,6 +2,7 @@
 //! Texts themselves are never made: a text is a column, and what becomes of some of its values.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::lanes::{Entries, Lane, Source};
 use super::{Planner, TextLane, Value};
@@ -329,7 +330,8 @@ impl Planner {
             true => found.iter().map(Option::is_none).collect(),
             false => Vec::new(),
         };
-        let places = self.one(vec![from], Action::Encode(Encoder { keys, fails }));
+        let encoder = Arc::new(Encoder { keys, fails });
+        let places = self.one(vec![from], Action::Encode(encoder));
         Found {
             places,
             keys: found,

@@ -192,7 +192,7 @@ impl Planner {
         for (place, value) in entries.others.iter() {
             table[*place as usize] = *value as f32;
         }
-        self.one(vec![places], Action::Pick(table))
+        self.one(vec![places], Action::Pick(table.into()))
     }
 
     /// The column as floats; only once, however often it is asked for.

@@ -1,5 +1,7 @@
 //! The operators of `ai.onnx.ml`.
 
+use std::sync::Arc;
+
 use super::classes::Transform;
 use super::lanes::{Lane, Source};
 use super::{Planner, Value, is_certain};
@@ -70,7 +72,7 @@ impl Planner {
     fn regression(
         &mut self,
         node: &Node,
-        ensemble: &Ensemble,
+        ensemble: &Arc<Ensemble>,
         lanes: &[Lane],
         mean: bool,
         transform: Transform,

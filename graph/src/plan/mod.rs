@@ -12,12 +12,13 @@ mod plain;
 mod sums;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::column::Element;
 use crate::error::Error;
 use crate::kernel::{Level, TreeKernel};
 use crate::onnx::{Graph, Input, Node, Tensor};
-use crate::program::{Action, Program, Register, Step};
+use crate::program::{Action, Program, Register, Step, Trees};
 use crate::trees::{Ensemble, Fold};
 
 pub(crate) use self::classes::{Transform, class_places};
@@ -66,7 +67,6 @@ pub(crate) struct Plan {
     /// By column: what its values are; nothing where it is not read.
     pub columns: Vec<Option<Element>>,
     pub outputs: Vec<(String, Element, PlannedOutput)>,
-    pub kernels: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +80,6 @@ pub(crate) enum PlannedOutput {
 pub(crate) struct Planner {
     program: Program,
     level: Level,
-    kernels: Vec<&'static str>,
     values: HashMap<String, Value>,
     /// Names of classes that a ZipMap gave the numbers of an output.
     names: HashMap<String, Labels>,
@@ -121,7 +120,6 @@ impl Planner {
         Self {
             program: Program::default(),
             level: level.min(Level::detect()),
-            kernels: Vec::new(),
             values: HashMap::new(),
             names: HashMap::new(),
             inputs: Vec::new(),
@@ -155,7 +153,6 @@ impl Planner {
             inputs: self.inputs,
             columns: self.columns,
             outputs,
-            kernels: self.kernels,
         }
     }
 
@@ -349,11 +346,14 @@ impl Planner {
     }
 
     /// The folded weights of the ensemble, one lane for each target.
-    pub(crate) fn trees(&mut self, ensemble: &Ensemble, lanes: &[Lane]) -> Vec<Lane> {
+    pub(crate) fn trees(&mut self, ensemble: &Arc<Ensemble>, lanes: &[Lane]) -> Vec<Lane> {
         let from = self.tree_registers(ensemble, lanes);
         let kernel = TreeKernel::new(ensemble, self.level);
-        self.kernels.push(kernel.name());
-        let slots = self.step(from, Action::Trees(kernel), ensemble.targets);
+        let trees = Trees {
+            kernel,
+            ensemble: Arc::clone(ensemble),
+        };
+        let slots = self.step(from, Action::Trees(Arc::new(trees)), ensemble.targets);
         slots.into_iter().map(Lane::of).collect()
     }
 }
@@ -361,13 +361,8 @@ impl Planner {
 impl Planner {
     /// Those of the lanes that the trees ask for; any one of them for the others.
     fn tree_registers(&mut self, ensemble: &Ensemble, lanes: &[Lane]) -> Vec<Register> {
-        let mut asked = vec![false; lanes.len()];
-        for node in ensemble.trees.iter().flat_map(|tree| &tree.nodes) {
-            if let crate::trees::Node::Branch(branch) = node {
-                let asked = asked.get_mut(branch.feature as usize);
-                asked.into_iter().for_each(|asked| *asked = true);
-            }
-        }
+        let mut asked = ensemble.asks();
+        asked.resize(lanes.len(), false);
         if !asked.contains(&true) {
             asked.iter_mut().take(1).for_each(|first| *first = true);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use super::Planner;
 use super::lanes::{Entries, Lane, Source};
@@ -118,7 +119,7 @@ impl Planner {
             targets,
             constants,
         };
-        let slots = self.step(from, Action::Tables(tables), targets);
+        let slots = self.step(from, Action::Tables(Arc::new(tables)), targets);
         slots.into_iter().map(Lane::of).collect()
     }
 

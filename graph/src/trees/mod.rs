@@ -1,6 +1,7 @@
 //! Tree ensembles as every reader makes them and every kernel takes them: each test is one interval and one way for NaN, so
 //! that no kernel knows of modes, and several tests may lead to one node, so that a set is a chain of tests.
 
+mod cut;
 pub(crate) mod lightgbm;
 mod onnx;
 #[cfg(test)]
@@ -8,6 +9,9 @@ pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
+pub(crate) use self::cut::cut;
 pub(crate) use self::onnx::{read_classes, read_regressor, read_v5};
 use crate::error::Error;
 
@@ -201,7 +205,7 @@ impl Tree {
 
 impl Ensemble {
     /// Everything that the kernels rely on.
-    pub(crate) fn check(self) -> Result<Self, Error> {
+    pub(crate) fn check(self) -> Result<Arc<Self>, Error> {
         if self.targets > MOST_TARGETS {
             return Err(Error::not_covered(format!("{} targets", self.targets)));
         }
@@ -232,7 +236,30 @@ impl Ensemble {
                 }
             }
         }
-        Ok(self)
+        Ok(Arc::new(self))
+    }
+
+    /// How many trees have a test, and how many nodes those have.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let is_branch = |node: &Node| matches!(node, Node::Branch(_));
+        let trees = self.trees.iter();
+        trees.fold((0, 0), |(trees, nodes), tree| {
+            match tree.nodes.iter().any(is_branch) {
+                true => (trees + 1, nodes + tree.nodes.len()),
+                false => (trees, nodes),
+            }
+        })
+    }
+
+    /// For each feature whether a test asks for it.
+    pub(crate) fn asks(&self) -> Vec<bool> {
+        let mut asks = vec![false; self.features];
+        for node in self.trees.iter().flat_map(|tree| &tree.nodes) {
+            if let Node::Branch(branch) = node {
+                asks[branch.feature as usize] = true;
+            }
+        }
+        asks
     }
 
     /// For each target whether it gets a weight from every row.

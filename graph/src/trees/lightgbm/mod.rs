@@ -5,6 +5,7 @@ mod splits;
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use self::splits::tree;
 use super::{Ensemble, Fold};
@@ -102,7 +103,7 @@ impl<'a> File<'a> {
         }
     }
 
-    fn ensemble(&self) -> Result<Ensemble, Error> {
+    fn ensemble(&self) -> Result<Arc<Ensemble>, Error> {
         let targets: usize = number(&self.head, "num_tree_per_iteration", 1)?;
         let last: usize = number(&self.head, "max_feature_idx", 0)?;
         if targets == 0 || last >= 1 << 20 || targets > self.trees.len().max(1) {

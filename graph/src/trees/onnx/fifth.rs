@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use super::{places, same_length};
 use crate::error::Error;
@@ -9,7 +10,7 @@ use crate::onnx::{Node as Operator, Tensor};
 use crate::trees::{Ensemble, Fold, Mode, Node, Test, Tree};
 
 /// The trees of a TreeEnsemble.
-pub(crate) fn read_v5(operator: &Operator, features: usize) -> Result<Ensemble, Error> {
+pub(crate) fn read_v5(operator: &Operator, features: usize) -> Result<Arc<Ensemble>, Error> {
     let arrays = Arrays::of(operator)?;
     let roots = places(operator.ints("tree_roots"))?;
     let trees = roots.iter().map(|root| arrays.tree(*root));

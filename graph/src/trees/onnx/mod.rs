@@ -4,6 +4,7 @@
 mod fifth;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub(crate) use self::fifth::read_v5;
 use super::{Branch, Ensemble, Fold, Mode, Node, Test, Tree};
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::onnx::Node as Operator;
 
 /// The trees of a TreeEnsembleRegressor over `features` numbers.
-pub(crate) fn read_regressor(operator: &Operator, features: usize) -> Result<Ensemble, Error> {
+pub(crate) fn read_regressor(operator: &Operator, features: usize) -> Result<Arc<Ensemble>, Error> {
     let targets = usize::try_from(operator.int("n_targets", 1)).unwrap_or(0);
     read_flat(operator, "target", features, targets)
 }
@@ -21,7 +22,7 @@ pub(crate) fn read_classes(
     operator: &Operator,
     features: usize,
     classes: usize,
-) -> Result<Ensemble, Error> {
+) -> Result<Arc<Ensemble>, Error> {
     read_flat(operator, "class", features, classes)
 }
 
@@ -68,7 +69,7 @@ fn read_flat(
     prefix: &str,
     features: usize,
     targets: usize,
-) -> Result<Ensemble, Error> {
+) -> Result<Arc<Ensemble>, Error> {
     if let Some(double) = operator
         .attributes
         .iter()
