@@ -18,9 +18,26 @@ pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = &Branch> {
     })
 }
 
-/// Whether each test is one comparison, `x <= upto`.
+/// Whether each test is one comparison, `x <= upto`, and each leaf one weight for a target.
 pub(super) fn only_two_way(ensemble: &Ensemble) -> bool {
     branches(ensemble).all(|branch| branch.above.is_nan() && !branch.upto.is_nan())
+        && ensemble.trees.iter().all(|tree| {
+            tree.nodes.iter().all(|node| match node {
+                Node::Leaf { first, count } => adds_once(tree.leaf(*first, *count)),
+                Node::Branch(_) => true,
+            })
+        })
+}
+
+/// Two weights of a target are added one after the other, which their sum is not.
+fn adds_once(weights: &[(u32, f32)]) -> bool {
+    let mut ascending = weights.windows(2).map(|pair| pair[0].0 < pair[1].0);
+    if ascending.all(|is| is) {
+        return true;
+    }
+    let mut targets: Vec<u32> = weights.iter().map(|(target, _)| *target).collect();
+    targets.sort_unstable();
+    targets.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// The columns of an ensemble's tests, and the place of each.

@@ -1,9 +1,12 @@
 //! Every kernel gives, bit for bit, what the plain walk over the model's own tests gives.
 
 use super::{BLOCK, Buffers, Columns, Level, TreeKernel};
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::planes::Planes;
+use crate::kernel::two_way::TwoWay;
 use crate::kernel::walk::Walk;
-use crate::trees::Fold;
 use crate::trees::reference::{Made, Random, Shape, make, walk};
+use crate::trees::{Ensemble, Fold, Node};
 
 struct Rows {
     columns: Vec<Vec<f32>>,
@@ -60,6 +63,8 @@ fn shape(random: &mut Random, leaves: usize) -> Shape {
         equal: false,
         missing: random.chance(60),
         every_target: random.chance(50),
+        sets: false,
+        twice: false,
     }
 }
 
@@ -138,5 +143,90 @@ fn the_walk_does_every_mode_and_fold() {
         let rows = rows(&mut random, shape.features);
         let kernel = TreeKernel::Walk(Box::new(Walk::new(&made.ensemble)));
         check(&kernel, &made, &rows, &format!("{turn} {shape:?}"));
+    }
+}
+
+/// All kernels that take the ensemble.
+fn kernels(ensemble: &Ensemble) -> Vec<TreeKernel> {
+    let mut kernels = vec![TreeKernel::Walk(Box::new(Walk::new(ensemble)))];
+    let nodes = TwoWay::new(ensemble).map(|nodes| TreeKernel::TwoWay(Box::new(nodes)));
+    kernels.extend(nodes);
+    for level in levels() {
+        kernels.push(TreeKernel::new(ensemble, level));
+        #[cfg(target_arch = "x86_64")]
+        {
+            let planes = Planes::new(ensemble, level);
+            kernels.extend(planes.map(|planes| TreeKernel::Planes(Box::new(planes))));
+        }
+    }
+    kernels
+}
+
+/// Half of the values are moved onto thresholds, next to them, and to what is subnormal.
+fn move_to_thresholds(random: &mut Random, made: &Made, rows: &mut Rows) {
+    let tests = made.tests.iter().flatten().flatten();
+    let tests: Vec<(usize, f32)> = tests
+        .map(|test| (test.feature as usize, test.value))
+        .collect();
+    for _ in 0..rows.count * rows.columns.len() / 2 {
+        let Some((feature, value)) = tests.get(random.below(tests.len().max(1))) else {
+            return;
+        };
+        let row = random.below(rows.count);
+        rows.columns[*feature][row] = match random.below(6) {
+            0 => value.next_up(),
+            1 => value.next_down(),
+            2 => f32::from_bits(random.below(1 << 23) as u32),
+            3 => -value,
+            _ => *value,
+        };
+    }
+}
+
+#[test]
+fn every_kernel_that_takes_an_ensemble_is_right() {
+    let mut random = Random(5);
+    let mut seen = std::collections::BTreeMap::new();
+    for turn in 0..600 {
+        let shape = Shape::any(&mut random);
+        let made = make(&mut random, shape);
+        let mut rows = rows(&mut random, shape.features);
+        move_to_thresholds(&mut random, &made, &mut rows);
+        for kernel in kernels(&made.ensemble) {
+            *seen.entry(kernel.name()).or_insert(0) += 1;
+            let what = format!("{turn} {} {shape:?}", kernel.name());
+            check(&kernel, &made, &rows, &what);
+        }
+    }
+    assert!(seen.values().all(|count| *count > 120), "{seen:?}");
+}
+
+/// Thresholds by the thousand, so that bytes and even pairs of them have to be told apart.
+#[test]
+fn many_thresholds_of_one_feature_stay_apart() {
+    let mut random = Random(6);
+    for (trees, leaves) in [(9, 32), (5, 64), (60, 64), (12, 300)] {
+        let shape = Shape {
+            trees,
+            features: 1,
+            targets: 2,
+            missing: true,
+            ..shape(&mut random, leaves)
+        };
+        let mut made = make(&mut random, shape);
+        for (tree, tests) in made.ensemble.trees.iter_mut().zip(&mut made.tests) {
+            for (node, test) in tree.nodes.iter_mut().zip(tests) {
+                if let Some(test) = test {
+                    test.value = random.below(100_000) as f32 / 7.0;
+                    *node = Node::Branch((*test).into());
+                }
+            }
+        }
+        let mut rows = rows(&mut random, 1);
+        move_to_thresholds(&mut random, &made, &mut rows);
+        for kernel in kernels(&made.ensemble) {
+            let what = format!("{} {shape:?}", kernel.name());
+            check(&kernel, &made, &rows, &what);
+        }
     }
 }

@@ -184,16 +184,10 @@ mod tests {
         let (mut before, mut after) = (0, 0);
         for turn in 0..400 {
             let leaves = [2, 8, 40, 64, 150][random.below(5)];
-            let sums = random.chance(80);
             let shape = Shape {
-                trees: 1 + random.below(12),
                 leaves,
                 features: 1 + random.below(6),
-                targets: 1 + random.below(3),
-                fold: if sums { Fold::Sum } else { Fold::Max },
-                equal: random.chance(40),
-                missing: random.chance(70),
-                every_target: !sums || random.chance(50),
+                ..Shape::any(&mut random)
             };
             let whole = make(&mut random, shape).ensemble;
             let bounds: Vec<Known> = (0..shape.features).map(|_| known(&mut random)).collect();

@@ -49,6 +49,32 @@ pub(crate) struct Shape {
     pub missing: bool,
     /// Every leaf speaks of every target.
     pub every_target: bool,
+    /// Some splits are sets of values, as chains of tests that lead to one node.
+    pub sets: bool,
+    /// Some leaves speak of a target twice.
+    pub twice: bool,
+}
+
+impl Shape {
+    /// Any that a model may have.
+    pub(crate) fn any(random: &mut Random) -> Self {
+        let leaves = [1, 3, 8, 9, 31, 33, 64, 65, 200][random.below(9)];
+        let fold = [Fold::Sum, Fold::Sum, Fold::Sum, Fold::Min, Fold::Max][random.below(5)];
+        let rare = |random: &mut Random| random.chance(25);
+        Self {
+            trees: 1 + random.below(10),
+            leaves,
+            features: 1 + random.below(12),
+            targets: 1 + random.below(5),
+            fold,
+            equal: rare(random),
+            missing: random.chance(60),
+            // Smallest and largest of nothing are no business of the kernels.
+            every_target: fold != Fold::Sum || random.chance(50),
+            sets: rare(random),
+            twice: rare(random),
+        }
+    }
 }
 
 /// An ensemble, and the tests it was made of, by tree and node.
@@ -83,6 +109,32 @@ fn threshold(random: &mut Random) -> f32 {
     }
 }
 
+/// Makes a node a chain of tests for some values; returns the nodes that it leads to.
+fn set(
+    random: &mut Random,
+    shape: Shape,
+    node: usize,
+    tests: &mut Vec<Option<Test>>,
+) -> [usize; 2] {
+    let (holds, feature) = (tests.len(), random.below(shape.features) as u32);
+    let missing_holds = shape.missing && random.chance(50);
+    tests.push(None);
+    let mut place = node;
+    for _ in 0..1 + random.below(4) {
+        tests[place] = Some(Test {
+            mode: Mode::Equal,
+            feature,
+            value: random.value(false),
+            missing_holds,
+            holds: holds as u32,
+            fails: tests.len() as u32,
+        });
+        place = tests.len();
+        tests.push(None);
+    }
+    [holds, place]
+}
+
 fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
     let leaves = 1 + random.below(shape.leaves);
     let mut tests: Vec<Option<Test>> = vec![None];
@@ -95,6 +147,10 @@ fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
             random.below(open.len())
         };
         let node = open.swap_remove(place);
+        if shape.sets && random.chance(30) {
+            open.extend(set(random, shape, node, &mut tests));
+            continue;
+        }
         let next = tests.len() as u32;
         let modes = [
             Mode::AtMost,
@@ -125,6 +181,9 @@ fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
                     if shape.every_target || random.chance(60) {
                         let weight = random.below(2001) as f32 / 700.0 - 1.4;
                         tree.weights.push((target, weight));
+                        if shape.twice && random.chance(30) {
+                            tree.weights.push((target, weight / 3.0));
+                        }
                     }
                 }
                 let count = tree.weights.len() as u32 - first;
