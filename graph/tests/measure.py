@@ -25,7 +25,9 @@ WINDOW_SECONDS = 0.25
 LEVELS = ["portable", "avx2", "avx512"]
 
 
-def rows_of(folder: Path, width: int, count: int) -> np.ndarray:
+def rows_of(folder: Path | None, width: int, count: int) -> np.ndarray:
+    if folder is None:
+        return np.random.default_rng(2).normal(0, 1, (count, width)).astype(np.float32)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools/demo"))
     import trips
 
@@ -52,7 +54,7 @@ def onnx_runtime(session, rows: np.ndarray) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--measure", required=True, help="the program of examples/measure.rs")
-    parser.add_argument("--data", type=Path, required=True, help="a folder that tools/demo/trips.py made")
+    parser.add_argument("--data", type=Path, help="a folder that tools/demo/trips.py made; without it rows are random")
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("models", type=Path, nargs="+")
     arguments = parser.parse_args()

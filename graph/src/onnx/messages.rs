@@ -17,6 +17,8 @@ pub(crate) struct Graph {
     pub constants: Vec<(String, Tensor)>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<String>,
+    /// How long its message is.
+    pub bytes: usize,
 }
 
 /// A graph input; sizes are -1 where the file leaves them open.
@@ -135,7 +137,10 @@ pub(crate) fn read_graph(bytes: &[u8]) -> Result<Graph, Error> {
 }
 
 fn graph(bytes: &[u8]) -> Result<Graph, Error> {
-    let mut graph = Graph::default();
+    let mut graph = Graph {
+        bytes: bytes.len(),
+        ..Graph::default()
+    };
     for field in Fields::of(bytes) {
         match field? {
             (1, value) => graph.nodes.push(node(value.bytes()?)?),

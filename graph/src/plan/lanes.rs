@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::Planner;
+use super::{Planner, TextLane, Value};
 use crate::changes::Change;
 use crate::column::Element;
 use crate::program::{Action, Register};
@@ -121,6 +121,19 @@ impl Lane {
         }
     }
 
+    /// About how much memory it takes, in the size of a change; tables are their owners' together.
+    fn weight(&self) -> usize {
+        let source = match &self.source {
+            Source::Register(_) | Source::Constant(_) => 0,
+            Source::Column { changes, .. } => 2 * changes.len(),
+            Source::Pick { entries, .. } => {
+                let others = &entries.others;
+                others.len() / Rc::strong_count(others)
+            }
+        };
+        8 + source + self.changes.len()
+    }
+
     /// The last changes that are a factor and a summand, as these two.
     pub(super) fn split(&self) -> (&[Change], f64, f64) {
         let (mut factor, mut summand) = (1.0_f64, 0.0_f64);
@@ -141,6 +154,24 @@ impl Lane {
             kept = before;
         }
         (kept, factor, summand)
+    }
+}
+
+impl Value {
+    /// About how much memory it takes, in the size of a change.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Lanes(lanes) | Self::Deep(lanes) => lanes.iter().map(Lane::weight).sum(),
+            Self::Texts(lanes) => lanes.iter().map(TextLane::weight).sum(),
+            Self::Shape(_) | Self::Label(..) | Self::Constant(_) => 0,
+        }
+    }
+}
+
+impl TextLane {
+    fn weight(&self) -> usize {
+        let texts = self.known.iter().map(|(from, to)| from.len() + to.len());
+        8 + 4 * self.known.len() + texts.sum::<usize>() / 12
     }
 }
 

@@ -34,6 +34,9 @@ const MOST_ENTRIES: usize = 1 << 24;
 /// More than any model has: a file's numbers must not make what it does not hold.
 const MOST_COLUMNS: i64 = 1 << 17;
 
+/// What a graph's values may weigh beside its file, in the size of about one change to a lane.
+const MOST_WEIGHT: usize = 1 << 18;
+
 /// What a name of the graph stands for.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
@@ -81,6 +84,8 @@ pub(crate) struct Planner {
     program: Program,
     level: Level,
     values: HashMap<String, Value>,
+    /// A small file must not make values without end: each lane of each counts, and each change that waits for it.
+    weight_left: usize,
     /// Names of classes that a ZipMap gave the numbers of an output.
     names: HashMap<String, Labels>,
     inputs: Vec<Takes>,
@@ -96,6 +101,7 @@ pub(crate) struct Planner {
 /// The program of a graph whose inputs' lanes are fed, in their order, by the columns that `order` says.
 pub(crate) fn plan(graph: &Graph, order: Option<&[usize]>, level: Level) -> Result<Plan, Error> {
     let mut planner = Planner::new(level);
+    planner.weight_left = MOST_WEIGHT.saturating_add(graph.bytes.saturating_mul(6));
     planner.inputs(&graph.inputs, order)?;
     for (name, tensor) in &graph.constants {
         let value = Value::Constant(tensor.clone());
@@ -121,6 +127,7 @@ impl Planner {
             program: Program::default(),
             level: level.min(Level::detect()),
             values: HashMap::new(),
+            weight_left: usize::MAX,
             names: HashMap::new(),
             inputs: Vec::new(),
             columns: Vec::new(),
@@ -223,13 +230,17 @@ impl Planner {
                 columns.push(self.column(place, element, order)?);
             }
             places += width;
-            self.values
-                .insert(name.clone(), of_columns(&columns, element));
+            let value = of_columns(&columns, element);
+            self.weight_left = self.weight_left.saturating_sub(value.weight());
+            self.values.insert(name.clone(), value);
             self.inputs.push(Takes {
                 name: name.clone(),
                 element,
                 width,
             });
+            if self.weight_left == 0 || places as i64 > MOST_COLUMNS {
+                return Err(Error::not_covered("so many columns"));
+            }
         }
         Ok(())
     }
@@ -269,6 +280,9 @@ impl Planner {
         };
         let op = &node.op;
         match covered {
+            Ok(Some(())) if self.weight_left == 0 => Err(Error::not_covered(format!(
+                "{op}: too many numbers for so small a file"
+            ))),
             Ok(Some(())) => Ok(()),
             Ok(None) if domain.is_empty() => Err(Error::not_covered(format!(
                 "operator '{op}' is not covered"
@@ -322,6 +336,7 @@ impl Planner {
     fn set(&mut self, node: &Node, place: usize, value: Value) -> Option<()> {
         // An output without a name is one that nobody asks for.
         if let Some(name) = node.outputs.get(place) {
+            self.weight_left = self.weight_left.saturating_sub(value.weight());
             self.values.insert(name.clone(), value);
         }
         Some(())

@@ -2,7 +2,7 @@
 
 use super::compare::{is_float, one_row};
 use super::lanes::Lane;
-use super::{Planner, Value, class_places};
+use super::{MOST_COLUMNS, Planner, Value, class_places};
 use crate::changes::{Across, Change};
 use crate::column::Element;
 use crate::error::Error;
@@ -98,6 +98,7 @@ impl Planner {
                         Value::Texts(lanes) => all.extend(lanes),
                         _ => return Err(Error::not_covered("of texts and others")),
                     }
+                    is_row(&all)?;
                 }
                 Value::Texts(all)
             }
@@ -110,6 +111,7 @@ impl Planner {
                         Value::Deep(lanes) => all.extend(lanes),
                         _ => return Err(Error::not_covered("of different dimensions")),
                     }
+                    is_row(&all)?;
                 }
                 Value::Deep(all)
             }
@@ -117,6 +119,7 @@ impl Planner {
                 is_last(axis)?;
                 for place in 0..node.inputs.len() {
                     all.extend(self.lanes(node, place)?);
+                    is_row(&all)?;
                 }
                 if all.windows(2).any(|two| two[0].element != two[1].element) {
                     return Err(Error::damaged("columns of different types side by side"));
@@ -290,6 +293,13 @@ impl Planner {
 
 fn element_of(lanes: &[Lane]) -> Element {
     lanes.first().map_or(Element::Float32, |lane| lane.element)
+}
+
+fn is_row<T>(all: &[T]) -> Result<(), Error> {
+    match all.len() as i64 > MOST_COLUMNS {
+        true => Err(Error::not_covered("so many numbers")),
+        false => Ok(()),
+    }
 }
 
 /// Some of the lanes.

@@ -1,0 +1,170 @@
+//! Readers against damaged files: no panic, no endless loop, no memory out of proportion, and what loads scores. Each input is
+//! named by its number: the same number makes the same bytes again.
+
+mod bytes;
+pub(crate) mod heap;
+mod proto;
+mod random;
+mod text;
+mod values;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use self::random::Random;
+use self::values::{ROWS, Values};
+use whimbrel_graph::{Error, Kind, Known, Model};
+
+/// The most that loading may take: so many times the file, and so many bytes.
+const TIMES: usize = 64;
+const BEYOND: usize = 16 << 20;
+/// The most processor time that one input may take, in nanoseconds.
+const SLOW: u64 = 2_000_000_000;
+
+type Damage = fn(&mut Random, &mut Vec<u8>, &[u8]);
+
+pub(crate) struct Reader {
+    pub(crate) name: &'static str,
+    /// What the names of its seeds in `corpus` end with.
+    ending: &'static str,
+    damage: Damage,
+    load: fn(&[u8]) -> Result<Model, Error>,
+}
+
+/// Every reader of model files.
+pub(crate) const READERS: &[Reader] = &[
+    Reader {
+        name: "onnx",
+        ending: "onnx",
+        damage: proto::damage,
+        load: |file| Model::from_onnx(file, None),
+    },
+    Reader {
+        name: "lightgbm",
+        ending: "lgb",
+        damage: text::damage,
+        load: |file| Model::from_lightgbm(file, None),
+    },
+];
+
+/// What is at work: the number of the input, for what watches from outside.
+pub(crate) static AT: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) inputs: u64,
+    pub(crate) loaded: u64,
+}
+
+/// The models of the folder `corpus` that the reader reads.
+pub(crate) fn seeds(reader: &Reader) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|of| of == reader.ending));
+    paths.sort();
+    paths
+        .iter()
+        .filter_map(|path| fs::read(path).ok())
+        .collect()
+}
+
+/// The input of that number.
+pub(crate) fn input(reader: &Reader, seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
+    let mut random = Random(number.wrapping_mul(0xd134_2543_de82_ef95));
+    let mut file = random.pick(seeds).cloned().unwrap_or_default();
+    let other = random.pick(seeds).cloned().unwrap_or_default();
+    for _ in 0..=random.below(6) {
+        if random.chance(90) {
+            (reader.damage)(&mut random, &mut file, &other);
+        } else {
+            bytes::damage(&mut random, &mut file, &other);
+        }
+    }
+    file.truncate(1 << 20);
+    file
+}
+
+/// Processor time of this thread: what else the machine does must not fail an input.
+fn processor_time() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or_default()
+}
+
+/// Inputs from number `first` on until the time is over; the first that fails, and why.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runs for as long as it is told to"
+)]
+pub(crate) fn run(reader: &Reader, first: u64, time: Duration) -> Result<Report, String> {
+    let (seeds, begun) = (seeds(reader), Instant::now());
+    if seeds.is_empty() {
+        return Err(format!("{}: no seeds", reader.name));
+    }
+    let mut report = Report::default();
+    let failed = |number: u64, why: &str| format!("{} {number}: {why}", reader.name);
+    while begun.elapsed() < time {
+        let number = first + report.inputs;
+        AT.store(number, Relaxed);
+        let file = input(reader, &seeds, number);
+        let begun = processor_time();
+        match catch_unwind(AssertUnwindSafe(|| one(reader, &file, number))) {
+            Ok(Ok(loaded)) => report.loaded += u64::from(loaded),
+            Ok(Err(why)) => return Err(failed(number, &why)),
+            Err(_) => return Err(failed(number, "panic")),
+        }
+        if processor_time() - begun > SLOW {
+            return Err(failed(number, "slow"));
+        }
+        report.inputs += 1;
+    }
+    Ok(report)
+}
+
+/// Whether the file loads; an error if that takes too much, or if what loads does not score.
+fn one(reader: &Reader, file: &[u8], number: u64) -> Result<bool, String> {
+    let (loaded, peak, _) = heap::cost_of(|| (reader.load)(file));
+    if peak > TIMES * file.len() + BEYOND {
+        return Err(format!("{peak} bytes for a file of {}", file.len()));
+    }
+    let Ok(model) = loaded else {
+        return Ok(false);
+    };
+    let mut random = Random(number);
+    let bounds = [Known {
+        low: -1.0,
+        high: 3.0,
+        nan: random.chance(50),
+    }; 3];
+    let narrowed = model.narrowed(&bounds);
+    for model in [&model, &narrowed] {
+        match score(model, &mut random) {
+            Ok(()) | Err(Error::Rows(_)) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(true)
+}
+
+fn score(model: &Model, random: &mut Random) -> Result<(), Error> {
+    let values = Values::of(random);
+    let columns = values.columns(model);
+    let mut scratch = model.scratch();
+    for (place, output) in model.outputs().iter().enumerate() {
+        match output.kind {
+            Kind::Numbers { width, .. } => {
+                let mut out = vec![0.0; ROWS * width];
+                model.score(place, &columns, ROWS, &mut scratch, &mut out)?;
+            }
+            Kind::Label(_) => {
+                let mut out = vec![0; ROWS];
+                model.classify(place, &columns, ROWS, &mut scratch, &mut out)?;
+            }
+        }
+    }
+    Ok(())
+}
