@@ -50,6 +50,7 @@ struct File<'a> {
     head: HashMap<&'a str, &'a str>,
     averages: bool,
     trees: Vec<HashMap<&'a str, &'a str>>,
+    bytes: usize,
 }
 
 fn list<T: FromStr>(of: &HashMap<&str, &str>, key: &str) -> Result<Vec<T>, Error> {
@@ -80,6 +81,7 @@ impl<'a> File<'a> {
             head: HashMap::new(),
             averages: false,
             trees: Vec::new(),
+            bytes: text.len(),
         };
         let mut ended = false;
         for line in lines {
@@ -106,7 +108,8 @@ impl<'a> File<'a> {
     fn ensemble(&self) -> Result<Arc<Ensemble>, Error> {
         let targets: usize = number(&self.head, "num_tree_per_iteration", 1)?;
         let last: usize = number(&self.head, "max_feature_idx", 0)?;
-        if targets == 0 || last >= 1 << 20 || targets > self.trees.len().max(1) {
+        // LightGBM writes something of each feature.
+        if targets == 0 || last >= self.bytes.max(1 << 12) || targets > self.trees.len().max(1) {
             return Err(Error::damaged("it has no trees or too many features"));
         }
         let trees = self.trees.iter().enumerate();
