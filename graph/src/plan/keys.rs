@@ -183,7 +183,7 @@ impl Planner {
             return Err(Error::not_covered("of a constant"));
         };
         let found = keys.iter().position(|key| key == one);
-        let text = found.map_or(node.text("default_string", "_Unused"), |key| &texts[key]);
+        let text = found.map_or_else(|| node.text("default_string", "_Unused"), |key| &texts[key]);
         let tensor = crate::onnx::Tensor {
             dims: vec![1],
             texts: vec![text.to_owned()],
