@@ -40,8 +40,26 @@ pub(crate) enum Keys {
 }
 
 impl Encoder {
-    /// Sets `out` to the rows' places.
+    /// Sets `out` to the rows' places, none of which the model fails for.
     pub(crate) fn run(&self, from: Source<'_>, out: &mut [f32]) -> Result<(), Trouble> {
+        self.places(from, out)?;
+        if self.fails.contains(&true) && out.iter().any(|place| self.fails_at(*place)) {
+            return Err(Trouble::Unknown);
+        }
+        Ok(())
+    }
+
+    /// Whether the model fails for the one value that there is.
+    pub(crate) fn fails_for(&self, from: Source<'_>) -> bool {
+        let mut place = [0.0];
+        self.places(from, &mut place).is_err() || self.fails_at(place[0])
+    }
+
+    fn fails_at(&self, place: f32) -> bool {
+        self.fails.get(place as usize) == Some(&true)
+    }
+
+    fn places(&self, from: Source<'_>, out: &mut [f32]) -> Result<(), Trouble> {
         match (&self.keys, from) {
             (Keys::Texts(texts), Source::Column(column)) => texts.places(&column, out)?,
             (Keys::Ints { ints, changes }, Source::Column(column)) => {
@@ -55,12 +73,6 @@ impl Encoder {
             }
             (Keys::Texts(_), Source::Floats(_)) | (Keys::Floats(_), Source::Column(_)) => {
                 out.fill(0.0);
-            }
-        }
-        if self.fails.contains(&true) {
-            let fails = |place: &f32| self.fails.get(*place as usize) == Some(&true);
-            if out.iter().any(fails) {
-                return Err(Trouble::Unknown);
             }
         }
         Ok(())
@@ -173,6 +185,10 @@ impl Texts {
         made
     }
 
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
     #[inline(always)]
     fn begin(&self, a: u64, b: u64, length: usize) -> usize {
         mix(a, b ^ length as u64) as usize & (self.slots.len() - 1)
@@ -258,6 +274,27 @@ impl Ints {
             slots[at] = (*key, place as u32);
         }
         Self::Hashed { slots, other }
+    }
+
+    /// Each of them once.
+    pub(crate) fn keys(&self) -> Vec<i64> {
+        let mut keys: Vec<i64> = match self {
+            Self::Close {
+                least,
+                places,
+                other,
+            } => {
+                let keys = (0..).zip(places).filter(|(_, place)| *place != other);
+                keys.map(|(key, _)| least.wrapping_add(key)).collect()
+            }
+            Self::Hashed { slots, .. } => {
+                let keys = slots.iter().filter(|(_, place)| *place != EMPTY);
+                keys.map(|(key, _)| *key).collect()
+            }
+        };
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     fn find(&self, key: i64) -> f32 {

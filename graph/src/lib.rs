@@ -15,6 +15,7 @@ mod model;
 mod narrow;
 mod onnx;
 mod plan;
+mod probe;
 mod program;
 mod read;
 #[cfg(test)]
@@ -26,3 +27,4 @@ pub use error::Error;
 pub use kernel::Level;
 pub use model::{Input, Kind, Labels, Model, Output, Scratch};
 pub use narrow::Known;
+pub use probe::Candidates;

@@ -7,6 +7,7 @@ use crate::kernel::{BLOCK, Level};
 use crate::narrow::{Known, narrow};
 use crate::onnx::read_graph;
 use crate::plan::{Plan, PlannedOutput, plan};
+use crate::probe::{Candidates, probes};
 use crate::program::{Block, Memory, Program, Register};
 use crate::trees::lightgbm;
 
@@ -183,6 +184,11 @@ impl Model {
             }
         }
         used
+    }
+
+    /// By column the values on which a wrong kernel would show.
+    pub fn probes(&self) -> Vec<Candidates> {
+        probes(&self.program, &self.columns)
     }
 
     /// How many trees ask for anything.

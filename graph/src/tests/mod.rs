@@ -1,6 +1,7 @@
 //! Models as a caller meets them, made byte by byte: what ONNX Runtime says of the same is compared in `tests/parity.py`.
 
 mod pipelines;
+mod probes;
 
 use crate::{Column, Element, Error, Kind, Labels, Level, Model};
 
@@ -104,12 +105,17 @@ fn classes() -> Vec<u8> {
 
 /// One tree: 10 where the first number is at most 0.5, else 20.
 fn stump() -> Vec<u8> {
+    model(1, 1, &[test("x", 0.5)], &["y"])
+}
+
+/// The same with another value.
+fn test(from: &str, value: f32) -> Vec<u8> {
     let attributes = [
         ints("nodes_treeids", &[0, 0, 0]),
         ints("nodes_nodeids", &[0, 1, 2]),
         ints("nodes_featureids", &[0, 0, 0]),
         texts("nodes_modes", &["BRANCH_LEQ", "LEAF", "LEAF"]),
-        floats("nodes_values", &[0.5, 0.0, 0.0]),
+        floats("nodes_values", &[value, 0.0, 0.0]),
         ints("nodes_truenodeids", &[1, 0, 0]),
         ints("nodes_falsenodeids", &[2, 0, 0]),
         ints("target_treeids", &[0, 0]),
@@ -117,14 +123,7 @@ fn stump() -> Vec<u8> {
         ints("target_ids", &[0, 0]),
         floats("target_weights", &[10.0, 20.0]),
     ];
-    let nodes = [node(
-        "TreeEnsembleRegressor",
-        ML,
-        &["x"],
-        &["y"],
-        &attributes,
-    )];
-    model(1, 1, &nodes, &["y"])
+    node("TreeEnsembleRegressor", ML, &[from], &["y"], &attributes)
 }
 
 fn score(model: &Model, columns: &[Column<'_>], rows: usize) -> Vec<f32> {

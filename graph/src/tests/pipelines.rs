@@ -20,7 +20,7 @@ fn of_inputs(inputs: &[(&str, u64)], nodes: &[Vec<u8>], outputs: &[&str]) -> Vec
     field(7, &[nodes.concat(), parts.concat()].concat())
 }
 
-fn int(name: &str, value: i64) -> Vec<u8> {
+pub(super) fn int(name: &str, value: i64) -> Vec<u8> {
     field(
         5,
         &[field(1, name.as_bytes()), number(3, value as u64)].concat(),
@@ -43,7 +43,7 @@ fn constant(name: &str, element: u64, count: u64, raw: &[u8]) -> Vec<u8> {
     node("Constant", "", &[], &[name], &[value])
 }
 
-fn doubles_of(name: &str, values: &[f64]) -> Vec<u8> {
+pub(super) fn doubles_of(name: &str, values: &[f64]) -> Vec<u8> {
     let raw: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())
@@ -92,7 +92,7 @@ fn weighted(from: &str, weights: &[f32]) -> Vec<u8> {
 }
 
 /// Texts and a float, one-hot and scaled, into a weighted sum; empty texts are first filled.
-fn texts_and_floats(zeros: i64) -> Vec<u8> {
+pub(super) fn texts_and_floats(zeros: i64) -> Vec<u8> {
     let label = [
         texts("keys_strings", &[""]),
         ints("values_int64s", &[1]),
@@ -360,9 +360,7 @@ fn damaged_attributes_are_refused() {
     };
     let cats = texts("cats_strings", &["a"]);
     assert!(encoder("OneHotEncoder", &[]).contains("damaged"));
-    assert!(
-        encoder("OneHotEncoder", &[cats.clone(), ints("cats_int64s", &[1])]).contains("damaged")
-    );
+    assert!(encoder("OneHotEncoder", &[cats, ints("cats_int64s", &[1])]).contains("damaged"));
     assert!(
         encoder("OneHotEncoder", &[ints("cats_int64s", &[1])]).contains("keys of another type")
     );
