@@ -10,6 +10,7 @@ mod planes;
 #[cfg(target_arch = "x86_64")]
 mod planes_x86;
 mod routes;
+mod sets;
 pub(crate) mod tables;
 #[cfg(test)]
 mod tests;

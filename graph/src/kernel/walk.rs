@@ -1,6 +1,7 @@
-//! The walk that can do every ensemble: intervals, sets as chains of tests, smallest and largest instead of sums. Several
+//! The walk that can do every ensemble: intervals, sets of whole numbers, smallest and largest instead of sums. Several
 //! rows go down a tree side by side, so that one row's wait for memory is another's work.
 
+use super::sets::{Sets, folded};
 use super::{BLOCK, Columns};
 use crate::trees::{Ensemble, Fold, Node, Spoken};
 
@@ -24,6 +25,8 @@ struct Tree {
     /// By node: its part of the weights.
     leaves: Vec<(u32, u32)>,
     steps: Vec<Step>,
+    /// Where a test is more than an interval.
+    sets: Option<Sets>,
     weights: Vec<(u32, f32)>,
 }
 
@@ -53,7 +56,10 @@ impl Walk {
                 (Fold::Max, _) => f32::NEG_INFINITY,
             });
         let begin = begin.collect();
-        let trees = ensemble.trees.iter().map(|tree| tree_of(tree, &columns));
+        let trees = ensemble.trees.iter().map(|tree| match folded(tree) {
+            None => tree_of(tree, None, &columns),
+            Some((tree, sets)) => tree_of(&tree, Some(sets), &columns),
+        });
         let trees = trees.collect();
         Self {
             columns,
@@ -83,7 +89,10 @@ impl Walk {
         }
         for tree in &self.trees {
             for first in (0..rows).step_by(ABREAST) {
-                let reached = tree.walk(floats, first);
+                let reached = match &tree.sets {
+                    None => tree.walk(floats, first, |_, _| true),
+                    Some(sets) => tree.walk(floats, first, |node, x| sets.has(node, x)),
+                };
                 for (row, node) in reached.into_iter().enumerate() {
                     self.fold(tree, node, first + row, out);
                 }
@@ -107,14 +116,16 @@ impl Walk {
 }
 
 impl Tree {
-    fn walk(&self, floats: &[f32], first: usize) -> [u32; ABREAST] {
+    /// `has` says whether a number between a node's bounds is meant.
+    #[inline(always)]
+    fn walk(&self, floats: &[f32], first: usize, has: impl Fn(u32, f32) -> bool) -> [u32; ABREAST] {
         let mut nodes = [self.root; ABREAST];
         for _ in 0..self.depth {
             for (row, node) in nodes.iter_mut().enumerate() {
                 let step = &self.steps[*node as usize];
                 let x = floats[step.column as usize * BLOCK + first + row];
                 let below = x <= step.above;
-                let inside = !below & (x <= step.upto);
+                let inside = !below & (x <= step.upto) & has(*node, x);
                 let left = if x.is_nan() { step.nan_left } else { inside };
                 *node = if left { step.left } else { step.right };
             }
@@ -123,7 +134,7 @@ impl Tree {
     }
 }
 
-fn tree_of(tree: &crate::trees::Tree, columns: &[u32]) -> Tree {
+fn tree_of(tree: &crate::trees::Tree, sets: Option<Sets>, columns: &[u32]) -> Tree {
     let mut leaves = Vec::with_capacity(tree.nodes.len());
     let mut steps = Vec::with_capacity(tree.nodes.len());
     for (place, node) in tree.nodes.iter().enumerate() {
@@ -162,6 +173,7 @@ fn tree_of(tree: &crate::trees::Tree, columns: &[u32]) -> Tree {
         depth: tree.depth().unwrap_or(0),
         leaves,
         steps,
+        sets,
         weights: tree.weights.clone(),
     }
 }
