@@ -330,8 +330,10 @@ impl Ints {
     fn of_column(&self, column: &Column<'_>, changes: &[Wide], out: &mut [f32]) {
         let step = column.stride;
         match column.values {
-            Values::Int64(values) => self.places(values.iter().step_by(step).copied(), out),
-            Values::Int32(values) => {
+            Values::Int64(values) if changes.is_empty() => {
+                self.places(values.iter().step_by(step).copied(), out)
+            }
+            Values::Int32(values) if changes.is_empty() => {
                 self.places(values.iter().step_by(step).map(|x| i64::from(*x)), out);
             }
             _ => {

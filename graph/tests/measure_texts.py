@@ -82,7 +82,7 @@ def main() -> int:
     firsts = range(0, arguments.rows - kit.TURN + 1, kit.TURN)
     turns = [{name: np.ascontiguousarray(feed[first : first + kit.TURN]) for name, feed in feeds.items()} for first in firsts]
     with tempfile.TemporaryDirectory() as folder:
-        pipelines.write(Path(folder), feeds)
+        parity.write(Path(folder), feeds)
         print(f"{'model':26} {'ONNX Runtime':>14}  " + "  ".join(f"{level:>20}" for level in kit.LEVELS))
         for name, model in models():
             encoder = pipelines.columns((pipelines.one_hot(), TEXTS), (preprocessing.StandardScaler(), NUMBERS))

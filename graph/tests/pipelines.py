@@ -2,9 +2,6 @@
 encoders, scalers, imputers and discretizers before a model, on rows with categories that no one knows, empty texts, texts that
 are not ASCII, gaps, infinities and values at thresholds."""
 
-import tempfile
-from pathlib import Path
-
 import lightgbm
 import numpy as np
 import pandas
@@ -159,21 +156,6 @@ def double_pipelines():
     yield "PCA, ridge", make_pipeline(columns((scale(), NUMBERS)), decomposition.PCA(2), linear_model.Ridge()), "number", "mild", {}
 
 
-def write(folder: Path, feeds: dict) -> None:
-    """The columns as `examples/rows` reads them."""
-    number = 0
-    for array in feeds.values():
-        for values in array.T:
-            if values.dtype == object:
-                texts = [text.encode() for text in values]
-                offsets = np.cumsum([0, *map(len, texts)]).astype("<i4")
-                offsets.tofile(folder / f"{number}.offsets")
-                (folder / f"{number}.bytes").write_bytes(b"".join(texts))
-            else:
-                np.ascontiguousarray(values).tofile(folder / str(number))
-            number += 1
-
-
 def converted(pipeline, names: list[str], settings: dict, double: bool):
     types = []
     for name in names:
@@ -226,16 +208,7 @@ def check_one(parity: kit.Parity, case, double: bool) -> None:
             picked = np.random.default_rng(8).choice(floats, kit.ROWS).astype(np.float64)
             rows.loc[at, "x"] = np.nextafter(picked, np.random.default_rng(9).choice([-np.inf, np.inf], kit.ROWS))[at]
     feeds = {column: rows[[column]].to_numpy().astype(kind) for column, kind in arrays.items()}
-    path = Path(parity.folder.name) / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    session = kit.runtime(model.SerializeToString())
-    outputs = [output.name for output in session.get_outputs()]
-    with np.errstate(all="ignore"):
-        answers = dict(zip(outputs, session.run(None, feeds), strict=True))
-    answers = {key: kit.as_array(answer, None) for key, answer in answers.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), feeds)
-        parity.compare(name, path, Path(folder), answers)
+    parity.feeds(name, model, feeds)
 
 
 def check(parity: kit.Parity) -> None:

@@ -1,10 +1,10 @@
-//! Operators that look values up: what encoders make of a text or a whole number is a table over the places of their keys.
-//! Texts themselves are never made: a text is a column, and what becomes of some of its values.
+//! Looking for keys: in texts, whole numbers or floats, and in what is a table already. Texts themselves are never made: a text
+//! is a column, and what became of some of its values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lanes::{Entries, Lane, Source};
+use super::lanes::{Lane, Source};
 use super::{Planner, TextLane, Value};
 use crate::Labels;
 use crate::column::Element;
@@ -14,17 +14,15 @@ use crate::onnx::Node;
 use crate::program::{Action, Register};
 use crate::read::Wide;
 
-type Covered = Result<Option<()>, Error>;
-
 /// What an operator looks for; of equal ones the first counts.
-enum Wanted<'a> {
+pub(super) enum Wanted<'a> {
     Texts(&'a [String]),
     Ints(&'a [i64]),
     Floats(&'a [f32]),
 }
 
 impl Wanted<'_> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Texts(keys) => keys.len(),
             Self::Ints(keys) => keys.len(),
@@ -34,13 +32,13 @@ impl Wanted<'_> {
 }
 
 /// A register of places, and which of the keys each place is, if any.
-struct Found {
-    places: Register,
-    keys: Vec<Option<usize>>,
+pub(super) struct Found {
+    pub places: Register,
+    pub keys: Vec<Option<usize>>,
 }
 
 /// One of the things that an operator's input may be, one by one.
-enum One {
+pub(super) enum One {
     Text(TextLane),
     Number(Lane),
     Label(Register, Labels),
@@ -48,7 +46,7 @@ enum One {
 
 impl Planner {
     /// The columns of an operator's input.
-    fn ones(&self, node: &Node) -> Result<Vec<One>, Error> {
+    pub(super) fn ones(&self, node: &Node) -> Result<Vec<One>, Error> {
         Ok(match self.input(node, 0)? {
             Value::Texts(lanes) => lanes.into_iter().map(One::Text).collect(),
             Value::Lanes(lanes) => lanes.into_iter().map(One::Number).collect(),
@@ -59,141 +57,8 @@ impl Planner {
         })
     }
 
-    pub(super) fn one_hot(&mut self, node: &Node) -> Covered {
-        let (texts, ints) = (node.texts("cats_strings"), node.ints("cats_int64s"));
-        let wanted = match (texts, ints) {
-            ([], [_, ..]) => Wanted::Ints(ints),
-            ([_, ..], []) => Wanted::Texts(texts),
-            _ => {
-                return Err(Error::damaged(
-                    "a one-hot encoder has not one kind of categories",
-                ));
-            }
-        };
-        let [one] = self
-            .ones(node)?
-            .try_into()
-            .map_err(|_| Error::not_covered("of several columns at once"))?;
-        let found = self.find(one, &wanted, node.int("zeros", 1) == 0, true)?;
-        let mut places = vec![Vec::new(); wanted.len()];
-        for (place, key) in (0..).zip(&found.keys) {
-            if let Some(key) = key {
-                places[*key].push((place, 1.0));
-            }
-        }
-        let lanes = places.into_iter().map(|others| {
-            let entries = Entries {
-                places: found.keys.len(),
-                usual: 0.0,
-                others: others.into(),
-            };
-            let places = found.places;
-            Lane::from(Source::Pick { places, entries }, Element::Float32)
-        });
-        let lanes = lanes.collect();
-        Ok(self.set(node, 0, Value::Deep(lanes)))
-    }
-
-    pub(super) fn label_encoder(&mut self, node: &Node) -> Covered {
-        let tensors = ["keys_tensor", "values_tensor", "default_tensor"];
-        if let Some(name) = tensors.iter().find(|name| node.has(name)) {
-            return Err(Error::not_covered(format!("with '{name}'")));
-        }
-        let classes = node.texts("classes_strings");
-        let counted: Vec<i64> = (0..classes.len() as i64).collect();
-        let wanted = match (
-            node.texts("keys_strings"),
-            node.ints("keys_int64s"),
-            node.floats("keys_floats"),
-        ) {
-            ([], [], []) if !classes.is_empty() => Wanted::Texts(classes),
-            (keys, [], []) => Wanted::Texts(keys),
-            ([], keys, []) => Wanted::Ints(keys),
-            ([], [], keys) if keys.iter().any(|key| key.is_nan()) => {
-                return Err(Error::not_covered("NaN as a key"));
-            }
-            ([], [], keys) => Wanted::Floats(keys),
-            _ => return Err(Error::damaged("a label encoder has keys of several kinds")),
-        };
-        let ints = match classes {
-            [] => node.ints("values_int64s"),
-            _ => &counted,
-        };
-        let (texts, floats) = (node.texts("values_strings"), node.floats("values_floats"));
-        let count = wanted.len();
-        if count == 0
-            || [texts.len(), ints.len(), floats.len()]
-                .iter()
-                .sum::<usize>()
-                != count
-        {
-            return Err(Error::damaged(
-                "keys and values of a label encoder differ in number",
-            ));
-        }
-        if let Value::Constant(tensor) = self.input(node, 0)? {
-            return self.constant_label(node, &tensor.ints, &wanted, texts);
-        }
-        let mut lanes = Vec::new();
-        for one in self.ones(node)? {
-            let Found { places, keys } = self.find(one, &wanted, false, false)?;
-            if !self.affords(keys.len()) {
-                return Err(Error::not_covered("so many keys"));
-            }
-            if !texts.is_empty() {
-                let other = node.text("default_string", "_Unused");
-                let text = |key: &Option<usize>| key.map_or(other, |key| &texts[key]).to_owned();
-                let labels = Labels::Texts(keys.iter().map(text).collect());
-                return match self.ones(node)?.len() {
-                    1 => Ok(self.set(node, 0, Value::Label(places, labels))),
-                    _ => Err(Error::not_covered("of several columns at once")),
-                };
-            }
-            let (element, values) = match floats {
-                [] => {
-                    let other = node.int("default_int64", -1);
-                    let int = |key: &Option<usize>| exact(key.map_or(other, |key| ints[key]));
-                    (
-                        Element::Int64,
-                        keys.iter().map(int).collect::<Result<Vec<f64>, Error>>()?,
-                    )
-                }
-                floats => {
-                    let other = node.float("default_float", -0.0);
-                    let float =
-                        |key: &Option<usize>| f64::from(key.map_or(other, |key| floats[key]));
-                    (Element::Float32, keys.iter().map(float).collect())
-                }
-            };
-            let entries = Entries::of(&values);
-            lanes.push(Lane::from(Source::Pick { places, entries }, element));
-        }
-        Ok(self.set(node, 0, Value::Lanes(lanes)))
-    }
-
-    /// A text by a constant number, as converters write the texts that fill gaps.
-    fn constant_label(
-        &mut self,
-        node: &Node,
-        of: &[i64],
-        wanted: &Wanted<'_>,
-        texts: &[String],
-    ) -> Covered {
-        let (Wanted::Ints(keys), [one], [_, ..]) = (wanted, of, texts) else {
-            return Err(Error::not_covered("of a constant"));
-        };
-        let found = keys.iter().position(|key| key == one);
-        let text = found.map_or_else(|| node.text("default_string", "_Unused"), |key| &texts[key]);
-        let tensor = crate::onnx::Tensor {
-            dims: vec![1],
-            texts: vec![text.to_owned()],
-            ..crate::onnx::Tensor::default()
-        };
-        Ok(self.set(node, 0, Value::Constant(tensor)))
-    }
-
     /// Where the keys are in a column; `last`: of equal keys the last counts.
-    fn find(
+    pub(super) fn find(
         &mut self,
         one: One,
         wanted: &Wanted<'_>,
@@ -337,63 +202,6 @@ impl Planner {
             keys: found,
         }
     }
-
-    /// Texts of which some are replaced by a constant one; nothing where it is not about texts.
-    pub(super) fn choose_text(&mut self, node: &Node) -> Covered {
-        let (by, yes, no) = (
-            self.input(node, 0)?,
-            self.input(node, 1)?,
-            self.input(node, 2)?,
-        );
-        let (Value::Lanes(by), Value::Constant(yes), Value::Texts(no)) = (by, yes, no) else {
-            return Ok(None);
-        };
-        let ([by], [yes], [no]) = (by.as_slice(), yes.texts.as_slice(), no.as_slice()) else {
-            return Err(Error::not_covered("of several texts at once"));
-        };
-        let foreign = || Error::not_covered("of texts by what is not the same text");
-        let (places, entries) = by.picked().ok_or_else(foreign)?;
-        let coded = self.coded.iter().find(|(of, ..)| *of == places).cloned();
-        let (_, _, originals) = coded
-            .filter(|(_, column, _)| *column == no.column)
-            .ok_or_else(foreign)?;
-        if !self.affords(originals.len() + no.known.len()) {
-            return Err(Error::not_covered("so many keys"));
-        }
-        let mut before: HashMap<&str, &str> = no
-            .known
-            .iter()
-            .map(|(from, to)| (from.as_str(), to.as_str()))
-            .collect();
-        let (mut known, mut seen) = (Vec::new(), HashSet::new());
-        for (place, original) in originals.iter().enumerate() {
-            if !seen.insert(original.as_str()) {
-                continue;
-            }
-            let stays = before.remove(original.as_str());
-            let stays = stays.or(no.other.as_deref()).unwrap_or(original);
-            let text = if entries.at(place) == 0.0 { stays } else { yes };
-            known.push((original.clone(), text.to_owned()));
-        }
-        let replaced = entries.at(originals.len()) != 0.0;
-        for (from, to) in &no.known {
-            if before.contains_key(from.as_str()) {
-                let text = if replaced { yes } else { to };
-                known.push((from.clone(), text.clone()));
-            }
-        }
-        let other = if replaced {
-            Some(yes.clone())
-        } else {
-            no.other.clone()
-        };
-        let lane = TextLane {
-            column: no.column,
-            known,
-            other,
-        };
-        Ok(self.set(node, 0, Value::Texts(vec![lane])))
-    }
 }
 
 /// What was found at planning.
@@ -419,12 +227,4 @@ fn index<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>, last: bool) -> 
 fn numbered(keys: &[i64], index: &HashMap<i64, usize>) -> Vec<Option<usize>> {
     let found = keys.iter().map(|key| index.get(key).copied());
     found.chain([None]).collect()
-}
-
-/// Whole numbers that a double holds.
-fn exact(int: i64) -> Result<f64, Error> {
-    match int.unsigned_abs() <= 1 << 53 {
-        true => Ok(int as f64),
-        false => Err(Error::not_covered("values of more than 53 bits")),
-    }
 }

@@ -5,11 +5,13 @@
 mod cast;
 mod classes;
 mod compare;
+mod encoders;
 mod keys;
 mod lanes;
 mod ml;
 mod plain;
 mod sums;
+mod texts;
 
 use std::collections::HashMap;
 use std::sync::Arc;

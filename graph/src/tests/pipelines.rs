@@ -249,6 +249,20 @@ fn whole_numbers_are_looked_up_and_labelled() {
     assert_eq!(got, [7.0, 8.0, -0.0, -0.0]);
 }
 
+#[test]
+fn comparisons_of_whole_numbers_are_looked_up() {
+    let key = [ints("keys_int64s", &[1]), floats("values_floats", &[5.0])];
+    let nodes = [
+        ints_of("three", &[3]),
+        node("Less", "", &["x", "three"], &["below"], &[]),
+        node("Cast", "", &["below"], &["int"], &[int("to", 7)]),
+        node("LabelEncoder", ML, &["int"], &["y"], &key),
+    ];
+    let rows = [2_i64, 3, i64::MIN, i64::MAX];
+    let got = scored(&model(7, 1, &nodes, &["y"]), &[Column::from(&rows[..])], 4);
+    assert_eq!(got, [5.0, -0.0, 5.0, -0.0]);
+}
+
 /// Of equal categories a one-hot encoder takes the last, and cuts floats down.
 #[test]
 fn one_hot_columns_are_numbers_too() {
