@@ -34,9 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let bytes = fs::read(model)?;
     let begun = processor_time()?;
-    let model = match model.ends_with(".onnx") {
-        true => Model::from_onnx_at(&bytes, None, level)?,
-        false => Model::from_lightgbm(&bytes, None)?,
+    let ending = Path::new(model).extension();
+    let model = match ending.and_then(|ending| ending.to_str()) {
+        Some("onnx") => Model::from_onnx_at(&bytes, None, level)?,
+        Some("ubj" | "json") => Model::from_xgboost(&bytes, None)?,
+        _ => Model::from_lightgbm(&bytes, None)?,
     };
     let load = processor_time()? - begun;
     let count: usize = count.parse()?;

@@ -1,7 +1,9 @@
 //! Scores rows for the Python scripts beside it (`../tests/parity.py`): what it answers is compared there with what ONNX Runtime
 //! and the models' own libraries say.
 //!
-//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS has COUNT rows as `rows` reads them; OUT becomes a folder with a file for each output. One line for each output goes to standard output, or one that says why not.
+//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS has COUNT rows as `rows` reads them; OUT becomes a folder with a file for each
+//! output. One line for each output goes to standard output, or one that says why not. A file called `estimator` is read as what
+//! XGBoost's scikit-learn interface saved.
 #![expect(clippy::print_stdout, reason = "a tool of the tests")]
 
 mod rows;
@@ -23,9 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => Level::detect(),
     };
     let bytes = fs::read(model)?;
-    let loaded = match model.ends_with(".onnx") {
-        true => Model::from_onnx_at(&bytes, None, level),
-        false => Model::from_lightgbm(&bytes, None),
+    let file = Path::new(model);
+    let loaded = match file.extension().and_then(|ending| ending.to_str()) {
+        Some("onnx") => Model::from_onnx_at(&bytes, None, level),
+        Some("ubj" | "json") if file.file_stem().is_some_and(|name| name == "estimator") => {
+            Model::from_xgboost_estimator(&bytes, None)
+        }
+        Some("ubj" | "json") => Model::from_xgboost(&bytes, None),
+        _ => Model::from_lightgbm(&bytes, None),
     };
     let model = match loaded {
         Ok(model) => model,

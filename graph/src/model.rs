@@ -9,7 +9,7 @@ use crate::onnx::read_graph;
 use crate::plan::{Plan, PlannedOutput, plan};
 use crate::probe::{Candidates, probes};
 use crate::program::{Block, Memory, Program, Register};
-use crate::trees::lightgbm;
+use crate::trees::{lightgbm, xgboost};
 
 /// What the places of classes are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,7 @@ pub struct Model {
     columns: Vec<Option<Element>>,
     outputs: Vec<Output>,
     wanted: Vec<Wanted>,
+    column_names: Option<Vec<String>>,
 }
 
 /// What it takes to have an output.
@@ -124,12 +125,35 @@ impl Model {
         Ok(Self::new(lightgbm::plan(text, order, level)?, level))
     }
 
+    /// The model of an XGBoost file, JSON or UBJSON, which predicts what `Booster.predict` does; `order` as in
+    /// [`Model::from_onnx`].
+    pub fn from_xgboost(bytes: &[u8], order: Option<&[usize]>) -> Result<Self, Error> {
+        let level = Level::detect();
+        let predicts = xgboost::Predicts::Booster;
+        Ok(Self::new(
+            xgboost::plan(bytes, order, level, predicts)?,
+            level,
+        ))
+    }
+
+    /// As [`Model::from_xgboost`], but it predicts what the estimator of XGBoost's scikit-learn interface does that saved
+    /// it: with the trees up to the best round where training stopped early, and a classifier gives labels.
+    pub fn from_xgboost_estimator(bytes: &[u8], order: Option<&[usize]>) -> Result<Self, Error> {
+        let level = Level::detect();
+        let predicts = xgboost::Predicts::Estimator;
+        Ok(Self::new(
+            xgboost::plan(bytes, order, level, predicts)?,
+            level,
+        ))
+    }
+
     fn new(plan: Plan, level: Level) -> Self {
         let Plan {
             program,
             inputs,
             columns,
             outputs: planned,
+            column_names,
         } = plan;
         let (mut outputs, mut wanted) = (Vec::new(), Vec::new());
         for (name, element, output) in planned {
@@ -154,6 +178,7 @@ impl Model {
             columns,
             outputs,
             wanted,
+            column_names,
         }
     }
 
@@ -172,6 +197,7 @@ impl Model {
             inputs: self.inputs.clone(),
             columns: self.columns.clone(),
             outputs: self.outputs.clone(),
+            column_names: self.column_names.clone(),
         }
     }
 
@@ -211,6 +237,11 @@ impl Model {
     /// What it takes, in the order in which its columns are numbered.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
+    }
+
+    /// What the model's file calls its columns, in the order that it takes them in where no other is given.
+    pub fn column_names(&self) -> Option<&[String]> {
+        self.column_names.as_deref()
     }
 
     pub fn outputs(&self) -> &[Output] {

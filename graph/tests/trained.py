@@ -7,6 +7,7 @@ import lightgbm
 import numpy as np
 import parity as kit
 import xgboost
+import xgboost_files
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as FloatInput
 from skl2onnx import convert_sklearn
@@ -152,3 +153,4 @@ def check(parity: kit.Parity) -> None:
         parity.onnx(f"sklearn: {name}", model, missing=False, rows=rows)
     check_lightgbm(parity)
     check_xgboost(parity)
+    xgboost_files.check(parity)

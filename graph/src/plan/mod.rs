@@ -72,6 +72,8 @@ pub(crate) struct Plan {
     /// By column: what its values are; nothing where it is not read.
     pub columns: Vec<Option<Element>>,
     pub outputs: Vec<(String, Element, PlannedOutput)>,
+    /// What the model's file calls its columns.
+    pub column_names: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +164,7 @@ impl Planner {
             inputs: self.inputs,
             columns: self.columns,
             outputs,
+            column_names: None,
         }
     }
 

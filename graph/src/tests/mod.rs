@@ -296,6 +296,7 @@ version=v4
 num_class=1
 num_tree_per_iteration=1
 max_feature_idx=1
+feature_names=one two
 objective=binary sigmoid:1
 
 Tree=0
@@ -317,6 +318,8 @@ end of trees
 fn lightgbm_text_is_read() {
     let logistic = |x: f32| 1.0 / (1.0 + (-x).exp());
     let model = Model::from_lightgbm(TEXT.as_bytes(), None).unwrap();
+    let names = ["one", "two"].map(str::to_owned);
+    assert_eq!(model.column_names(), Some(&names[..]));
     // The float nearest to 0.1 is above it.
     let first = [0.1, 0.1_f32.next_down(), f32::NAN, 1.0, 1.0, 1.0, 1.0];
     // Categories 0, 1 and 3 go left; numbers are cut down to them.

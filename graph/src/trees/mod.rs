@@ -8,6 +8,7 @@ mod onnx;
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
+pub(crate) mod xgboost;
 
 use std::sync::Arc;
 

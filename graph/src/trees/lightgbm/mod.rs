@@ -42,7 +42,9 @@ pub(crate) fn plan(text: &[u8], order: Option<&[usize]>, level: Level) -> Result
         Some(order) => order.iter().max().map_or(0, |last| last + 1),
     };
     let output = PlannedOutput::Numbers(registers, None);
-    Ok(planner.finish(columns, vec![("prediction".to_owned(), output)]))
+    let mut plan = planner.finish(columns, vec![("prediction".to_owned(), output)]);
+    plan.column_names = file.column_names(ensemble.features)?;
+    Ok(plan)
 }
 
 /// A file's lines: those of the model, and those of each tree.
@@ -102,6 +104,17 @@ impl<'a> File<'a> {
         match ended {
             true => Ok(file),
             false => Err(Error::damaged("it was cut off")),
+        }
+    }
+
+    fn column_names(&self, features: usize) -> Result<Option<Vec<String>>, Error> {
+        let Some(names) = self.head.get("feature_names") else {
+            return Ok(None);
+        };
+        let names: Vec<String> = names.split_ascii_whitespace().map(str::to_owned).collect();
+        match names.len() == features {
+            true => Ok(Some(names)),
+            false => Err(Error::damaged("it has not a name for each feature")),
         }
     }
 
