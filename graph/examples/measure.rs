@@ -1,7 +1,8 @@
 //! How many rows one core scores, for `../tests/measure.py`, which says what ONNX Runtime does with the same rows.
 //!
 //! `measure MODEL ROWS COUNT LEVEL`: rows as for `score`; they are taken in turns of 8,192, so that no branch predictor and no
-//! cache learns them. Prints the best of some windows, in rows for each second of processor time.
+//! cache learns them. Prints the best of some windows, in rows for each second of processor time; the milliseconds of loading;
+//! the kernels; and how many times the file's size the memory grew by while it was loaded.
 #![expect(clippy::print_stdout, reason = "a tool of the benchmark")]
 
 mod rows;
@@ -22,6 +23,14 @@ fn processor_time() -> Result<u64, Box<dyn Error>> {
     Ok(text.split(' ').next().unwrap_or("").parse()?)
 }
 
+/// Kibibytes, by the name of a line of the process' status.
+fn memory(name: &str) -> Result<f64, Box<dyn Error>> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_ascii_whitespace().nth(1));
+    Ok(number.ok_or("no such line")?.parse()?)
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, rows, count, level] = arguments.as_slice() else {
@@ -33,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => Level::Avx512,
     };
     let bytes = fs::read(model)?;
-    let begun = processor_time()?;
+    let size = bytes.len() as f64 / 1024.0;
+    let (begun, before) = (processor_time()?, memory("VmRSS")?);
     let ending = Path::new(model).extension();
     let model = match ending.and_then(|ending| ending.to_str()) {
         Some("onnx") => Model::from_onnx_at(&bytes, None, level)?,
@@ -41,6 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => Model::from_lightgbm(&bytes, None)?,
     };
     let load = processor_time()? - begun;
+    let grown = (memory("VmHWM")? - before) / size;
+    drop(bytes);
     let count: usize = count.parse()?;
     let data = rows::read(Path::new(rows), &model, count)?;
     let found = model.outputs().iter().enumerate();
@@ -75,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         best = best.max(scored as f64 * 1e9 / taken as f64);
     }
     println!(
-        "{best:.0}\t{:.2}\t{}",
+        "{best:.0}\t{:.2}\t{}\t{grown:.2}",
         load as f64 / 1e6,
         model.kernels().join(", ")
     );
