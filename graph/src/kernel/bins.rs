@@ -1,4 +1,4 @@
-//! A number stands between two thresholds of its feature, and which two is all that the tests of a byte plane want: a column
+//! A number stands between two thresholds of its feature, and which two is all that the tests of byte merges want: a column
 //! of floats becomes one byte for each row. A feature with more than 255 thresholds gets several such columns.
 
 use std::collections::BTreeMap;
@@ -9,10 +9,16 @@ use crate::trees::Ensemble;
 
 /// The most thresholds that one byte can tell apart, with one value left for NaN that goes right.
 const MOST: usize = 255;
-/// `table` ends with so many +inf, which are below nothing.
-const PADDED: usize = 256;
+/// How many values are looked at in one go.
+pub(super) const SIXTEEN: usize = 16;
 /// Up to so many thresholds all are compared with each row, which needs no lookups.
 pub(super) const FEW: usize = 48;
+
+/// The largest table that is looked up sixteen by sixteen.
+const LARGEST: usize = SIXTEEN * SIXTEEN * SIXTEEN;
+
+/// For each row of a group how many thresholds are below its value.
+pub(super) type Counts = [u32; GROUP];
 
 /// The columns of one feature.
 #[derive(Debug)]
@@ -20,10 +26,11 @@ pub(super) struct Feature {
     pub number: usize,
     /// Ascending, each once.
     pub thresholds: Vec<f32>,
-    /// The thresholds and +inf, for features with no more than 255 of them.
-    pub table: Box<[f32; PADDED]>,
-    /// Every sixteenth of `table`: its last of each sixteen.
-    pub pivots: [f32; 16],
+    /// The thresholds and then +inf, which is below nothing, up to a power of 16 or 4,096 times a power of two.
+    table: Vec<f32>,
+    /// The last of each sixteen of the table, the last of each sixteen of these, and so on up to sixteen of them; none where
+    /// the table is larger than 4,096.
+    above: Vec<Vec<f32>>,
     /// The first line of those that send NaN left and of those that send it right.
     pub nan_left: Option<usize>,
     pub nan_right: Option<usize>,
@@ -59,18 +66,7 @@ impl Bins {
         for (number, mut thresholds) in thresholds {
             thresholds.sort_unstable_by(f32::total_cmp);
             thresholds.dedup();
-            let mut table = Box::new([f32::INFINITY; PADDED]);
-            for (to, from) in table.iter_mut().zip(&thresholds) {
-                *to = *from;
-            }
-            let mut feature = Feature {
-                number: number as usize,
-                pivots: std::array::from_fn(|place| table[16 * place + 15]),
-                table,
-                thresholds,
-                nan_left: None,
-                nan_right: None,
-            };
+            let mut feature = Feature::of(number as usize, thresholds);
             for nan_left in [false, true] {
                 if routes.contains_key(&(number, nan_left)) {
                     let first = Some(bins.lines);
@@ -87,7 +83,7 @@ impl Bins {
     }
 
     /// The line and the byte that stand for a test: it goes right where the line's byte is above the test's.
-    pub(super) fn place(&self, feature: u32, upto: f32, nan_left: bool) -> Option<(usize, u8)> {
+    pub(super) fn place(&self, feature: u32, upto: f32, nan_left: bool) -> Option<(usize, i8)> {
         let place = self
             .features
             .binary_search_by_key(&(feature as usize), |feature| feature.number)
@@ -98,7 +94,7 @@ impl Bins {
             true => feature.nan_left?,
             false => feature.nan_right?,
         };
-        Some((first + below / MOST, (below % MOST) as u8))
+        Some((first + below / MOST, from_count((below % MOST) as u8)))
     }
 
     /// The bytes of one group of rows.
@@ -106,60 +102,112 @@ impl Bins {
     pub(super) fn fill(&self, columns: &impl Columns, group: usize, lines: &mut [Line]) {
         for feature in &self.features {
             let column = group_of(columns.column(feature.number), group);
-            if !feature.is_single() {
-                feature.fill_many(column, group, lines);
-            } else if feature.thresholds.len() <= FEW {
-                feature.place_bytes(count_all(&feature.thresholds, column), column, group, lines);
+            let counts = if feature.thresholds.len() <= FEW {
+                count_all(&feature.thresholds, column)
+            } else if feature.is_in_sixteens() {
+                let mut counts = [0; GROUP];
+                for (count, value) in counts.iter_mut().zip(column) {
+                    *count = feature.count(|sixteen| below(sixteen, *value)) as u32;
+                }
+                counts
             } else {
-                feature.place_bytes(search(&feature.table, column), column, group, lines);
-            }
+                search(&feature.table, column)
+            };
+            feature.place(&counts, column, group, lines);
         }
     }
 }
 
 impl Feature {
+    fn of(number: usize, thresholds: Vec<f32>) -> Self {
+        let mut size = SIXTEEN;
+        while size <= thresholds.len() {
+            size *= if size < LARGEST { SIXTEEN } else { 2 };
+        }
+        let mut table = thresholds.clone();
+        table.resize(size, f32::INFINITY);
+        let mut above: Vec<Vec<f32>> = Vec::new();
+        let mut level = &table;
+        while size <= LARGEST && level.len() > SIXTEEN {
+            let (sixteens, _) = level.as_chunks::<SIXTEEN>();
+            above.push(
+                sixteens
+                    .iter()
+                    .map(|sixteen| sixteen[SIXTEEN - 1])
+                    .collect(),
+            );
+            level = above.last().unwrap_or(&table);
+        }
+        Self {
+            number,
+            thresholds,
+            table,
+            above,
+            nan_left: None,
+            nan_right: None,
+        }
+    }
+
+    /// How many thresholds are below a value, by what says how many of sixteen are.
+    #[inline(always)]
+    pub(super) fn count(&self, below: impl Fn(&[f32; SIXTEEN]) -> usize) -> usize {
+        if let [pivots] = self.above.as_slice() {
+            let (pivots, _) = pivots.as_chunks::<SIXTEEN>();
+            let (sixteens, _) = self.table.as_chunks::<SIXTEEN>();
+            let place = below(&pivots[0]);
+            return SIXTEEN * place + below(&sixteens[place]);
+        }
+        let mut place = 0;
+        for level in self.above.iter().rev().chain([&self.table]) {
+            let (sixteens, _) = level.as_chunks::<SIXTEEN>();
+            // The last of all is +inf, so that there is one more sixteen below.
+            place = SIXTEEN * place + below(&sixteens[place]);
+        }
+        place
+    }
+
+    /// Whether [`Feature::count`] may be asked.
+    pub(super) fn is_in_sixteens(&self) -> bool {
+        self.table.len() <= LARGEST
+    }
+
+    /// For each value how many thresholds are below.
+    pub(super) fn search(&self, column: &[f32]) -> Counts {
+        search(&self.table, column)
+    }
+
     /// Puts the bytes where tests look for them; nothing is below NaN, which therefore goes left unless its byte says else.
     #[inline(always)]
-    pub(super) fn place_bytes(
-        &self,
-        mut bytes: [u8; GROUP],
-        column: &[f32],
-        group: usize,
-        lines: &mut [Line],
-    ) {
-        if let Some(left) = self.nan_left {
-            lines[left].0[group] = bytes;
-        }
-        if let Some(right) = self.nan_right {
-            for (byte, value) in bytes.iter_mut().zip(column) {
-                *byte |= if value.is_nan() { u8::MAX } else { 0 };
-            }
-            lines[right].0[group] = bytes;
-        }
-    }
-
-    /// For more thresholds than a byte can count.
-    pub(super) fn fill_many(&self, column: &[f32], group: usize, lines: &mut [Line]) {
-        for (row, value) in column.iter().enumerate() {
-            let below = self
-                .thresholds
-                .partition_point(|threshold| *threshold < *value);
-            for line in 0..self.lines() {
-                let byte = below.saturating_sub(line * MOST).min(MOST) as u8;
-                if let Some(left) = self.nan_left {
-                    lines[left + line].0[group][row] = byte;
+    pub(super) fn place(&self, counts: &Counts, column: &[f32], group: usize, lines: &mut [Line]) {
+        for line in 0..self.lines() {
+            let mut bytes = [0_i8; GROUP];
+            let before = (line * MOST) as u32;
+            if self.lines() == 1 {
+                for (byte, count) in bytes.iter_mut().zip(counts) {
+                    *byte = from_count(*count as u8);
                 }
-                if let Some(right) = self.nan_right {
-                    lines[right + line].0[group][row] = if value.is_nan() { u8::MAX } else { byte };
+            } else {
+                for (byte, count) in bytes.iter_mut().zip(counts) {
+                    *byte = from_count(count.saturating_sub(before).min(MOST as u32) as u8);
+                }
+            }
+            if let Some(left) = self.nan_left {
+                lines[left + line].0[group] = bytes;
+            }
+            if let Some(right) = self.nan_right {
+                let to = &mut lines[right + line].0[group];
+                *to = bytes;
+                for (byte, value) in to.iter_mut().zip(column) {
+                    *byte = if value.is_nan() { i8::MAX } else { *byte };
                 }
             }
         }
     }
+}
 
-    /// Whether one line has all thresholds.
-    pub(super) fn is_single(&self) -> bool {
-        self.lines() <= 1
-    }
+/// Counts in the order of signed bytes, which is the one that vector instructions compare.
+fn from_count(count: u8) -> i8 {
+    (count ^ 0x80).cast_signed()
 }
 
 /// The rows of a group, fewer than 64 at the end.
@@ -170,7 +218,7 @@ pub(super) fn group_of(column: &[f32], group: usize) -> &[f32] {
 }
 
 #[inline(always)]
-fn count_all(thresholds: &[f32], column: &[f32]) -> [u8; GROUP] {
+pub(super) fn count_all(thresholds: &[f32], column: &[f32]) -> Counts {
     let mut values = [f32::NAN; GROUP];
     values[..column.len()].copy_from_slice(column);
     let mut counts = [0_u32; GROUP];
@@ -179,24 +227,27 @@ fn count_all(thresholds: &[f32], column: &[f32]) -> [u8; GROUP] {
             *count += u32::from(*threshold < *value);
         }
     }
-    counts.map(|count| count as u8)
+    counts
 }
 
-/// Eight halvings, the same for every value.
 #[inline(always)]
-fn search(table: &[f32; PADDED], column: &[f32]) -> [u8; GROUP] {
-    let mut bytes = [0; GROUP];
-    for (byte, value) in bytes.iter_mut().zip(column) {
-        let mut below = 0_u8;
-        for step in [128_u8, 64, 32, 16, 8, 4, 2, 1] {
-            let probe = below + (step - 1);
-            below += if table[usize::from(probe)] < *value {
-                step
-            } else {
-                0
-            };
+fn below(sixteen: &[f32; SIXTEEN], value: f32) -> usize {
+    let below = sixteen.map(|threshold| u32::from(threshold < value));
+    below.iter().sum::<u32>() as usize
+}
+
+/// As many halvings for every value; `table` is as long as a power of two.
+#[inline(always)]
+fn search(table: &[f32], column: &[f32]) -> Counts {
+    let mut counts = [0; GROUP];
+    let mut step = table.len() / 2;
+    while step > 0 {
+        // Row after row at each step: none waits for another, and nothing has to be guessed.
+        for (count, value) in counts.iter_mut().zip(column) {
+            let below = table[*count as usize + (step - 1)] < *value;
+            *count += u32::from(below) * step as u32;
         }
-        *byte = below;
+        step /= 2;
     }
-    bytes
+    counts
 }

@@ -1,10 +1,10 @@
 //! The loops that score, each over blocks of at most [`BLOCK`] rows whose features lie in columns. Which one a model gets is
-//! chosen at load: byte planes where every tree has few leaves, two-way nodes for large trees, and a walk that can do all.
+//! chosen at load: byte planes or byte merges where no tree has many leaves, two-way nodes for large trees, and a walk that can do all.
 
-#[cfg(target_arch = "x86_64")]
 mod bins;
 pub(crate) mod level;
 pub(crate) mod linear;
+mod merge;
 #[cfg(target_arch = "x86_64")]
 mod planes;
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +17,7 @@ mod tests;
 mod two_way;
 mod walk;
 
+use self::merge::Merge;
 #[cfg(target_arch = "x86_64")]
 use self::planes::Planes;
 use self::two_way::TwoWay;
@@ -37,7 +38,7 @@ pub(crate) const GROUP: usize = 64;
 /// A byte for each row of a block, group by group, lying as vector registers like it.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(crate) struct Line(pub [[u8; GROUP]; BLOCK / GROUP]);
+pub(crate) struct Line(pub [[i8; GROUP]; BLOCK / GROUP]);
 
 /// What the kernels of a model need to write to while they run; one for each thread.
 #[derive(Debug, Default)]
@@ -52,6 +53,7 @@ impl Buffers {
         let (lines, floats) = match kernel {
             #[cfg(target_arch = "x86_64")]
             TreeKernel::Planes(planes) => (planes.lines(), 0),
+            TreeKernel::Merge(merge) => (merge.lines(), 0),
             TreeKernel::TwoWay(nodes) => (0, nodes.floats()),
             TreeKernel::Walk(walk) => (0, walk.floats()),
         };
@@ -99,6 +101,7 @@ impl Level {
 pub(crate) enum TreeKernel {
     #[cfg(target_arch = "x86_64")]
     Planes(Box<Planes>),
+    Merge(Box<Merge>),
     TwoWay(Box<TwoWay>),
     Walk(Box<Walk>),
 }
@@ -110,6 +113,9 @@ impl TreeKernel {
         if let Some(planes) = Planes::new(ensemble, level) {
             return Self::Planes(Box::new(planes));
         }
+        if let Some(merge) = Merge::new(ensemble, level) {
+            return Self::Merge(Box::new(merge));
+        }
         if let Some(nodes) = TwoWay::new(ensemble) {
             return Self::TwoWay(Box::new(nodes));
         }
@@ -120,6 +126,7 @@ impl TreeKernel {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Planes(planes) => planes.name(),
+            Self::Merge(merge) => merge.name(),
             Self::TwoWay(_) => "two-way nodes",
             Self::Walk(_) => "walk",
         }
@@ -136,6 +143,7 @@ impl TreeKernel {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Planes(planes) => planes.run(columns, rows, &mut buffers.lines, out),
+            Self::Merge(merge) => merge.run(columns, rows, &mut buffers.lines, out),
             Self::TwoWay(nodes) => nodes.run(columns, rows, &mut buffers.floats, out),
             Self::Walk(walk) => walk.run(columns, rows, &mut buffers.floats, out),
         }

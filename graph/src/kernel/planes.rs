@@ -3,7 +3,7 @@
 //! eight leaves, so that one byte of each of many rows goes through a plane's tests side by side, and a plane sees only the
 //! tests that touch it. The time is the same whatever the rows hold.
 
-use super::bins::Bins;
+use super::bins::{Bins, SIXTEEN};
 use super::routes::only_two_way;
 use super::{BLOCK, Columns, GROUP, Level, Line};
 use crate::trees::{Ensemble, Fold, Node, Tree};
@@ -11,12 +11,12 @@ use crate::trees::{Ensemble, Fold, Node, Tree};
 /// The most leaves of a tree.
 const LEAVES: usize = 64;
 
-/// Where the row's byte of `line` is above `byte`, only the leaves of `keep` stay.
+/// Where the row's byte of `line` is above `most`, the leaves of `gone` are out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     pub line: u16,
-    pub byte: u8,
-    pub keep: u8,
+    pub most: i8,
+    pub gone: u8,
 }
 
 /// A tree: its planes' cuts lie one plane after the other, its tables one target after the other.
@@ -27,6 +27,7 @@ pub(super) struct Part {
     pub planes: u32,
     pub first_out: u32,
     pub outs: u32,
+    pub first_bytes: u32,
     pub leaves: u32,
 }
 
@@ -34,6 +35,11 @@ pub(super) struct Part {
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Table(pub [f32; LEAVES]);
+
+/// The four bytes of the floats of 16 leaves, byte by byte.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Bytes(pub [[u8; SIXTEEN]; 4]);
 
 /// Every `line` is one of `bins`, and every target is below `targets`.
 #[derive(Debug)]
@@ -43,7 +49,10 @@ pub(crate) struct Planes {
     /// By plane: where its cuts end in `cuts`; they begin where those of the plane before end.
     pub(super) ends: Vec<u32>,
     pub(super) cuts: Vec<Cut>,
+    /// With AVX-512.
     pub(super) tables: Vec<Table>,
+    /// With AVX2, as many for each table as have leaves.
+    pub(super) bytes: Vec<Bytes>,
     /// By table: the target that it adds to.
     pub(super) table_targets: Vec<u32>,
     pub(super) targets: usize,
@@ -68,6 +77,7 @@ impl Planes {
             ends: vec![0],
             cuts: Vec::new(),
             tables: Vec::new(),
+            bytes: Vec::new(),
             table_targets: Vec::new(),
             targets: ensemble.targets,
             level,
@@ -92,39 +102,51 @@ impl Planes {
                     let Node::Branch(branch) = tree.nodes[*branch as usize] else {
                         return None;
                     };
-                    let (line, byte) =
+                    let (line, most) =
                         self.bins
                             .place(branch.feature, branch.upto + 0.0, branch.nan_left)?;
                     self.cuts.push(Cut {
                         line: line as u16,
-                        byte,
-                        keep: !gone,
+                        most,
+                        gone,
                     });
                 }
             }
             self.ends.push(self.cuts.len() as u32);
         }
-        let first_out = self.tables.len() as u32;
+        let (first_out, first_bytes) = (self.table_targets.len(), self.bytes.len());
         for target in tree.targets() {
-            let mut leaves = [0.0; LEAVES];
-            for (to, (first, count)) in leaves.iter_mut().zip(&spread.leaves) {
-                let weights = tree.leaf(*first, *count).iter();
-                *to = weights
-                    .filter(|(of, _)| *of == target)
-                    .map(|(_, weight)| *weight)
-                    .sum();
-            }
-            self.tables.push(Table(leaves));
-            self.table_targets.push(target);
+            self.table(tree, &spread.leaves, target);
         }
         self.parts.push(Part {
             first_plane,
             planes: planes as u32,
-            first_out,
-            outs: self.tables.len() as u32 - first_out,
+            first_out: first_out as u32,
+            outs: (self.table_targets.len() - first_out) as u32,
+            first_bytes: first_bytes as u32,
             leaves: spread.leaves.len() as u32,
         });
         Some(())
+    }
+
+    fn table(&mut self, tree: &Tree, spread: &[(u32, u32)], target: u32) {
+        let mut leaves = [0.0; LEAVES];
+        for (to, (first, count)) in leaves.iter_mut().zip(spread) {
+            let mut weights = tree.leaf(*first, *count).iter();
+            let weight = weights.find(|(of, _)| *of == target);
+            *to = weight.map_or(0.0, |(_, weight)| *weight);
+        }
+        self.table_targets.push(target);
+        if self.level == Level::Avx512 {
+            self.tables.push(Table(leaves));
+            return;
+        }
+        let (sixteens, _) = leaves.as_chunks::<SIXTEEN>();
+        for values in &sixteens[..spread.len().div_ceil(SIXTEEN)] {
+            let byte = |byte: usize, leaf: usize| values[leaf].to_le_bytes()[byte];
+            let bytes = std::array::from_fn(|of| std::array::from_fn(|leaf| byte(of, leaf)));
+            self.bytes.push(Bytes(bytes));
+        }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -170,12 +192,20 @@ impl Planes {
         })
     }
 
+    /// The targets that a tree adds to, with the place of each one's table.
     #[inline(always)]
-    pub(super) fn tables_of(&self, part: &Part) -> impl Iterator<Item = (&Table, usize)> {
-        let tables = &self.tables[part.first_out as usize..][..part.outs as usize];
-        let targets = &self.table_targets[part.first_out as usize..][..part.outs as usize];
+    pub(super) fn tables_of(&self, part: &Part) -> impl Iterator<Item = (usize, usize)> {
+        let first = part.first_out as usize;
+        let targets = &self.table_targets[first..][..part.outs as usize];
         let targets = targets.iter().map(|target| *target as usize);
-        tables.iter().zip(targets)
+        (first..).zip(targets)
+    }
+
+    /// The bytes of the tree's table of that number.
+    #[inline(always)]
+    pub(super) fn bytes_of(&self, part: &Part, number: usize) -> &[Bytes] {
+        let count = (part.leaves as usize).div_ceil(SIXTEEN);
+        &self.bytes[part.first_bytes as usize + number * count..][..count]
     }
 }
 

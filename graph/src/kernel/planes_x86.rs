@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::bins::{FEW, Feature, group_of};
-use super::planes::{Planes, Table};
+use super::bins::{Counts, FEW, Feature, SIXTEEN, count_all, group_of};
+use super::planes::{Bytes, Planes, Table};
 use super::{BLOCK, Columns, GROUP, Line};
 
 /// The lowest set bit of a nibble, and 8 for none.
@@ -25,16 +25,14 @@ pub(super) fn avx512(
     for group in 0..groups {
         for feature in &planes.bins.features {
             let column = group_of(columns.column(feature.number), group);
-            if !feature.is_single() {
-                feature.fill_many(column, group, lines);
-                continue;
-            }
-            let bytes = if feature.thresholds.len() <= FEW {
+            let counts = if feature.thresholds.len() <= FEW {
                 count_all_512(&feature.thresholds, column)
-            } else {
+            } else if feature.is_in_sixteens() {
                 look_up_512(feature, column)
+            } else {
+                feature.search(column)
             };
-            feature.place_bytes(bytes, column, group, lines);
+            feature.place(&counts, column, group, lines);
         }
     }
     if groups == ALL {
@@ -57,10 +55,10 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
             let mut stay = [_mm512_set1_epi8(-1); G];
             for cut in cuts {
                 let line = &lines[usize::from(cut.line)];
-                let most = _mm512_set1_epi8(cut.byte as i8);
-                let keep = _mm512_set1_epi8(cut.keep as i8);
+                let most = _mm512_set1_epi8(cut.most);
+                let keep = _mm512_set1_epi8((!cut.gone).cast_signed());
                 for (stay, bytes) in stay.iter_mut().zip(&line.0[first..first + G]) {
-                    let above = _mm512_cmpgt_epu8_mask(load_group_512(bytes), most);
+                    let above = _mm512_cmpgt_epi8_mask(load_group_512(bytes), most);
                     let kept = _mm512_and_si512(*stay, keep);
                     *stay = _mm512_mask_blend_epi8(above, *stay, kept);
                 }
@@ -75,7 +73,8 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 *leaf = _mm512_mask_add_epi8(*leaf, some, bit, begin);
             }
         }
-        for (table, target) in planes.tables_of(part) {
+        for (place, target) in planes.tables_of(part) {
+            let table = &planes.tables[place];
             for (group, leaf) in leaf.into_iter().enumerate() {
                 let out = &mut out[target * BLOCK + (first + group) * GROUP..][..GROUP];
                 add_512(table, part.leaves, leaf, out);
@@ -91,16 +90,16 @@ fn load_lowest() -> __m128i {
 }
 
 #[target_feature(enable = "avx512f")]
-fn load_group_512(bytes: &[u8; GROUP]) -> __m512i {
+fn load_group_512(bytes: &[i8; GROUP]) -> __m512i {
     // SAFETY: 64 bytes are read of an array of 64.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn count_all_512(thresholds: &[f32], column: &[f32]) -> [u8; GROUP] {
+fn count_all_512(thresholds: &[f32], column: &[f32]) -> Counts {
     let mut group = [0; GROUP];
     let (sixteens, _) = group.as_chunks_mut::<16>();
-    for (bytes, values) in sixteens.iter_mut().zip(column.chunks(16)) {
+    for (counted, values) in sixteens.iter_mut().zip(column.chunks(16)) {
         let there = (u32::from(u16::MAX) >> (16 - values.len())) as u16;
         // SAFETY: the mask lets only the values of the chunk be read.
         let values = unsafe { _mm512_maskz_loadu_ps(there, values.as_ptr()) };
@@ -109,29 +108,46 @@ fn count_all_512(thresholds: &[f32], column: &[f32]) -> [u8; GROUP] {
             let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_set1_ps(*threshold), values);
             counts = _mm512_mask_add_epi32(counts, below, counts, one);
         }
-        // SAFETY: 16 bytes are written to an array of 16 bytes.
-        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(counts)) };
+        // SAFETY: 16 counts are written to an array of 16.
+        unsafe { _mm512_storeu_si512(counted.as_mut_ptr().cast(), counts) };
     }
     group
 }
 
 #[target_feature(enable = "avx512f,popcnt")]
-fn look_up_512(feature: &Feature, column: &[f32]) -> [u8; GROUP] {
-    let mut bytes = [0; GROUP];
-    // SAFETY: 16 floats are read of an array of 16.
-    let pivots = unsafe { _mm512_loadu_ps(feature.pivots.as_ptr()) };
-    let (sixteens, _) = feature.table.as_chunks::<16>();
-    for (byte, value) in bytes.iter_mut().zip(column) {
+fn look_up_512(feature: &Feature, column: &[f32]) -> Counts {
+    let mut counts = [0; GROUP];
+    for (count, value) in counts.iter_mut().zip(column) {
         let value = _mm512_set1_ps(*value);
-        let whole = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(pivots, value).count_ones() as usize;
-        // The last pivot is +inf, which is below nothing.
-        let sixteen = &sixteens[whole & 15];
-        // SAFETY: 16 floats are read of an array of 16.
-        let sixteen = unsafe { _mm512_loadu_ps(sixteen.as_ptr()) };
-        let rest = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(sixteen, value).count_ones() as usize;
-        *byte = (16 * (whole & 15) + rest) as u8;
+        let below = |sixteen: &[f32; SIXTEEN]| {
+            // SAFETY: 16 floats are read of an array of 16.
+            let sixteen = unsafe { _mm512_loadu_ps(sixteen.as_ptr()) };
+            _mm512_cmp_ps_mask::<_CMP_LT_OQ>(sixteen, value).count_ones() as usize
+        };
+        *count = feature.count(below) as u32;
     }
-    bytes
+    counts
+}
+
+#[target_feature(enable = "avx2")]
+fn look_up_256(feature: &Feature, column: &[f32]) -> Counts {
+    let mut counts = [0; GROUP];
+    for (count, value) in counts.iter_mut().zip(column) {
+        let value = _mm256_set1_ps(*value);
+        let below = |sixteen: &[f32; SIXTEEN]| {
+            // SAFETY: 16 floats are read of an array of 16.
+            let (low, high) = unsafe {
+                let low = _mm256_loadu_ps(sixteen.as_ptr());
+                (low, _mm256_loadu_ps(sixteen.as_ptr().add(8)))
+            };
+            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(low, value));
+            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(high, value));
+            // They ascend: none that is below comes after one that is not.
+            (low | high << 8).trailing_ones() as usize
+        };
+        *count = feature.count(below) as u32;
+    }
+    counts
 }
 
 /// Adds each row's leaf of the table; the table's 64 floats lie in up to four registers.
@@ -173,8 +189,18 @@ pub(super) fn avx2(
     out: &mut [f32],
 ) {
     for group in 0..groups {
-        // Compiled with the instructions of this function.
-        planes.bins.fill(columns, group, lines);
+        for feature in &planes.bins.features {
+            let column = group_of(columns.column(feature.number), group);
+            let counts = if feature.thresholds.len() <= FEW {
+                // Compiled with the instructions of this function.
+                count_all(&feature.thresholds, column)
+            } else if feature.is_in_sixteens() {
+                look_up_256(feature, column)
+            } else {
+                feature.search(column)
+            };
+            feature.place(&counts, column, group, lines);
+        }
     }
     if groups == ALL {
         trees_256::<{ 2 * ALL }>(planes, 0, lines, out);
@@ -198,12 +224,13 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 let line = lines[usize::from(cut.line)].0.as_flattened();
                 let (halves, _) = line.as_chunks::<32>();
                 let halves = &halves[2 * first..][..H];
-                let most = _mm256_set1_epi8(cut.byte as i8);
-                let keep = _mm256_set1_epi8(cut.keep as i8);
+                // There is no test for at most, but one for below; the largest byte is no test's.
+                let least = _mm256_set1_epi8(cut.most.wrapping_add(1));
+                let keep = _mm256_set1_epi8((!cut.gone).cast_signed());
                 for (stay, half) in stay.iter_mut().zip(halves) {
                     // SAFETY: 32 bytes are read of an array of 32.
                     let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
-                    let below = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, most), bytes);
+                    let below = _mm256_cmpgt_epi8(least, bytes);
                     *stay = _mm256_and_si256(*stay, _mm256_or_si256(below, keep));
                 }
             }
@@ -217,46 +244,63 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 *leaf = _mm256_blendv_epi8(place, *leaf, none);
             }
         }
-        for (table, target) in planes.tables_of(part) {
+        for (number, (_, target)) in planes.tables_of(part).enumerate() {
             let out = &mut out[target * BLOCK + first * GROUP..][..32 * H];
-            let (halves, _) = out.as_chunks_mut::<32>();
-            for (out, leaf) in halves.iter_mut().zip(leaf) {
-                add_256(table, part.leaves, leaf, out);
+            let (out, _) = out.as_chunks_mut::<32>();
+            match planes.bytes_of(part, number) {
+                [one] => add_256(&[one], &leaf, out),
+                [one, two] => add_256(&[one, two], &leaf, out),
+                [one, two, three] => add_256(&[one, two, three, three], &leaf, out),
+                [one, two, three, four] => add_256(&[one, two, three, four], &leaf, out),
+                _ => {}
             }
         }
     }
 }
 
-/// Adds each row's leaf of the table: the eights of the table that have leaves are looked up one after the other.
+/// Adds each row's leaf: the four bytes of its float are looked up one by one, 32 rows at a time, and then put together.
+#[inline]
 #[target_feature(enable = "avx2")]
-fn add_256(table: &Table, leaves: u32, leaf: __m256i, out: &mut [f32; 32]) {
-    let mut bytes = [0_u8; 32];
-    // SAFETY: 32 bytes are written to an array of 32.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), leaf) };
-    let (eights, _) = table.0.as_chunks::<8>();
-    let eights = &eights[..(leaves as usize).div_ceil(8).clamp(1, 8)];
-    for (bytes, out) in bytes
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut::<8>().0)
-    {
-        // SAFETY: 8 bytes are read of an array of 8.
-        let bytes = unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) };
-        let places = _mm256_cvtepu8_epi32(bytes);
-        let of = _mm256_srli_epi32::<3>(places);
-        let mut values = _mm256_setzero_ps();
-        for (eight, number) in eights.iter().zip(0..) {
-            // SAFETY: 8 floats are read of an array of 8.
-            let eight = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
-            let found = _mm256_permutevar8x32_ps(eight, places);
-            let here = _mm256_castsi256_ps(_mm256_cmpeq_epi32(of, _mm256_set1_epi32(number)));
-            values = _mm256_blendv_ps(values, found, here);
-        }
-        // SAFETY: 8 floats are read from and written to an array of 8.
-        unsafe {
-            let sum = _mm256_add_ps(_mm256_loadu_ps(out.as_ptr()), values);
-            _mm256_storeu_ps(out.as_mut_ptr(), sum);
+fn add_256<const S: usize>(tables: &[&Bytes; S], leaves: &[__m256i], out: &mut [[f32; 32]]) {
+    // Putting bytes together leaves every other four rows apart, in the upper half.
+    let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    for (out, leaf) in out.iter_mut().zip(leaves) {
+        let places = _mm256_permutevar8x32_epi32(*leaf, order);
+        let is_odd = _mm256_slli_epi16::<3>(places);
+        let is_upper = _mm256_slli_epi16::<2>(places);
+        let byte = |byte: usize| {
+            let of = |table: usize| {
+                // SAFETY: 16 bytes are read of an array of 16.
+                let bytes = unsafe { _mm_loadu_si128(tables[table].0[byte].as_ptr().cast()) };
+                _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), places)
+            };
+            match S {
+                1 => of(0),
+                2 => _mm256_blendv_epi8(of(0), of(1), is_odd),
+                _ => {
+                    let lower = _mm256_blendv_epi8(of(0), of(1), is_odd);
+                    let upper = _mm256_blendv_epi8(of(2), of(3), is_odd);
+                    _mm256_blendv_epi8(lower, upper, is_upper)
+                }
+            }
+        };
+        let [first, second, third, fourth] = [byte(0), byte(1), byte(2), byte(3)];
+        let low = _mm256_unpacklo_epi8(first, second);
+        let high = _mm256_unpacklo_epi8(third, fourth);
+        let low_rest = _mm256_unpackhi_epi8(first, second);
+        let high_rest = _mm256_unpackhi_epi8(third, fourth);
+        let floats = [
+            _mm256_unpacklo_epi16(low, high),
+            _mm256_unpackhi_epi16(low, high),
+            _mm256_unpacklo_epi16(low_rest, high_rest),
+            _mm256_unpackhi_epi16(low_rest, high_rest),
+        ];
+        for (out, floats) in out.as_chunks_mut::<8>().0.iter_mut().zip(floats) {
+            // SAFETY: 8 floats are read from and written to an array of 8.
+            unsafe {
+                let sum = _mm256_add_ps(_mm256_loadu_ps(out.as_ptr()), _mm256_castsi256_ps(floats));
+                _mm256_storeu_ps(out.as_mut_ptr(), sum);
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Every kernel gives, bit for bit, what the plain walk over the model's own tests gives.
 
 use super::{BLOCK, Buffers, Columns, Level, TreeKernel};
+use crate::kernel::merge::Merge;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::planes::Planes;
 use crate::kernel::two_way::TwoWay;
 use crate::kernel::walk::Walk;
 use crate::trees::reference::{Made, Random, Shape, make, walk};
-use crate::trees::{Ensemble, Fold, Node};
+use crate::trees::{Ensemble, Fold, Node, Tree};
 
 struct Rows {
     columns: Vec<Vec<f32>>,
@@ -69,10 +70,12 @@ fn shape(random: &mut Random, leaves: usize) -> Shape {
 }
 
 #[test]
-fn trees_of_few_leaves_go_to_byte_planes() {
+fn trees_of_few_leaves_go_to_bytes() {
+    let is_leaf = |node: &&Node| matches!(node, Node::Leaf { .. });
+    let is_large = |tree: &Tree| tree.nodes.iter().filter(is_leaf).count() > 64;
     let mut random = Random(1);
     for turn in 0..600 {
-        let leaves = [4, 16, 33, 64][random.below(4)];
+        let leaves = [4, 16, 33, 64, 129, 256][random.below(6)];
         let shape = shape(&mut random, leaves);
         let made = make(&mut random, shape);
         let rows = rows(&mut random, shape.features);
@@ -82,8 +85,9 @@ fn trees_of_few_leaves_go_to_byte_planes() {
                 // A test that nothing but NaN passes, which is rare.
                 continue;
             }
-            let planes = kernel.name().contains("planes");
-            assert_eq!(planes, level > Level::Portable, "{}", kernel.name());
+            let merges = level == Level::Portable || made.ensemble.trees.iter().any(is_large);
+            let name = if merges { "merges" } else { "planes" };
+            assert!(kernel.name().contains(name), "{}", kernel.name());
             check(
                 &kernel,
                 &made,
@@ -158,6 +162,8 @@ fn kernels(ensemble: &Ensemble) -> Vec<TreeKernel> {
             let planes = Planes::new(ensemble, level);
             kernels.extend(planes.map(|planes| TreeKernel::Planes(Box::new(planes))));
         }
+        let merge = Merge::new(ensemble, level);
+        kernels.extend(merge.map(|merge| TreeKernel::Merge(Box::new(merge))));
     }
     kernels
 }
