@@ -36,6 +36,9 @@ const MOST_ENTRIES: usize = 1 << 24;
 /// More than any model has: a file's numbers must not make what it does not hold.
 const MOST_COLUMNS: i64 = 1 << 17;
 
+/// More than any model has; each says which columns it reads.
+const MOST_OUTPUTS: usize = 256;
+
 /// What a graph's values may weigh beside its file, in the size of about one change to a lane.
 const MOST_WEIGHT: usize = 1 << 18;
 
@@ -113,6 +116,9 @@ pub(crate) fn plan(graph: &Graph, order: Option<&[usize]>, level: Level) -> Resu
     }
     for node in &graph.nodes {
         planner.node(node)?;
+    }
+    if graph.outputs.len() > MOST_OUTPUTS {
+        return Err(Error::not_covered("so many outputs"));
     }
     let mut outputs = Vec::with_capacity(graph.outputs.len());
     for name in &graph.outputs {
@@ -210,6 +216,7 @@ impl Planner {
 
     /// Gives the inputs their lanes, each fed by a column.
     fn inputs(&mut self, inputs: &[Input], order: Option<&[usize]>) -> Result<(), Error> {
+        let last = order.and_then(|order| order.iter().copied().max());
         let mut places = 0;
         for input in inputs {
             let name = &input.name;
@@ -232,7 +239,7 @@ impl Planner {
             };
             let mut columns = Vec::with_capacity(width);
             for place in places..places + width {
-                columns.push(self.column(place, element, order)?);
+                columns.push(self.column(place, element, order, last)?);
             }
             places += width;
             let value = of_columns(&columns, element);
@@ -250,12 +257,13 @@ impl Planner {
         Ok(())
     }
 
-    /// The column of a place.
+    /// The column of a place; `last` is the last one of the order.
     fn column(
         &mut self,
         place: usize,
         element: Element,
         order: Option<&[usize]>,
+        last: Option<usize>,
     ) -> Result<usize, Error> {
         let column = match order {
             None => place,
@@ -263,8 +271,7 @@ impl Planner {
                 .get(place)
                 .ok_or_else(|| Error::Call("the order has too few columns".to_owned()))?,
         };
-        let count = order.and_then(|order| order.iter().max());
-        let count = count.map_or(column, |last| *last) + 1;
+        let count = last.unwrap_or(column) + 1;
         if self.columns.len() < count {
             self.columns.resize(count, None);
         }

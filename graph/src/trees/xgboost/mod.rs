@@ -27,6 +27,8 @@ use crate::program::Register;
 
 /// More than anyone binds columns to: a file's numbers must not make what it does not hold.
 const MOST_FEATURES: usize = 1 << 17;
+/// The most that a file of fewer bytes may have.
+const MOST_OF_FEW_BYTES: usize = 1 << 15;
 
 /// Whose predictions are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub(crate) fn plan(
         false => File::read(Ubjson::new(bytes))?,
     };
     let shape = Shape::of(&file)?;
+    if shape.features > bytes.len().max(MOST_OF_FEW_BYTES) {
+        return Err(Error::not_covered("so many features in so small a file"));
+    }
     let lanes = lanes(shape.features, order)?;
     let mut planner = Planner::new(level);
     let sums = match file.booster.as_str() {
