@@ -1,6 +1,8 @@
 //! The parts of an ONNX file that scoring needs, decoded: nodes with their attributes, constants, inputs and outputs.
 
-use super::wire::{Fields, Value};
+use std::cell::OnceCell;
+
+use super::wire::{Fields, Value, each_float, each_int, each_text};
 use crate::error::Error;
 
 /// ONNX's number for each element type that constants are read in.
@@ -12,8 +14,8 @@ const STRING: i64 = 8;
 const DOUBLE: i64 = 11;
 
 #[derive(Debug, Default)]
-pub(crate) struct Graph {
-    pub nodes: Vec<Node>,
+pub(crate) struct Graph<'a> {
+    pub nodes: Vec<Node<'a>>,
     pub constants: Vec<(String, Tensor)>,
     pub inputs: Vec<Input>,
     pub outputs: Vec<String>,
@@ -30,25 +32,32 @@ pub(crate) struct Input {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Node {
+pub(crate) struct Node<'a> {
     pub op: String,
     pub domain: String,
     pub inputs: Vec<String>,
     pub outputs: Vec<String>,
-    pub attributes: Vec<Attribute>,
+    pub attributes: Vec<Attribute<'a>>,
 }
 
+/// Its lists are read when they are asked for: those of trees are most of a file, and are read number by number.
 #[derive(Debug, Default)]
-pub(crate) struct Attribute {
+pub(crate) struct Attribute<'a> {
     pub name: String,
     pub float: f32,
     pub int: i64,
     pub text: Vec<u8>,
     pub tensor: Option<Tensor>,
-    pub floats: Vec<f32>,
-    pub ints: Vec<i64>,
-    pub texts: Vec<String>,
+    message: &'a [u8],
+    floats: OnceCell<Vec<f32>>,
+    ints: OnceCell<Vec<i64>>,
+    texts: OnceCell<Vec<String>>,
 }
+
+/// ONNX's numbers for the lists of an attribute.
+const FLOATS: u64 = 7;
+const INTS: u64 = 8;
+const TEXTS: u64 = 9;
 
 /// A constant; values of other types than its own are empty.
 #[derive(Clone, Debug, Default)]
@@ -80,12 +89,12 @@ impl Tensor {
     }
 }
 
-impl Node {
+impl<'a> Node<'a> {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    fn find(&self, name: &str) -> Option<&Attribute> {
+    fn find(&self, name: &str) -> Option<&Attribute<'a>> {
         self.attributes
             .iter()
             .find(|attribute| attribute.name == name)
@@ -107,15 +116,43 @@ impl Node {
     }
 
     pub(crate) fn ints(&self, name: &str) -> &[i64] {
-        self.find(name).map_or(&[], |found| &found.ints)
+        self.find(name).map_or(&[], |found| {
+            let read = || each_int(found.message, INTS).collect();
+            found.ints.get_or_init(read)
+        })
     }
 
     pub(crate) fn floats(&self, name: &str) -> &[f32] {
-        self.find(name).map_or(&[], |found| &found.floats)
+        self.find(name).map_or(&[], |found| {
+            let read = || each_float(found.message, FLOATS).collect();
+            found.floats.get_or_init(read)
+        })
     }
 
     pub(crate) fn texts(&self, name: &str) -> &[String] {
-        self.find(name).map_or(&[], |found| &found.texts)
+        self.find(name).map_or(&[], |found| {
+            let read = || each_text(found.message, TEXTS).map(str::to_owned).collect();
+            found.texts.get_or_init(read)
+        })
+    }
+
+    fn message(&self, name: &str) -> &'a [u8] {
+        self.find(name).map_or(&[], |found| found.message)
+    }
+
+    /// As [`Node::ints`], without keeping them.
+    pub(crate) fn each_int(&self, name: &str) -> impl Iterator<Item = i64> + Clone + use<'a> {
+        each_int(self.message(name), INTS)
+    }
+
+    /// As [`Node::floats`], without keeping them.
+    pub(crate) fn each_float(&self, name: &str) -> impl Iterator<Item = f32> + Clone + use<'a> {
+        each_float(self.message(name), FLOATS)
+    }
+
+    /// As [`Node::texts`], without keeping them.
+    pub(crate) fn each_text(&self, name: &str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        each_text(self.message(name), TEXTS)
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Option<&Tensor> {
@@ -124,7 +161,7 @@ impl Node {
 }
 
 /// The main graph of a model file.
-pub(crate) fn read_graph(bytes: &[u8]) -> Result<Graph, Error> {
+pub(crate) fn read_graph(bytes: &[u8]) -> Result<Graph<'_>, Error> {
     let mut found = None;
     for field in Fields::of(bytes) {
         match field? {
@@ -136,7 +173,7 @@ pub(crate) fn read_graph(bytes: &[u8]) -> Result<Graph, Error> {
     found.ok_or_else(|| Error::damaged("it has no graph"))
 }
 
-fn graph(bytes: &[u8]) -> Result<Graph, Error> {
+fn graph(bytes: &[u8]) -> Result<Graph<'_>, Error> {
     let mut graph = Graph {
         bytes: bytes.len(),
         ..Graph::default()
@@ -158,7 +195,7 @@ fn graph(bytes: &[u8]) -> Result<Graph, Error> {
     Ok(graph)
 }
 
-fn node(bytes: &[u8]) -> Result<Node, Error> {
+fn node(bytes: &[u8]) -> Result<Node<'_>, Error> {
     let mut node = Node::default();
     for field in Fields::of(bytes) {
         match field? {
@@ -173,8 +210,11 @@ fn node(bytes: &[u8]) -> Result<Node, Error> {
     Ok(node)
 }
 
-fn attribute(bytes: &[u8]) -> Result<Attribute, Error> {
-    let mut attribute = Attribute::default();
+fn attribute(bytes: &[u8]) -> Result<Attribute<'_>, Error> {
+    let mut attribute = Attribute {
+        message: bytes,
+        ..Attribute::default()
+    };
     for field in Fields::of(bytes) {
         match field? {
             (1, value) => value.text()?.clone_into(&mut attribute.name),
@@ -182,9 +222,9 @@ fn attribute(bytes: &[u8]) -> Result<Attribute, Error> {
             (3, value) => attribute.int = value.number()?,
             (4, value) => attribute.text = value.bytes()?.to_vec(),
             (5, value) => attribute.tensor = Some(tensor(value.bytes()?)?.1),
-            (7, value) => value.floats(&mut attribute.floats)?,
-            (8, value) => value.numbers(&mut attribute.ints)?,
-            (9, value) => attribute.texts.push(value.text()?.to_owned()),
+            (FLOATS, value) => value.are_floats()?,
+            (INTS, value) => value.are_numbers()?,
+            (TEXTS, value) => value.text().map(|_| ())?,
             _ => {}
         }
     }

@@ -57,6 +57,26 @@ impl<'a> Value<'a> {
         Ok(())
     }
 
+    /// Whether these are whole numbers of a repeated field.
+    pub(super) fn are_numbers(self) -> Result<(), Error> {
+        if let Self::Bytes(mut packed) = self {
+            while !packed.is_empty() {
+                varint(&mut packed)?;
+            }
+            return Ok(());
+        }
+        self.number().map(|_| ())
+    }
+
+    /// Whether these are floats of a repeated field.
+    pub(super) fn are_floats(self) -> Result<(), Error> {
+        match self {
+            Self::Bytes(packed) if packed.len().is_multiple_of(4) => Ok(()),
+            Self::Bytes(_) => Err(damaged()),
+            value => value.float().map(|_| ()),
+        }
+    }
+
     /// Floats of a repeated field, packed or one of them.
     pub(super) fn floats(self, into: &mut Vec<f32>) -> Result<(), Error> {
         match self {
@@ -73,7 +93,71 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whole numbers or floats of a repeated field, one by one.
+#[derive(Clone, Debug)]
+struct Each<'a, T> {
+    alone: Option<T>,
+    packed: &'a [u8],
+    next: fn(&mut &'a [u8]) -> Option<T>,
+}
+
+impl<T> Iterator for Each<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.alone.take().or_else(|| (self.next)(&mut self.packed))
+    }
+}
+
+fn values_of<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = Value<'a>> + Clone {
+    let fields = Fields::of(message).map_while(Result::ok);
+    fields.filter_map(move |(of, value)| (of == number).then_some(value))
+}
+
+/// The whole numbers of a message's repeated field, as far as they can be read.
+pub(super) fn each_int<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = i64> + Clone {
+    let next: fn(&mut &'a [u8]) -> Option<i64> = |rest| Some(varint(rest).ok()?.cast_signed());
+    values_of(message, number).flat_map(move |value| {
+        let (alone, packed) = match value {
+            Value::Bytes(packed) => (None, packed),
+            value => (value.number().ok(), &[][..]),
+        };
+        Each {
+            alone,
+            packed,
+            next,
+        }
+    })
+}
+
+/// The floats of a message's repeated field, as far as they can be read.
+pub(super) fn each_float<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = f32> + Clone {
+    let next: fn(&mut &'a [u8]) -> Option<f32> = |rest| {
+        let (bytes, after) = rest.split_first_chunk::<4>()?;
+        *rest = after;
+        Some(f32::from_le_bytes(*bytes))
+    };
+    values_of(message, number).flat_map(move |value| {
+        let (alone, packed) = match value {
+            Value::Bytes(packed) => (None, packed),
+            value => (value.float().ok(), &[][..]),
+        };
+        Each {
+            alone,
+            packed,
+            next,
+        }
+    })
+}
+
+/// The texts of a message's repeated field.
+pub(super) fn each_text(message: &[u8], number: u64) -> impl Iterator<Item = &str> + Clone {
+    values_of(message, number).filter_map(|value| value.text().ok())
+}
+
 /// The fields of one message as (number, value); the first that cannot be read is the last.
+#[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }

@@ -335,15 +335,12 @@ impl Planner {
 
 /// How doubles must be rounded for every test of the trees; nothing where they differ in that.
 fn rounding(node: &Node) -> Option<Rounding> {
-    let names = node
-        .texts("nodes_modes")
-        .iter()
-        .map(|mode| match mode.as_str() {
-            "LEAF" => None,
-            "BRANCH_LEQ" | "BRANCH_GT" => Some(Some(Rounding::Up)),
-            "BRANCH_LT" | "BRANCH_GTE" => Some(Some(Rounding::Down)),
-            _ => Some(None),
-        });
+    let names = node.each_text("nodes_modes").map(|mode| match mode {
+        "LEAF" => None,
+        "BRANCH_LEQ" | "BRANCH_GT" => Some(Some(Rounding::Up)),
+        "BRANCH_LT" | "BRANCH_GTE" => Some(Some(Rounding::Down)),
+        _ => Some(None),
+    });
     let numbers = node
         .tensor("nodes_modes")
         .map_or(&[][..], |modes| &modes.ints);

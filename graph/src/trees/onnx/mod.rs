@@ -49,18 +49,19 @@ fn fold(text: &str) -> Result<Fold, Error> {
     }
 }
 
-/// Numbers that count or point: never below zero.
+/// A number that counts or points: never below zero.
+fn place(value: i64) -> Result<u32, Error> {
+    u32::try_from(value).map_err(|_| Error::damaged("a tree points below zero"))
+}
+
 fn places(values: &[i64]) -> Result<Vec<u32>, Error> {
-    let places = values.iter().map(|value| u32::try_from(*value));
-    places
-        .collect::<Result<_, _>>()
-        .map_err(|_| Error::damaged("a tree points below zero"))
+    values.iter().map(|value| place(*value)).collect()
 }
 
 fn same_length(lengths: &[usize]) -> Result<(), Error> {
     match lengths.windows(2).all(|pair| pair[0] == pair[1]) {
         true => Ok(()),
-        false => Err(Error::damaged("the arrays of the trees differ in length")),
+        false => Err(differ()),
     }
 }
 
@@ -80,47 +81,8 @@ fn read_flat(
             operator.op, double.name
         )));
     }
-    let modes = operator.texts("nodes_modes");
-    let values = operator.floats("nodes_values");
-    let tree_ids = operator.ints("nodes_treeids");
-    let node_ids = operator.ints("nodes_nodeids");
-    let of_features = operator.ints("nodes_featureids");
-    let holds = operator.ints("nodes_truenodeids");
-    let fails = operator.ints("nodes_falsenodeids");
-    let missing = operator.ints("nodes_missing_value_tracks_true");
-    let count = tree_ids.len();
-    same_length(&[
-        count,
-        modes.len(),
-        values.len(),
-        node_ids.len(),
-        of_features.len(),
-        holds.len(),
-        fails.len(),
-    ])?;
-    if !missing.is_empty() {
-        same_length(&[count, missing.len()])?;
-    }
-    let index = Index::of(tree_ids, node_ids)?;
-    let mut trees = vec![Tree::default(); index.trees.len()];
-    for place in 0..count {
-        let (tree, _) = index.find(tree_ids[place], node_ids[place])?;
-        let node = match mode(&modes[place])? {
-            None => Node::Leaf { first: 0, count: 0 },
-            Some(_) if values[place].is_nan() => {
-                return Err(Error::not_covered("trees that compare with NaN"));
-            }
-            Some(mode) => Node::Branch(Branch::from(Test {
-                mode,
-                feature: places(&of_features[place..=place])?[0],
-                value: values[place],
-                missing_holds: missing.get(place).is_some_and(|flag| *flag != 0),
-                holds: index.find(tree_ids[place], holds[place])?.1,
-                fails: index.find(tree_ids[place], fails[place])?.1,
-            })),
-        };
-        trees[tree].nodes.push(node);
-    }
+    let index = Index::of(operator)?;
+    let mut trees = flat_nodes(operator, &index)?;
     weigh(operator, prefix, &index, &mut trees)?;
     let fold = fold(operator.text("aggregate_function", "SUM"))?;
     Ensemble {
@@ -130,6 +92,62 @@ fn read_flat(
         trees,
     }
     .check()
+}
+
+fn differ() -> Error {
+    Error::damaged("the arrays of the trees differ in length")
+}
+
+/// The trees, whose leaves have no weights yet. The arrays are read side by side and never kept.
+fn flat_nodes(operator: &Operator, index: &Index) -> Result<Vec<Tree>, Error> {
+    let mut trees = vec![Tree::default(); index.trees.len()];
+    let mut modes = operator.each_text("nodes_modes");
+    let mut values = operator.each_float("nodes_values");
+    let mut features = operator.each_int("nodes_featureids");
+    let mut holds = operator.each_int("nodes_truenodeids");
+    let mut fails = operator.each_int("nodes_falsenodeids");
+    let mut missing = operator
+        .each_int("nodes_missing_value_tracks_true")
+        .peekable();
+    let any_missing = missing.peek().is_some();
+    for tree_id in operator.each_int("nodes_treeids") {
+        let (Some(text), Some(value), Some(feature), Some(holds), Some(fails), missing) = (
+            modes.next(),
+            values.next(),
+            features.next(),
+            holds.next(),
+            fails.next(),
+            missing.next(),
+        ) else {
+            return Err(differ());
+        };
+        if missing.is_some() != any_missing {
+            return Err(differ());
+        }
+        let (tree, count) = index.tree(tree_id)?;
+        let node = match mode(text)? {
+            None => Node::Leaf { first: 0, count: 0 },
+            Some(_) if value.is_nan() => {
+                return Err(Error::not_covered("trees that compare with NaN"));
+            }
+            Some(mode) => Node::Branch(Branch::from(Test {
+                mode,
+                feature: place(feature)?,
+                value,
+                missing_holds: missing.is_some_and(|flag| flag != 0),
+                holds: index.find(tree_id, holds)?.1,
+                fails: index.find(tree_id, fails)?.1,
+            })),
+        };
+        let nodes = &mut trees[tree].nodes;
+        nodes.reserve_exact(if nodes.is_empty() { count } else { 0 });
+        nodes.push(node);
+    }
+    let rest = [features.next(), holds.next(), fails.next(), missing.next()];
+    match (modes.next(), values.next(), rest) {
+        (None, None, [None, None, None, None]) => Ok(trees),
+        _ => Err(differ()),
+    }
 }
 
 /// Where each node of the flat arrays lies: its tree, and its place in that tree, both in the order of the file.
@@ -142,29 +160,47 @@ struct Index {
 
 impl Index {
     /// ONNX Runtime takes the first node of each tree as its root, and a tree's nodes to follow each other.
-    fn of(tree_ids: &[i64], node_ids: &[i64]) -> Result<Self, Error> {
-        same_length(&[tree_ids.len(), node_ids.len()])?;
+    fn of(operator: &Operator) -> Result<Self, Error> {
         let mut index = Self {
             trees: HashMap::new(),
             others: HashMap::new(),
         };
-        let mut begin = 0;
-        for nodes in tree_ids.chunk_by(|left, right| left == right) {
-            let (tree_id, ids) = (nodes[0], &node_ids[begin..begin + nodes.len()]);
-            begin += nodes.len();
-            let numbered = (0..).zip(ids).all(|(place, id)| *id == place);
-            let tree = (index.trees.len(), nodes.len() as u32, numbered);
+        let mut node_ids = operator.each_int("nodes_nodeids");
+        let mut tree_ids = operator.each_int("nodes_treeids").peekable();
+        while let Some(tree_id) = tree_ids.next() {
+            let (mut count, mut numbered) = (0_u32, true);
+            loop {
+                let node_id = node_ids.next().ok_or_else(differ)?;
+                if numbered && node_id != i64::from(count) {
+                    // Those before it had their places for numbers.
+                    let before = (0..count).map(|place| ((tree_id, i64::from(place)), place));
+                    index.others.extend(before);
+                    numbered = false;
+                }
+                if !numbered && index.others.insert((tree_id, node_id), count).is_some() {
+                    return Err(Error::damaged("a tree has a node twice"));
+                }
+                count += 1;
+                if tree_ids.next_if_eq(&tree_id).is_none() {
+                    break;
+                }
+            }
+            let tree = (index.trees.len(), count, numbered);
             if index.trees.insert(tree_id, tree).is_some() {
                 return Err(Error::not_covered("trees whose nodes are scattered"));
             }
-            for (place, id) in ids.iter().enumerate().filter(|_| !numbered) {
-                let twice = index.others.insert((tree_id, *id), place as u32);
-                if twice.is_some() {
-                    return Err(Error::damaged("a tree has a node twice"));
-                }
-            }
         }
-        Ok(index)
+        match node_ids.next() {
+            None => Ok(index),
+            Some(_) => Err(differ()),
+        }
+    }
+
+    /// A tree, and how many nodes it has.
+    fn tree(&self, tree_id: i64) -> Result<(usize, usize), Error> {
+        let lacks = || Error::damaged("a tree points to a node that it has not");
+        let (tree, count, _) = *self.trees.get(&tree_id).ok_or_else(lacks)?;
+        Ok((tree, count as usize))
     }
 
     fn find(&self, tree_id: i64, node_id: i64) -> Result<(usize, u32), Error> {
@@ -185,31 +221,47 @@ fn weigh(
     index: &Index,
     trees: &mut [Tree],
 ) -> Result<(), Error> {
-    let tree_ids = operator.ints(&format!("{prefix}_treeids"));
-    let node_ids = operator.ints(&format!("{prefix}_nodeids"));
-    let targets = places(operator.ints(&format!("{prefix}_ids")))?;
-    let weights = operator.floats(&format!("{prefix}_weights"));
-    same_length(&[tree_ids.len(), node_ids.len(), targets.len(), weights.len()])?;
-    let mut placed = Vec::with_capacity(tree_ids.len());
-    for (place, (&tree_id, &node_id)) in tree_ids.iter().zip(node_ids).enumerate() {
+    let list = |name: &str| operator.each_int(&format!("{prefix}_{name}"));
+    let leaves = list("treeids").zip(list("nodeids"));
+    let (targets, weights) = (
+        list("ids"),
+        operator.each_float(&format!("{prefix}_weights")),
+    );
+    let count = leaves.clone().count();
+    let counts = [list("treeids").count(), list("nodeids").count()];
+    same_length(&[
+        count,
+        counts[0],
+        counts[1],
+        targets.clone().count(),
+        weights.clone().count(),
+    ])?;
+    let mut totals = vec![0_u32; trees.len()];
+    for (tree_id, node_id) in leaves.clone() {
         let (tree, node) = index.find(tree_id, node_id)?;
-        placed.push((tree, node, targets[place], weights[place]));
+        // ONNX Runtime never looks at those of branches.
+        if let Node::Leaf { count, .. } = &mut trees[tree].nodes[node as usize] {
+            *count += 1;
+            totals[tree] += 1;
+        }
     }
-    // Stable: several weights of one leaf stay in their order.
-    placed.sort_by_key(|(tree, node, ..)| (*tree, *node));
-    for (tree, node, target, weight) in placed {
-        let tree = &mut trees[tree];
-        let end = tree.weights.len() as u32;
-        match &mut tree.nodes[node as usize] {
-            Node::Leaf { first, count } => {
-                if *count == 0 {
-                    *first = end;
-                }
-                *count += 1;
-                tree.weights.push((target, weight));
+    for (tree, total) in trees.iter_mut().zip(totals) {
+        tree.weights = vec![(0, 0.0); total as usize];
+        let mut begin = 0;
+        for node in &mut tree.nodes {
+            if let Node::Leaf { first, count } = node {
+                *first = begin;
+                begin += std::mem::take(count);
             }
-            // ONNX Runtime never looks at them.
-            Node::Branch(_) => {}
+        }
+    }
+    // Several weights of one leaf stay in their order.
+    for (((tree_id, node_id), target), weight) in leaves.zip(targets).zip(weights) {
+        let (tree, node) = index.find(tree_id, node_id)?;
+        let tree = &mut trees[tree];
+        if let Node::Leaf { first, count } = &mut tree.nodes[node as usize] {
+            tree.weights[(*first + *count) as usize] = (place(target)?, weight);
+            *count += 1;
         }
     }
     Ok(())
