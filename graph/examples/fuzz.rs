@@ -1,6 +1,6 @@
-//! Damages model files for as long as one likes: `fuzz READER SECONDS [FIRST]`, inputs from number FIRST on. What fails is said
-//! with its number and written to the folder for temporary files; an input that never ends or takes the process down is the
-//! number that was shown last, or one of the thousand after it.
+//! Damages model files for as long as one likes: `fuzz READER SECONDS [FIRST]`, inputs from number FIRST on. What fails
+//! is said with its number and written to the folder for temporary files; an input that never ends or takes the process
+//! down is the number that was shown last, or one of the thousand after it.
 #![expect(clippy::print_stdout, reason = "a tool of the tests")]
 
 #[path = "../tests/fuzzing/mod.rs"]

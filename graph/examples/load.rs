@@ -1,5 +1,5 @@
-//! What it takes to load a model: `load MODEL...` prints processor time, the most bytes that are there at once beside the file's,
-//! and those that stay.
+//! What it takes to load a model: `load MODEL...` prints processor time, the most bytes that are there at once beside
+//! the file's, and those that stay.
 #![expect(clippy::print_stdout, reason = "a tool of the benchmark")]
 
 #[path = "../tests/fuzzing/heap.rs"]

@@ -1,8 +1,8 @@
 //! How many rows one core scores, for `../tests/measure.py`, which says what ONNX Runtime does with the same rows.
 //!
-//! `measure MODEL ROWS COUNT LEVEL`: rows as for `score`; they are taken in turns of 8,192, so that no branch predictor and no
-//! cache learns them. Prints the best of some windows, in rows for each second of processor time; the milliseconds of loading;
-//! the kernels; and how many times the file's size the memory grew by while it was loaded.
+//! `measure MODEL ROWS COUNT LEVEL`: rows as for `score`; they are taken in turns of 8,192, so that no branch predictor
+//! and no cache learns them. Prints the best of some windows, in rows for each second of processor time; the
+//! milliseconds of loading; the kernels; and how many times the file's size the memory grew by while it was loaded.
 #![expect(clippy::print_stdout, reason = "a tool of the benchmark")]
 
 mod rows;

@@ -1,4 +1,5 @@
-//! The door: load a model once, then score with it from as many threads as there are, each with a [`Scratch`] of its own.
+//! The door: load a model once, then score with it from as many threads as there are, each with a [`Scratch`] of its
+//! own.
 
 use crate::column::{Column, Element, Values, fill};
 use crate::encode::Trouble;
@@ -104,8 +105,8 @@ pub struct Scratch {
 }
 
 impl Model {
-    /// The model of an ONNX file. `order` says for each place of the model's inputs, all of the first one and then all of
-    /// the next, which of the columns feeds it; without it they are fed in their order.
+    /// The model of an ONNX file. `order` says for each place of the model's inputs, all of the first one and then all
+    /// of the next, which of the columns feeds it; without it they are fed in their order.
     pub fn from_onnx(bytes: &[u8], order: Option<&[usize]>) -> Result<Self, Error> {
         Self::from_onnx_at(bytes, order, Level::detect())
     }
@@ -137,8 +138,8 @@ impl Model {
         ))
     }
 
-    /// As [`Model::from_xgboost`], but it predicts what the estimator of XGBoost's scikit-learn interface does that saved
-    /// it: with the trees up to the best round where training stopped early, and a classifier gives labels.
+    /// As [`Model::from_xgboost`], but it predicts what the estimator of XGBoost's scikit-learn interface does that
+    /// saved it: with the trees up to the best round where training stopped early, and a classifier gives labels.
     pub fn from_xgboost_estimator(bytes: &[u8], order: Option<&[usize]>) -> Result<Self, Error> {
         let level = Level::detect();
         let predicts = xgboost::Predicts::Estimator;
@@ -183,8 +184,8 @@ impl Model {
         }
     }
 
-    /// The model for rows of which something is known, by column; more columns than are given are unknown. For rows that are
-    /// within it the results stay the same, bit for bit; for others they may be anything.
+    /// The model for rows of which something is known, by column; of more columns than given nothing is. For rows that
+    /// are within it the results stay the same, bit for bit; for others they may be anything.
     pub fn narrowed(&self, known: &[Known]) -> Self {
         let program = narrow(&self.program, known, self.level);
         let wanted = self.wanted.iter().map(|wanted| {

@@ -1,6 +1,7 @@
-//! What is known of the columns before a row is read, from a filter or from a file's statistics, and what it leaves of a model:
-//! trees lose the branches that no such row can reach, and the results of such rows stay what they were, bit for bit. A tree of
-//! which one leaf is left still adds it in its turn, because floats add up differently in another order.
+//! What is known of the columns before a row is read, from a filter or from a file's statistics, and what it leaves of
+//! a model: trees lose the branches that no such row can reach, and the results of such rows stay what they were, bit
+//! for bit. A tree of which one leaf is left still adds it in its turn, because floats add up differently in another
+//! order.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A short run of the fuzzer in `fuzzing`, over other inputs each day would be no test: always the same. `examples/fuzz.rs` runs
-//! it for as long as one likes.
+//! A short run of the fuzzer in `fuzzing`, over other inputs each day would be no test: always the same.
+//! `examples/fuzz.rs` runs it for as long as one likes.
 
 mod fuzzing;
 

@@ -1,5 +1,6 @@
-//! A number stands between two thresholds of its feature, and which two is all that the tests of byte merges want: a column
-//! of floats becomes one byte for each row. A feature with more than 255 thresholds gets several such columns.
+//! A number stands between two thresholds of its feature, and which two is all that the tests of byte planes and merges
+//! want: a column of floats becomes one byte for each row. A feature with more than 255 thresholds gets several such
+//! columns.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +29,8 @@ pub(super) struct Feature {
     pub thresholds: Vec<f32>,
     /// The thresholds and then +inf, which is below nothing, up to a power of 16 or 4,096 times a power of two.
     table: Vec<f32>,
-    /// The last of each sixteen of the table, the last of each sixteen of these, and so on up to sixteen of them; none where
-    /// the table is larger than 4,096.
+    /// The last of each sixteen of the table, the last of each sixteen of these, and so on up to sixteen of them; none
+    /// where the table is larger than 4,096.
     above: Vec<Vec<f32>>,
     /// The first line of those that send NaN left and of those that send it right.
     pub nan_left: Option<usize>,
@@ -176,7 +177,8 @@ impl Feature {
         search(&self.table, column)
     }
 
-    /// Puts the bytes where tests look for them; nothing is below NaN, which therefore goes left unless its byte says else.
+    /// Puts the bytes where tests look for them; nothing is below NaN, which therefore goes left unless its byte says
+    /// else.
     #[inline(always)]
     pub(super) fn place(&self, counts: &Counts, column: &[f32], group: usize, lines: &mut [Line]) {
         for line in 0..self.lines() {

@@ -1,7 +1,7 @@
-//! Trees of at most 256 leaves from their leaves up, without walking them: where a side of a test is known for many rows, as
-//! the number of a leaf in one byte each, the test picks one of its two sides for all of them at once. Leaves are numbered
-//! from left to right, so that the right side is always the larger number, and picking it is a mask and a maximum. The time
-//! is the same whatever the rows hold, and a tree needs one such step for each test.
+//! Trees of at most 256 leaves from their leaves up, without walking them: where a side of a test is known for many
+//! rows, as the number of a leaf in one byte each, the test picks one of its two sides for all of them at once. Leaves
+//! are numbered from left to right, so that the right side is always the larger number, and picking it is a mask and a
+//! maximum. The time is the same whatever the rows hold, and a tree needs one such step for each test.
 
 use super::bins::Bins;
 use super::level::{Work, at};

@@ -1,5 +1,6 @@
-//! The loops that score, each over blocks of at most [`BLOCK`] rows whose features lie in columns. Which one a model gets is
-//! chosen at load: byte planes or byte merges where no tree has many leaves, two-way nodes for large trees, and a walk that can do all.
+//! The loops that score, each over blocks of at most [`BLOCK`] rows whose features lie in columns. Which one a model
+//! gets is chosen at load: byte planes or byte merges where no tree has many leaves, two-way nodes for large trees, and
+//! a walk that can do all.
 
 mod bins;
 pub(crate) mod level;
@@ -132,7 +133,8 @@ impl TreeKernel {
         }
     }
 
-    /// The folded weights of each row: `out` has [`BLOCK`] places for each target, of which the first `rows` are wanted.
+    /// The folded weights of each row: `out` has [`BLOCK`] places for each target, of which the first `rows` are
+    /// wanted.
     pub(crate) fn run(
         &self,
         columns: &impl Columns,

@@ -1,7 +1,7 @@
-//! Trees of at most 64 leaves without walking them, after QuickScorer: a tree is a set of bits, one for each leaf, and every
-//! test that fails takes the leaves of its left side out; the first bit that stays is the leaf. The bits lie in planes of
-//! eight leaves, so that one byte of each of many rows goes through a plane's tests side by side, and a plane sees only the
-//! tests that touch it. The time is the same whatever the rows hold.
+//! Trees of at most 64 leaves without walking them, after QuickScorer: a tree is a set of bits, one for each leaf, and
+//! every test that fails takes the leaves of its left side out; the first bit that stays is the leaf. The bits lie in
+//! planes of eight leaves, so that one byte of each of many rows goes through a plane's tests side by side, and a plane
+//! sees only the tests that touch it. The time is the same whatever the rows hold.
 
 use super::bins::{Bins, SIXTEEN};
 use super::routes::only_two_way;
@@ -60,8 +60,8 @@ pub(crate) struct Planes {
 }
 
 impl Planes {
-    /// Nothing where a tree has too many leaves or a test is more than one comparison, nor without vector instructions for
-    /// it: what compilers make of the same loops is slower than walking.
+    /// Nothing where a tree has too many leaves or a test is more than one comparison, nor without vector instructions
+    /// for it: what compilers make of the same loops is slower than walking.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
         let level = level.min(Level::detect());
         if level == Level::Portable || ensemble.fold != Fold::Sum || !only_two_way(ensemble) {

@@ -1,5 +1,6 @@
-//! Byte planes with the vector instructions of x86: a group of 64 rows in one register (AVX-512) or in two (AVX2). A whole block
-//! goes through a tree before the next one, so that a model larger than the nearest cache is read once a block.
+//! Byte planes with the vector instructions of x86: a group of 64 rows in one register (AVX-512) or in two (AVX2). A
+//! whole block goes through a tree before the next one, so that a model larger than the nearest cache is read once a
+//! block.
 
 use std::arch::x86_64::*;
 
@@ -258,7 +259,8 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
     }
 }
 
-/// Adds each row's leaf: the four bytes of its float are looked up one by one, 32 rows at a time, and then put together.
+/// Adds each row's leaf: the four bytes of its float are looked up one by one, 32 rows at a time, and then put
+/// together.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn add_256<const S: usize>(tables: &[&Bytes; S], leaves: &[__m256i], out: &mut [[f32; 32]]) {

@@ -6,8 +6,8 @@ use crate::Known;
 /// Not in the new tree, or not decided.
 const NONE: u32 = u32::MAX;
 
-/// The ensemble with shorter trees, each in its place and with the leaves' weights that it had; nothing where none is shorter.
-/// `known` has the features in their order.
+/// The ensemble with shorter trees, each in its place and with the leaves' weights that it had; nothing where none is
+/// shorter. `known` has the features in their order.
 pub(crate) fn cut(ensemble: &Ensemble, known: &[Known]) -> Option<Ensemble> {
     let decides = |node: &Node| match node {
         Node::Branch(branch) => way(branch, known).is_some(),

@@ -1,5 +1,5 @@
-//! Readers against damaged files: no panic, no endless loop, no memory out of proportion, and what loads scores. Each input is
-//! named by its number: the same number makes the same bytes again.
+//! Readers against damaged files: no panic, no endless loop, no memory out of proportion, and what loads scores. Each
+//! input is named by its number: the same number makes the same bytes again.
 
 mod bytes;
 pub(crate) mod heap;

@@ -1,4 +1,5 @@
-//! Damage to protobuf that leaves the lengths of what is around it right, so that it reaches what reads the inner parts.
+//! Damage to protobuf that leaves the lengths of what is around it right, so that it reaches what reads the inner
+//! parts.
 
 use super::bytes;
 use super::random::Random;
