@@ -1,9 +1,9 @@
-//! Scores rows for the Python scripts beside it (`../tests/parity.py`): what it answers is compared there with what ONNX Runtime
-//! and the models' own libraries say.
+//! Scores rows for the Python scripts beside it (`../tests/parity.py`): what it answers is compared there with what
+//! ONNX Runtime and the models' own libraries say.
 //!
-//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS has COUNT rows as `rows` reads them; OUT becomes a folder with a file for each
-//! output. One line for each output goes to standard output, or one that says why not. A file called `estimator` is read as what
-//! XGBoost's scikit-learn interface saved.
+//! `score MODEL ROWS COUNT OUT [LEVEL]`: ROWS has COUNT rows as `rows` reads them; OUT becomes a folder with a file for
+//! each output. One line for each output goes to standard output, or one that says why not. A file called `estimator`
+//! is read as what XGBoost's scikit-learn interface saved.
 #![expect(clippy::print_stdout, reason = "a tool of the tests")]
 
 mod rows;

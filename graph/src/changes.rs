@@ -90,7 +90,8 @@ fn truth(holds: bool) -> f32 {
     f32::from(u8::from(holds))
 }
 
-/// As processors of the x86 family cut numbers down, whose answers are ONNX Runtime's; short integers by way of 32 bits.
+/// As processors of the x86 family cut numbers down, whose answers are ONNX Runtime's; short integers by way of 32
+/// bits.
 fn whole(x: f32, bits: u32) -> f32 {
     let wide = to_int64(f64::from(x));
     let int = i32::try_from(wide).unwrap_or(i32::MIN);

@@ -1,5 +1,5 @@
-//! Columns as callers have them: values of one type that lie a fixed number of places apart, or texts as Arrow has them. Read
-//! where they are, a block at a time.
+//! Columns as callers have them: values of one type that lie a fixed number of places apart, or texts as Arrow has
+//! them. Read where they are, a block at a time.
 
 /// What one value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
-//! Values by what they are: each row's text or whole number becomes the place of the key that it equals, so that everything a
-//! graph makes of it is a small table. A text costs one hash, and none of its bytes is looked at twice unless it is long.
+//! Values by what they are: each row's text or whole number becomes the place of the key that it equals, so that
+//! everything a graph makes of it is a small table. A text costs one hash, and none of its bytes is looked at twice
+//! unless it is long.
 
 use crate::column::{Column, Values};
 use crate::kernel::BLOCK;

@@ -3,8 +3,8 @@
 use crate::changes::Change;
 use crate::read::{Reading, Rounding, Wide};
 
-/// The values that a column may have: `low <= x <= high`, and NaN where `nan` says so. Bounds of wider types are rounded to the
-/// nearest float, as the values are.
+/// The values that a column may have: `low <= x <= high`, and NaN where `nan` says so. Bounds of wider types are
+/// rounded to the nearest float, as the values are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Known {
     pub low: f32,

@@ -1,9 +1,9 @@
-//! Scores classic models without ONNX Runtime: ONNX graphs of trees, linear models and what converters put around them, and
-//! LightGBM's own text. Columns are read where they lie; a model that has any part that is not covered is refused as a whole,
-//! with the first such part, and is ONNX Runtime's.
+//! Scores classic models without ONNX Runtime: ONNX graphs of trees, linear models and what converters put around them,
+//! and LightGBM's own text. Columns are read where they lie; a model that has any part that is not covered is refused
+//! as a whole, with the first such part, and is ONNX Runtime's.
 //!
-//! Results are those of ONNX Runtime: bit for bit for sums of trees, and within rounding where sums of products, exponentials
-//! and divisions come in.
+//! Results are those of ONNX Runtime: bit for bit for sums of trees, and within rounding where sums of products,
+//! exponentials and divisions come in.
 
 mod changes;
 mod column;

@@ -1,5 +1,5 @@
-//! A model as a list of steps over blocks of rows: each reads columns and the results of earlier steps, and writes results of
-//! its own. Nothing is allocated while it runs.
+//! A model as a list of steps over blocks of rows: each reads columns and the results of earlier steps, and writes
+//! results of its own. Nothing is allocated while it runs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Columns that hold no 32-bit floats, read as such. What a graph does to doubles before they meet a model is done to doubles.
+//! Columns that hold no 32-bit floats, read as such. What a graph does to doubles before they meet a model is done to
+//! doubles.
 
 use crate::column::{Column, Values, fill};
 use crate::kernel::BLOCK;

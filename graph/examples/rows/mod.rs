@@ -1,5 +1,5 @@
-//! Columns of any type as the Python scripts write them: one file of 32-bit floats, column after column, or a folder with a file
-//! for each column by its number, and for texts one of offsets and one of bytes.
+//! Columns of any type as the Python scripts write them: one file of 32-bit floats, column after column, or a folder
+//! with a file for each column by its number, and for texts one of offsets and one of bytes.
 
 use std::error::Error;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Weighted sums of columns, read where they lie: some columns at a time, so that a block's sums are seldom loaded and stored.
+//! Weighted sums of columns, read where they lie: some columns at a time, so that a block's sums are seldom loaded and
+//! stored.
 
 use super::level::{Work, at};
 use super::{BLOCK, Columns, Level};

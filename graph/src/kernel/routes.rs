@@ -1,5 +1,5 @@
-//! NaN costs the kernels nothing: a feature whose tests send NaN both ways becomes two columns, one where NaN is replaced by
-//! what always goes left and one where it is left to go right, and each test reads the column of its way.
+//! NaN costs the kernels nothing: a feature whose tests send NaN both ways becomes two columns, one where NaN is
+//! replaced by what always goes left and one where it is left to go right, and each test reads the column of its way.
 
 use std::collections::BTreeMap;
 

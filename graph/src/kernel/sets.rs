@@ -1,5 +1,5 @@
-//! Sets of whole numbers, which ensembles have as chains of intervals, as what they are: one test with a bit for each number,
-//! since a set of a thousand categories would otherwise be hundreds of tests, one after the other.
+//! Sets of whole numbers, which ensembles have as chains of intervals, as what they are: one test with a bit for each
+//! number, since a set of a thousand categories would otherwise be hundreds of tests, one after the other.
 
 use crate::trees::{Branch, Node, Tree};
 
@@ -83,7 +83,8 @@ fn next<'a>(tree: &'a Tree, node: &Node) -> Option<(usize, &'a Branch)> {
     together.then_some((place, next))
 }
 
-/// A whole chain as one branch from its lowest to its highest bound, and the first and last number of each of its intervals.
+/// A whole chain as one branch from its lowest to its highest bound, and the first and last number of each of its
+/// intervals.
 fn chain(tree: &Tree, first: &Node) -> Option<(Branch, Vec<(i32, i32)>)> {
     let Node::Branch(mut whole) = *first else {
         return None;

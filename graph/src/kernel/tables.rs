@@ -1,9 +1,10 @@
-//! Sums of table entries: what a one-hot column adds to a weighted sum is one number for each place, and no ones and zeros are
-//! ever made.
+//! Sums of table entries: what a one-hot column adds to a weighted sum is one number for each place, and no ones and
+//! zeros are ever made.
 
 use super::{BLOCK, Columns};
 
-/// For each target a sum of one entry from each table, by the place that the table's column says, and of what there was.
+/// For each target a sum of one entry from each table, by the place that the table's column says, and of what there
+/// was.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     /// By table, then by target, then by place.

@@ -1,5 +1,5 @@
-//! Large trees of plain comparisons: nodes of eight bytes, siblings side by side, no branches. Sixteen rows go down a tree
-//! side by side, and a block's rows go down one tree before the next, so that its nodes are still in the cache.
+//! Large trees of plain comparisons: nodes of eight bytes, siblings side by side, no branches. Sixteen rows go down a
+//! tree side by side, and a block's rows go down one tree before the next, so that its nodes are still in the cache.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -127,7 +127,8 @@ impl TwoWay {
             let pairs = &self.pairs[part.first..part.first + part.nodes];
             for first in (0..rows).step_by(ABREAST) {
                 let mut nodes = [0_u32; ABREAST];
-                // All the way, though few rows go as deep as the deepest leaf: to look whether all have arrived costs more.
+                // All the way, though few rows go as deep as the deepest leaf: to look whether all have arrived costs
+                // more.
                 for _ in 0..part.depth {
                     self.descend(pairs, &floats[first..], &mut nodes);
                 }
@@ -146,12 +147,12 @@ impl TwoWay {
     #[inline(always)]
     fn descend(&self, pairs: &[Pair], floats: &[f32], nodes: &mut [u32; ABREAST]) {
         for (row, node) in nodes.iter_mut().enumerate() {
-            // SAFETY: a walk begins at node 0 of a tree that has one, and `add` made every `left` and, for a branch, the node
-            // after it a node of the same tree; a leaf's next node is itself.
+            // SAFETY: a walk begins at node 0 of a tree that has one, and `add` made every `left` and, for a branch,
+            // the node after it a node of the same tree; a leaf's next node is itself.
             let pair = unsafe { pairs.get_unchecked(*node as usize) };
             let place = usize::from(pair.column) * BLOCK + row;
-            // SAFETY: `column` is a place in `routes`, each of which has BLOCK floats (asserted by `run`), and the rows from the
-            // first on are within a block: BLOCK is a multiple of ABREAST, as is the first row.
+            // SAFETY: `column` is a place in `routes`, each of which has BLOCK floats (asserted by `run`), and the rows
+            // from the first on are within a block: BLOCK is a multiple of ABREAST, as is the first row.
             let x = unsafe { *floats.get_unchecked(place) };
             #[expect(
                 clippy::neg_cmp_op_on_partial_ord,

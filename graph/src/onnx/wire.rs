@@ -1,5 +1,5 @@
-//! Protobuf's wire format, field by field and without copying: the arrays of a tree ensemble are most of its file, and are
-//! read straight into the numbers that they stand for.
+//! Protobuf's wire format, field by field and without copying: the arrays of a tree ensemble are most of its file, and
+//! are read straight into the numbers that they stand for.
 
 use crate::error::Error;
 

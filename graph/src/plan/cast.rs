@@ -1,5 +1,5 @@
-//! Cast: between types of numbers as ONNX Runtime has it on processors of the x86 family, and only where no number is lost on
-//! the way that it would keep.
+//! Cast: between types of numbers as ONNX Runtime has it on processors of the x86 family, and only where no number is
+//! lost on the way that it would keep.
 
 use super::lanes::{Lane, Source};
 use super::{Planner, Value};

@@ -1,5 +1,5 @@
-//! How scores become probabilities and labels: what ONNX leaves open here is as ONNX Runtime does it, and what even ONNX
-//! Runtime does strangely is left to it.
+//! How scores become probabilities and labels: what ONNX leaves open here is as ONNX Runtime does it, and what even
+//! ONNX Runtime does strangely is left to it.
 
 use super::lanes::Lane;
 use super::{Planner, Value};

@@ -1,5 +1,5 @@
-//! Looking for keys: in texts, whole numbers or floats, and in what is a table already. Texts themselves are never made: a text
-//! is a column, and what became of some of its values.
+//! Looking for keys: in texts, whole numbers or floats, and in what is a table already. Texts themselves are never
+//! made: a text is a column, and what became of some of its values.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Lanes: where a number of a row is, and what is still to be done to it. What depends on which of some keys a value is stays
-//! a small table for as long as it can: scaled, imputed or compared it is a table still, and a weighted sum takes it in.
+//! Lanes: where a number of a row is, and what is still to be done to it. What depends on which of some keys a value is
+//! stays a small table for as long as it can: scaled, imputed or compared it is a table still, and a weighted sum takes
+//! it in.
 
 use std::rc::Rc;
 

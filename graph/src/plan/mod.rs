@@ -1,6 +1,6 @@
-//! From a graph to a program, or to the first operator that stands in the way. A value of the graph is a list of lanes, the
-//! numbers of a row; what operators do to single lanes is kept back, so that a weighted sum can take it into its weights and
-//! most operators that converters put around a model cost nothing.
+//! From a graph to a program, or to the first operator that stands in the way. A value of the graph is a list of lanes,
+//! the numbers of a row; what operators do to single lanes is kept back, so that a weighted sum can take it into its
+//! weights and most operators that converters put around a model cost nothing.
 
 mod cast;
 mod classes;

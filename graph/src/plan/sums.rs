@@ -1,5 +1,5 @@
-//! Weighted sums of lanes: columns with a factor and a summand are columns still, and lanes that share their places become
-//! one table.
+//! Weighted sums of lanes: columns with a factor and a summand are columns still, and lanes that share their places
+//! become one table.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -1,5 +1,5 @@
-//! The values on which a wrong kernel would show, for whoever compares it with another runtime before it is trusted: what trees
-//! compare with and what lies right beside it, the keys of encoders, and numbers that are at their worst.
+//! The values on which a wrong kernel would show, for whoever compares it with another runtime before it is trusted:
+//! what trees compare with and what lies right beside it, the keys of encoders, and numbers that are at their worst.
 
 mod values;
 mod ways;

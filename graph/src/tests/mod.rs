@@ -1,4 +1,5 @@
-//! Models as a caller meets them, made byte by byte: what ONNX Runtime says of the same is compared in `tests/parity.py`.
+//! Models as a caller meets them, made byte by byte: what ONNX Runtime says of the same is compared in
+//! `tests/parity.py`.
 
 mod pipelines;
 mod probes;

@@ -1,5 +1,5 @@
-//! Tree ensembles as every reader makes them and every kernel takes them: each test is one interval and one way for NaN, so
-//! that no kernel knows of modes, and several tests may lead to one node, so that a set is a chain of tests.
+//! Tree ensembles as every reader makes them and every kernel takes them: each test is one interval and one way for
+//! NaN, so that no kernel knows of modes, and several tests may lead to one node, so that a set is a chain of tests.
 
 mod cut;
 pub(crate) mod lightgbm;

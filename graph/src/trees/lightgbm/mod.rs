@@ -1,5 +1,5 @@
-//! LightGBM's text files (`model.lgb`, `booster.save_model`). Reading them, not their conversion to ONNX, keeps what the
-//! conversion loses: thresholds are doubles, and the largest float below one splits floats exactly as it does.
+//! LightGBM's text files (`model.lgb`, `booster.save_model`). Reading them, not their conversion to ONNX, keeps what
+//! the conversion loses: thresholds are doubles, and the largest float below one splits floats exactly as it does.
 
 mod splits;
 

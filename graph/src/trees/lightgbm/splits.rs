@@ -67,8 +67,8 @@ pub(super) fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Err
     Ok(tree)
 }
 
-/// The largest float that is not above `value`, where what LightGBM takes for zero is all on one side: it drops such values
-/// before it looks at thresholds, of which some are the smallest that it does not drop.
+/// The largest float that is not above `value`, where what LightGBM takes for zero is all on one side: it drops such
+/// values before it looks at thresholds, of which some are the smallest that it does not drop.
 fn at_most(value: f64) -> f32 {
     let float = value as f32;
     let below = if f64::from(float) > value {

@@ -1,5 +1,5 @@
-//! ONNX's tree operators, read into [`Ensemble`]s: the flat arrays of TreeEnsembleRegressor and TreeEnsembleClassifier, and
-//! those of TreeEnsemble, which came with version 5 and replaces both.
+//! ONNX's tree operators, read into [`Ensemble`]s: the flat arrays of TreeEnsembleRegressor and TreeEnsembleClassifier,
+//! and those of TreeEnsemble, which came with version 5 and replaces both.
 
 mod fifth;
 

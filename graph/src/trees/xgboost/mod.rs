@@ -1,6 +1,6 @@
 //! XGBoost's own files, JSON and UBJSON (`model.ubj`, `booster.save_model`), and what its predictions are: those of
-//! `Booster.predict`, or those of the estimators of its scikit-learn interface. The base score is a tree of one leaf before
-//! the others, so that sums of floats are made in XGBoost's order and are its, bit for bit.
+//! `Booster.predict`, or those of the estimators of its scikit-learn interface. The base score is a tree of one leaf
+//! before the others, so that sums of floats are made in XGBoost's order and are its, bit for bit.
 
 mod file;
 mod json;

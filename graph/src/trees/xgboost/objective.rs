@@ -1,4 +1,5 @@
-//! What an objective makes of the base score before the trees and of the sums after them, as XGBoost's CPU code does it.
+//! What an objective makes of the base score before the trees and of the sums after them, as XGBoost's CPU code does
+//! it.
 
 use crate::changes::{Across, Change};
 use crate::error::Error;

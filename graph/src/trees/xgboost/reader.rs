@@ -1,5 +1,5 @@
-//! What the two forms of XGBoost's files have in common: the file is walked once from its beginning to its end, arrays go
-//! straight into vectors, and nothing else of it is kept.
+//! What the two forms of XGBoost's files have in common: the file is walked once from its beginning to its end, arrays
+//! go straight into vectors, and nothing else of it is kept.
 
 use crate::error::Error;
 

@@ -35,8 +35,8 @@ fn all_right(split: Split) -> Branch {
     }
 }
 
-/// Makes the node at `place` one that sends numbers whose whole part is one of the categories right: each run of neighbours
-/// is one interval, and those that come after the first are nodes behind the others.
+/// Makes the node at `place` one that sends numbers whose whole part is one of the categories right: each run of
+/// neighbours is one interval, and those that come after the first are nodes behind the others.
 pub(super) fn set(
     place: usize,
     split: Split,

@@ -76,7 +76,8 @@ impl Value {
     }
 }
 
-/// A test at 1.5 whose left is -1 and whose right tests the second feature's category: 1, 2 and 5 are 4, the others are 2.
+/// A test at 1.5 whose left is -1 and whose right tests the second feature's category: 1, 2 and 5 are 4, the others are
+/// 2.
 fn tree(missing_left: u8, threshold: f32) -> Value {
     Object(vec![
         ("base_weights", Floats(vec![0.0; 5])),
