@@ -24,7 +24,7 @@ help:
 	@echo 'make test    every test (TESTS=name runs those whose name holds it)'
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
 	@echo 'make python  the wheel of the Python package, into $(DEV)/dist'
-	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments, ten million rows pulled: what takes too long for make test'
+	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments, ten million rows pulled, native models at 100,000 rows: what takes too long for make test'
 	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
@@ -48,7 +48,7 @@ python: $(DEV)/venv/tests-done
 	@ls $(DEV)/dist/*.whl
 
 chaos: setup fixtures
-	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_ flight_clients
+	@WHIMBREL_CHAOS=1 PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_tests stores_that_fail jobs_ flight_clients native_parity
 
 golden: setup fixtures
 	@$(VENV_PYTHON) tools/config_docs.py --whimbrel $(WHIMBREL)

@@ -24,10 +24,11 @@ FUNCTION_LINES = 100
 ARROWS = {
     "whimbrel-proto": set(),
     "whimbrel-access": {"whimbrel-proto"},
+    "whimbrel-graph": set(),
     "whimbrel-predict": {"whimbrel-proto"},
     "whimbrel-stores": {"whimbrel-proto"},
-    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-access", "whimbrel-predict", "whimbrel-stores"},
-    "whimbrel-executor": {"whimbrel-proto", "whimbrel-access", "whimbrel-predict", "whimbrel-stores"},
+    "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-access", "whimbrel-graph", "whimbrel-predict", "whimbrel-stores"},
+    "whimbrel-executor": {"whimbrel-proto", "whimbrel-access", "whimbrel-graph", "whimbrel-predict", "whimbrel-stores"},
     "whimbrel": {"whimbrel-proto", "whimbrel-access", "whimbrel-scheduler", "whimbrel-executor"},
 }
 FREE_CRATES = {"whimbrel-tests"}

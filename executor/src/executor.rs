@@ -28,7 +28,7 @@ use crate::health;
 use crate::host::Parts;
 use crate::listeners::{Listeners, address, advertised, with_port};
 use crate::memory::query_memory;
-use crate::runtime::{HostOptions, OrtHost};
+use crate::runtime::{HostOptions, ScoringHost};
 use crate::serve::{Ending, Port, serve};
 use crate::shell::{Ingredients, Link, Outcomes, SchedulerModels, Shared, TaskService};
 use crate::tls::Tls;
@@ -194,7 +194,7 @@ fn ort_parts(config: &Config, work: &WorkDir, link: &Link) -> Result<Parts, Erro
         model_cache_bytes: config.model_cache_bytes.get(),
         ..HostOptions::new(work.models())
     };
-    let host = OrtHost::new(options, Arc::new(SchedulerModels { link: link.clone() }))?;
+    let host = ScoringHost::new(options, Arc::new(SchedulerModels { link: link.clone() }))?;
     Ok(Parts {
         host: host.clone(),
         stats: host,

@@ -18,6 +18,8 @@ use crate::value::Value;
 /// What runs the model on an executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuntimeKind {
+    /// Our own kernels; where they turn out to differ, ONNX Runtime.
+    Native,
     /// ONNX Runtime through `ort`.
     Ort,
 }
@@ -26,6 +28,7 @@ impl RuntimeKind {
     /// The name in plans, lists and on the wire.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Native => "native",
             Self::Ort => "ort",
         }
     }
@@ -36,6 +39,7 @@ impl FromStr for RuntimeKind {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
+            "native" => Ok(Self::Native),
             "ort" => Ok(Self::Ort),
             _ => Err(Error::new(
                 ErrorCode::Invalid,

@@ -54,6 +54,21 @@ impl Asker {
             .await
     }
 
+    /// As [`Asker::bind_model`], but for ONNX Runtime, whatever our own kernels cover: where scoring has to take its time, or the
+    /// library matters.
+    pub async fn bind_to_ort(&self, alias: &str, model: &str) -> Result<Binding> {
+        let request = BindModelRequest {
+            alias: alias.to_owned(),
+            uri: data::model(model)?.to_string_lossy().into_owned(),
+            runtime: "ort".to_owned(),
+            ..Default::default()
+        };
+        self.0
+            .bind_model(request)
+            .await
+            .with_context(|| format!("bind {alias}"))
+    }
+
     /// Binds whatever lies at a path or URI.
     pub async fn bind(&self, alias: &str, uri: &str) -> Result<Binding> {
         let request = BindModelRequest {

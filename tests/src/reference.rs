@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use sha2::{Digest as _, Sha256};
-use whimbrel_executor::runtime::{HostOptions, ModelFetcher, OrtHost};
+use whimbrel_executor::runtime::{HostOptions, ModelFetcher, ScoringHost};
 use whimbrel_predict::binding::{Binding, RuntimeKind};
 use whimbrel_predict::onnx;
 use whimbrel_predict::options::BindOptions;
@@ -79,7 +79,7 @@ async fn score(alias: &str, model: &str, batch: &RecordBatch, cache: &Path) -> R
     let path = data::model(model)?;
     let binding = binding(alias, &std::fs::read(&path)?)?;
     let options = HostOptions::new(cache);
-    let host = OrtHost::new(options, Arc::new(FromFile(path)))?;
+    let host = ScoringHost::new(options, Arc::new(FromFile(path)))?;
     let columns = binding
         .elements
         .iter()

@@ -154,9 +154,10 @@ pub(crate) fn loaded_json(model: &LoadedModel) -> Value {
         last_used_ms,
         score_micros,
         held_bytes,
+        runtime,
     } = model;
     json!({
-        "digest": digest, "bytes": bytes, "loads": loads, "rows_scored": rows_scored, "last_used_ms": last_used_ms,
+        "digest": digest, "runtime": runtime, "bytes": bytes, "loads": loads, "rows_scored": rows_scored, "last_used_ms": last_used_ms,
         "score_micros": score_micros, "held_bytes": held_bytes,
     })
 }

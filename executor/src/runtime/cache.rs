@@ -1,25 +1,21 @@
-//! Loaded models by digest: one load however many tasks ask at once, one session per scoring thread, and the longest
-//! unused dropped first when they grow too large together.
+//! Loaded models by digest and runtime: one load however many tasks ask at once, and the longest unused dropped first when
+//! they grow too large together.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::ArrayRef;
-use ort::environment::Environment;
-use ort::session::Session;
 use tokio::sync::OnceCell;
-use whimbrel_predict::runtime::Feed;
+use whimbrel_predict::binding::RuntimeKind;
 use whimbrel_proto::ids::Digest;
-use whimbrel_proto::{Error, ErrorCode, v1};
+use whimbrel_proto::{Error, v1};
 
-use super::files::{ModelFile, ModelFiles};
-use super::pace::Pace;
+use super::files::ModelFiles;
+use super::loaded::{Counts, LoadedModel, Loading};
 use super::tensors::FeedPlan;
-use super::threads::{ScoringQueue, Worker};
-use super::{environment, session};
-use crate::clock::{monotonic, now_ms};
+use super::threads::ScoringQueue;
+use crate::clock::now_ms;
 
 pub(super) struct ModelCache {
     files: ModelFiles,
@@ -29,11 +25,18 @@ pub(super) struct ModelCache {
     state: Mutex<State>,
 }
 
+/// One content may be scored by both runtimes at once: bindings differ in what they ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub(super) digest: Digest,
+    pub(super) runtime: RuntimeKind,
+}
+
 #[derive(Default)]
 struct State {
-    slots: HashMap<Digest, Arc<Slot>>,
+    slots: HashMap<Wanted, Arc<Slot>>,
     /// Kept when a model is dropped: they count since the host started.
-    counts: HashMap<Digest, Arc<Counts>>,
+    counts: HashMap<Wanted, Arc<Counts>>,
     /// Counts the openings: the order in which models were used last.
     opened: u64,
 }
@@ -45,13 +48,6 @@ struct Slot {
     last_opened: AtomicU64,
     /// The same as a time, for people.
     last_used_ms: AtomicI64,
-}
-
-#[derive(Default)]
-struct Counts {
-    loads: AtomicU64,
-    rows: AtomicU64,
-    micros: AtomicU64,
 }
 
 impl ModelCache {
@@ -70,27 +66,27 @@ impl ModelCache {
         }
     }
 
-    /// The model of `digest`, loaded if it is not yet; `plan` is checked against its graph.
+    /// The model, loaded if it is not yet; `plan` is checked against its graph.
     pub(super) async fn get(
         &self,
-        digest: &Digest,
+        wanted: &Wanted,
         plan: &Arc<FeedPlan>,
         queue: &ScoringQueue,
     ) -> Result<Arc<LoadedModel>, Error> {
-        let slot = self.slot(digest);
+        let slot = self.slot(wanted);
         let loaded = slot
             .loaded
-            .get_or_init(|| self.load(digest, plan, queue))
+            .get_or_init(|| self.load(wanted, plan, queue))
             .await
             .clone();
         match loaded {
             Ok(model) => {
                 self.evict();
-                plan.check(&model.inputs, &model.outputs)?;
+                model.check(plan)?;
                 Ok(model)
             }
             Err(error) => {
-                self.remove(digest, &slot);
+                self.remove(wanted, &slot);
                 Err(error)
             }
         }
@@ -103,16 +99,17 @@ impl ModelCache {
         let mut models: Vec<_> = state
             .slots
             .iter()
-            .filter_map(|(digest, slot)| {
+            .filter_map(|(wanted, slot)| {
                 let model = slot.loaded.get()?.as_ref().ok()?;
                 Some(v1::LoadedModel {
-                    digest: digest.to_string(),
+                    digest: wanted.digest.to_string(),
                     bytes: model.file.bytes,
                     loads: model.counts.loads.load(Ordering::Relaxed),
                     rows_scored: model.counts.rows.load(Ordering::Relaxed),
                     last_used_ms: slot.last_used_ms.load(Ordering::Relaxed),
                     score_micros: model.counts.micros.load(Ordering::Relaxed),
                     held_bytes: model.held_bytes(),
+                    runtime: model.runtime().name().to_owned(),
                 })
             })
             .collect();
@@ -122,29 +119,35 @@ impl ModelCache {
 
     async fn load(
         &self,
-        digest: &Digest,
+        wanted: &Wanted,
         plan: &Arc<FeedPlan>,
         queue: &ScoringQueue,
     ) -> Result<Arc<LoadedModel>, Error> {
-        let file = self.files.get(digest).await?;
-        let counts = Arc::clone(self.lock().counts.entry(digest.clone()).or_default());
+        let Wanted { digest, runtime } = wanted.clone();
+        let file = self.files.get(&digest).await?;
+        let counts = Arc::clone(self.lock().counts.entry(wanted.clone()).or_default());
         let (library, threads, plan) = (self.library.clone(), self.threads, Arc::clone(plan));
         let model = queue
             .run(move |worker| {
-                let environment = environment::environment(library.as_deref())?;
-                LoadedModel::load(environment, file, counts, threads, worker, &plan.who)
+                let mut loading = Loading {
+                    library: library.as_deref(),
+                    threads,
+                    worker,
+                    plan: &plan,
+                };
+                LoadedModel::load(runtime, file, counts, &mut loading)
             })
             .await?;
         model.counts.loads.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(model = %digest, bytes = model.file.bytes, "model loaded");
+        tracing::info!(model = %digest, bytes = model.file.bytes, runtime = %model.runtime(), "model loaded");
         Ok(Arc::new(model))
     }
 
-    fn slot(&self, digest: &Digest) -> Arc<Slot> {
+    fn slot(&self, wanted: &Wanted) -> Arc<Slot> {
         let mut state = self.lock();
         state.opened += 1;
         let opened = state.opened;
-        let slot = Arc::clone(state.slots.entry(digest.clone()).or_default());
+        let slot = Arc::clone(state.slots.entry(wanted.clone()).or_default());
         slot.last_opened.store(opened, Ordering::Relaxed);
         let now = i64::try_from(now_ms()).unwrap_or(i64::MAX);
         slot.last_used_ms.store(now, Ordering::Relaxed);
@@ -152,14 +155,14 @@ impl ModelCache {
     }
 
     /// Forgets a failed load, so that the next one to ask tries again.
-    fn remove(&self, digest: &Digest, failed: &Arc<Slot>) {
+    fn remove(&self, wanted: &Wanted, failed: &Arc<Slot>) {
         let mut state = self.lock();
         if state
             .slots
-            .get(digest)
+            .get(wanted)
             .is_some_and(|slot| Arc::ptr_eq(slot, failed))
         {
-            state.slots.remove(digest);
+            state.slots.remove(wanted);
         }
     }
 
@@ -170,11 +173,11 @@ impl ModelCache {
         let mut dropped = Vec::new();
         let mut state = self.lock();
         while state.held_bytes() > self.budget {
-            let Some(digest) = state.longest_unused() else {
+            let Some(wanted) = state.longest_unused() else {
                 break;
             };
-            dropped.extend(state.slots.remove(&digest));
-            tracing::info!(model = %digest, "model dropped from memory");
+            dropped.extend(state.slots.remove(&wanted));
+            tracing::info!(model = %wanted.digest, "model dropped from memory");
         }
         drop(state);
         // Sessions are released here, outside the lock.
@@ -187,17 +190,17 @@ impl ModelCache {
 }
 
 impl State {
-    fn models(&self) -> impl Iterator<Item = (&Digest, &Arc<Slot>, &Arc<LoadedModel>)> {
+    fn models(&self) -> impl Iterator<Item = (&Wanted, &Arc<Slot>, &Arc<LoadedModel>)> {
         self.slots
             .iter()
-            .filter_map(|(digest, slot)| Some((digest, slot, slot.loaded.get()?.as_ref().ok()?)))
+            .filter_map(|(wanted, slot)| Some((wanted, slot, slot.loaded.get()?.as_ref().ok()?)))
     }
 
     fn held_bytes(&self) -> u64 {
         self.models().map(|(_, _, model)| model.held_bytes()).sum()
     }
 
-    fn longest_unused(&self) -> Option<Digest> {
+    fn longest_unused(&self) -> Option<Wanted> {
         let opened = |slot: &Arc<Slot>| slot.last_opened.load(Ordering::Relaxed);
         let latest = self.models().map(|(_, slot, _)| opened(slot)).max();
         self.models()
@@ -207,116 +210,6 @@ impl State {
                     && Some(opened(slot)) != latest
             })
             .min_by_key(|(_, slot, _)| opened(slot))
-            .map(|(digest, _, _)| digest.clone())
+            .map(|(wanted, _, _)| wanted.clone())
     }
-}
-
-/// A model in memory.
-pub(super) struct LoadedModel {
-    environment: &'static Environment,
-    file: ModelFile,
-    inputs: Vec<String>,
-    outputs: Vec<String>,
-    /// Whether its ZipMaps are taken off before ONNX Runtime sees it.
-    cut: bool,
-    counts: Arc<Counts>,
-    pace: Pace,
-    /// One per scoring thread, made when that thread first scores the model; each lock is only ever taken by its thread.
-    sessions: Vec<Mutex<Option<Session>>>,
-    built: AtomicUsize,
-}
-
-impl LoadedModel {
-    /// Makes the session of the thread that runs this, so that a graph that cannot run is known at once.
-    fn load(
-        environment: &'static Environment,
-        file: ModelFile,
-        counts: Arc<Counts>,
-        threads: usize,
-        worker: &Worker,
-        who: &str,
-    ) -> Result<Self, Error> {
-        let (session, cut) = session::build(environment, &file.path, false)
-            .map_err(|error| unloadable(who, &error))?;
-        let inputs = session
-            .inputs()
-            .iter()
-            .map(|input| input.name().to_owned())
-            .collect();
-        let outputs = session
-            .outputs()
-            .iter()
-            .map(|output| output.name().to_owned())
-            .collect();
-        let mut sessions: Vec<Mutex<Option<Session>>> = Vec::new();
-        sessions.resize_with(threads, Mutex::default);
-        sessions[worker.index] = Mutex::new(Some(session));
-        Ok(Self {
-            environment,
-            file,
-            inputs,
-            outputs,
-            cut,
-            counts,
-            pace: Pace::default(),
-            sessions,
-            built: AtomicUsize::new(1),
-        })
-    }
-
-    /// Scores on the calling scoring thread, with its session.
-    pub(super) fn score(
-        &self,
-        worker: &mut Worker,
-        plan: &FeedPlan,
-        feed: &Feed,
-    ) -> Result<ArrayRef, Error> {
-        let own = &self.sessions[worker.index];
-        let mut session = own.lock().unwrap_or_else(|poisoned| {
-            // A panic left it: what state the session is in, nobody knows.
-            own.clear_poison();
-            let mut session = poisoned.into_inner();
-            *session = None;
-            session
-        });
-        let session = match &mut *session {
-            Some(session) => session,
-            none => {
-                let (built, _) = session::build(self.environment, &self.file.path, self.cut)
-                    .map_err(|error| unloadable(&plan.who, &error))?;
-                self.built.fetch_add(1, Ordering::Relaxed);
-                none.insert(built)
-            }
-        };
-        let begun = monotonic();
-        let scores = plan.score(session, feed, &mut worker.scratch)?;
-        let taken = monotonic().saturating_duration_since(begun);
-        self.pace.note(feed.rows, taken);
-        let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
-        self.counts.micros.fetch_add(micros, Ordering::Relaxed);
-        self.counts
-            .rows
-            .fetch_add(feed.rows as u64, Ordering::Relaxed);
-        Ok(scores)
-    }
-
-    /// How fast it scores.
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
-    }
-
-    /// Every session has its own copy of the weights.
-    fn held_bytes(&self) -> u64 {
-        self.file.bytes * self.built.load(Ordering::Relaxed) as u64
-    }
-}
-
-fn unloadable(who: &str, error: &ort::Error) -> Error {
-    Error::new(
-        ErrorCode::Model,
-        format!(
-            "{who} cannot be loaded: {}",
-            session::reason(error.message())
-        ),
-    )
 }

@@ -1,11 +1,16 @@
-//! ONNX Runtime behind [`ModelHost`]: models by digest in memory, their files on disk, and the threads that score. The only
-//! module that names `ort`, and the only one with unsafe code.
+//! What scores, behind [`ModelHost`]: models by digest in memory, their files on disk, and the threads that score them, by our
+//! own kernels or by ONNX Runtime. The only module that names `ort`, and the only one with unsafe code.
 
 mod cache;
 mod environment;
 mod files;
+mod loaded;
+mod native;
+#[cfg(test)]
+mod native_tests;
 mod pace;
 mod session;
+mod sessions;
 pub(crate) mod telemetry;
 mod tensors;
 #[cfg(test)]
@@ -13,6 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod trust;
 #[cfg(test)]
 mod values_tests;
 
@@ -25,15 +31,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::ArrayRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use whimbrel_predict::binding::{Binding, RuntimeKind};
+use whimbrel_predict::binding::Binding;
 use whimbrel_predict::exec::BATCH_ROWS;
 use whimbrel_predict::runtime::{Feed, Model, ModelHost};
 use whimbrel_proto::{Error, v1};
 
-use self::cache::{LoadedModel, ModelCache};
+use self::cache::{ModelCache, Wanted};
 pub use self::files::ModelFetcher;
 use self::files::ModelFiles;
 pub(crate) use self::files::sha256_of_file;
+use self::loaded::LoadedModel;
 use self::tensors::FeedPlan;
 use self::threads::{ScoringQueue, ScoringThreads};
 use crate::host::HostStats;
@@ -67,15 +74,15 @@ impl HostOptions {
 }
 
 /// Loads models and scores with them.
-pub struct OrtHost {
+pub struct ScoringHost {
     batch_rows: usize,
     cache: ModelCache,
     threads: ScoringThreads,
     jobs: Arc<Jobs>,
 }
 
-impl OrtHost {
-    /// Starts the scoring threads. The library is looked for when the first model is opened.
+impl ScoringHost {
+    /// Starts the scoring threads. ONNX Runtime is looked for when the first model is opened.
     pub fn new(options: HostOptions, fetcher: Arc<dyn ModelFetcher>) -> Result<Arc<Self>, Error> {
         let HostOptions {
             library,
@@ -110,7 +117,7 @@ impl OrtHost {
     }
 }
 
-impl HostStats for OrtHost {
+impl HostStats for ScoringHost {
     fn loaded(&self) -> Vec<v1::LoadedModel> {
         self.stats()
     }
@@ -130,26 +137,24 @@ impl HostStats for OrtHost {
     }
 }
 
-impl fmt::Debug for OrtHost {
+impl fmt::Debug for ScoringHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrtHost")
+        f.debug_struct("ScoringHost")
             .field("threads", &self.threads.count())
             .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl ModelHost for OrtHost {
+impl ModelHost for ScoringHost {
     async fn open(&self, binding: &Binding) -> Result<Arc<dyn Model>, Error> {
-        match binding.runtime {
-            RuntimeKind::Ort => {}
-        }
         let plan = Arc::new(FeedPlan::new(binding)?);
-        let loaded = self
-            .cache
-            .get(&binding.digest, &plan, self.threads.queue())
-            .await?;
-        Ok(Arc::new(OrtModel {
+        let wanted = Wanted {
+            digest: binding.digest.clone(),
+            runtime: binding.runtime,
+        };
+        let loaded = self.cache.get(&wanted, &plan, self.threads.queue()).await?;
+        Ok(Arc::new(BoundModel {
             loaded,
             plan,
             queue: self.threads.queue().clone(),
@@ -161,7 +166,7 @@ impl ModelHost for OrtHost {
 }
 
 /// One binding's view of a loaded model.
-struct OrtModel {
+struct BoundModel {
     loaded: Arc<LoadedModel>,
     plan: Arc<FeedPlan>,
     queue: ScoringQueue,
@@ -170,7 +175,7 @@ struct OrtModel {
     feeds_ahead: usize,
 }
 
-impl Model for OrtModel {
+impl Model for BoundModel {
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
         let (loaded, plan, queue) = (
             Arc::clone(&self.loaded),
@@ -198,9 +203,9 @@ impl Model for OrtModel {
     }
 }
 
-impl fmt::Debug for OrtModel {
+impl fmt::Debug for BoundModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrtModel")
+        f.debug_struct("BoundModel")
             .field("model", &self.plan.who)
             .finish_non_exhaustive()
     }

@@ -19,7 +19,7 @@ use whimbrel_proto::ids::{Digest, Generation};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::files::hex;
-use super::{HostOptions, ModelFetcher, OrtHost};
+use super::{HostOptions, ModelFetcher, ScoringHost};
 use crate::library;
 
 /// A real ONNX Runtime: the one on this machine, else the pinned one, fetched once into the user's cache.
@@ -121,7 +121,7 @@ impl ModelFetcher for Shelf {
 
 /// A host with its folder and its shelf.
 pub(crate) struct Bench {
-    pub(crate) host: Arc<OrtHost>,
+    pub(crate) host: Arc<ScoringHost>,
     pub(crate) shelf: Arc<Shelf>,
     _folder: TempFolder,
 }
@@ -136,7 +136,7 @@ impl Bench {
             ..HostOptions::new(folder.path())
         };
         change(&mut options);
-        let host = OrtHost::new(options, Arc::clone(&shelf) as Arc<dyn ModelFetcher>).unwrap();
+        let host = ScoringHost::new(options, Arc::clone(&shelf) as Arc<dyn ModelFetcher>).unwrap();
         Self {
             host,
             shelf,

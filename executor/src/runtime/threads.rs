@@ -21,6 +21,8 @@ pub(super) struct Worker {
     /// 0 .. threads: which of a model's sessions is this thread's.
     pub(super) index: usize,
     pub(super) scratch: Scratch,
+    /// What our own kernels write to.
+    pub(super) native: whimbrel_graph::Scratch,
 }
 
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
@@ -184,6 +186,7 @@ fn work(shared: &Shared, index: usize) {
     let mut worker = Worker {
         index,
         scratch: Scratch::default(),
+        native: whimbrel_graph::Scratch::default(),
     };
     while let Some(job) = shared.next() {
         job(&mut worker);

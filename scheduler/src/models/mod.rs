@@ -5,16 +5,18 @@
 mod content;
 mod listing;
 mod request;
+mod runtime;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
-use whimbrel_predict::binding::{Binding, BindingSource};
-use whimbrel_predict::onnx::inspect_with;
+use whimbrel_predict::binding::{Binding, BindingSource, RuntimeKind};
+use whimbrel_predict::onnx::{ModelFacts, inspect_with};
 use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
 use whimbrel_predict::value::Value;
@@ -114,7 +116,7 @@ impl Registry {
         }
         let mut options = BindOptions::parse(&options)?;
         let alias: Alias = alias.parse()?;
-        let runtime = request::parse_runtime(&runtime)?;
+        let asked_runtime = runtime.parse()?;
         let asked = if returns.is_empty() {
             None
         } else {
@@ -132,6 +134,8 @@ impl Registry {
         options.apply(&mut facts.signature, &mut facts.elements)?;
         let value = Value::resolve(&facts.signature, options.output.as_deref(), asked.as_ref())?;
         let columns = request::place_columns(&facts.elements, &facts.signature.inputs, columns)?;
+        let (runtime, note) = choose_runtime(asked_runtime, &onnx, &facts, &value).await?;
+        facts.notes.extend(note);
         let digest = self.content.put(onnx).await?;
         let binding = Binding {
             alias,
@@ -202,6 +206,27 @@ impl BindingSource for Registry {
     fn aliases(&self) -> Vec<String> {
         self.mirror.names()
     }
+}
+
+/// See [`runtime`]; a large model is read for it.
+async fn choose_runtime(
+    asked: runtime::Asked,
+    onnx: &Bytes,
+    facts: &ModelFacts,
+    value: &Value,
+) -> Result<(RuntimeKind, Option<String>), Error> {
+    let (onnx, elements) = (onnx.clone(), facts.elements.clone());
+    let outputs = value.outputs().into_iter();
+    let outputs = outputs.filter_map(|place| facts.signature.outputs.get(place).cloned());
+    let outputs: Vec<_> = outputs.collect();
+    blocking(move || {
+        let wanted = runtime::Use {
+            elements: &elements,
+            outputs: outputs.iter().collect(),
+        };
+        runtime::choose(asked, &onnx, &wanted)
+    })
+    .await
 }
 
 /// The next generation. Every generation takes a commit of its own, so after a record that cannot be read the commit's

@@ -1,6 +1,6 @@
 //! What a user says when binding a model, checked against what the model says about itself.
 
-use whimbrel_predict::binding::{InputElement, RuntimeKind};
+use whimbrel_predict::binding::InputElement;
 use whimbrel_predict::signature::TensorSpec;
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -13,7 +13,7 @@ pub struct BindModel {
     pub uri: String,
     /// The type PREDICT returns; else the model's own.
     pub returns: String,
-    /// "onnx"; else by looking at the model.
+    /// "native" or "ort"; else by looking at the model.
     pub runtime: String,
     /// `input=column` pairs.
     pub columns: Vec<(String, String)>,
@@ -21,16 +21,6 @@ pub struct BindModel {
     pub options: Vec<(String, String)>,
     /// An alias that is bound already is refused.
     pub if_absent: bool,
-}
-
-pub(super) fn parse_runtime(text: &str) -> Result<RuntimeKind, Error> {
-    match text.to_ascii_lowercase().as_str() {
-        "" | "onnx" | "ort" => Ok(RuntimeKind::Ort),
-        _ => Err(
-            Error::new(ErrorCode::Invalid, format!("'{text}' is not a runtime"))
-                .with_hint("say onnx, or leave it out"),
-        ),
-    }
 }
 
 /// Checks the user's pairs against the model's inputs, and spells the inputs as the model does. A pair may also name a whole

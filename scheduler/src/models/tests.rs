@@ -320,3 +320,48 @@ async fn damaged_content_is_never_handed_out_and_is_repaired_by_a_bind() {
         "no part is left behind"
     );
 }
+
+#[tokio::test]
+async fn the_fastest_runtime_that_covers_a_model_is_chosen_unless_one_is_named() {
+    let Subject { registry, folder } = subject().await;
+    let bind = async |runtime: &str| {
+        let mut wish = ask("fare", "fare.onnx");
+        wish.runtime = runtime.to_owned();
+        registry.bind(wish).await
+    };
+    for (asked, given) in [
+        ("", "native"),
+        ("onnx", "native"),
+        ("NATIVE", "native"),
+        ("ort", "ort"),
+    ] {
+        assert_eq!(bind(asked).await.unwrap().runtime.name(), given, "{asked}");
+    }
+    // The same graph with an operator that our kernels do not have.
+    let other = replace(COLUMNS, b"Concat", b"Konkat");
+    fs::write(folder.path().join("fare.onnx"), other).unwrap();
+    let binding = bind("").await.unwrap();
+    assert_eq!(binding.runtime.name(), "ort");
+    let note = "ONNX Runtime scores it, since the native kernels do not cover it: ";
+    assert!(
+        binding.notes.iter().any(|text| text.starts_with(note)),
+        "{:?}",
+        binding.notes
+    );
+    let refused = bind("native").await.unwrap_err().to_string();
+    assert!(
+        refused.contains("operator 'Konkat' is not covered"),
+        "{refused}"
+    );
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    for at in 0..=bytes.len() - from.len() {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + from.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}

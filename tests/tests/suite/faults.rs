@@ -232,7 +232,7 @@ async fn limit_ten_of_ten_million_rows_scores_few() -> Result<()> {
         }
     }
     client.add_table("big", &big).await?;
-    client.bind_model("tree", "lightgbm").await?;
+    client.bind_to_ort("tree", "lightgbm").await?;
     let all = answer(&client, "SELECT count(*) FROM big").await?;
     ensure!(all.to_text().ends_with("\n10000000\n"), "{}", all.to_text());
     let rows = answer(

@@ -226,9 +226,9 @@ async fn whoever_leaves_holds_nothing_any_more() -> Result<()> {
     );
     visitor.act("CloseSession", Vec::new()).await?;
     forgotten(&cluster, "a session that was closed").await?;
-    // A process that is killed says nothing at all.
+    // A process that is killed says nothing at all. What it was sent whole it has read, so there must be more than it buffers.
     let scenario = Scenario::new("flight_pyarrow.py", cluster.address(), "stalled");
-    let mut killed = scenario.set("rows", BIG).set("sql", wide(WIDE)).start()?;
+    let mut killed = scenario.set("rows", BIG).set("sql", wide(WIDER)).start()?;
     killed.says("stalled").await?;
     ensure!(
         cluster.held_files()? > 0,

@@ -49,7 +49,7 @@ impl World {
         variables.push(("WHIMBREL_STORE_BUDGET".to_owned(), budget.to_owned()));
         let cluster = Cluster::start_in(2, 2, &variables).await?;
         let client = cluster.client().await?;
-        client.bind_model("tree", "lightgbm").await?;
+        client.bind_to_ort("tree", "lightgbm").await?;
         let mut right = Vec::new();
         for (table, path) in [("big", &parquet), ("trips", &csv)] {
             client.add_table(&format!("local_{table}"), path).await?;

@@ -35,6 +35,7 @@ mod models_crash;
 mod models_durable;
 mod models_sources;
 mod models_zoo;
+mod native_parity;
 mod outputs;
 mod queries;
 mod stores;

@@ -184,7 +184,7 @@ async fn the_least_recently_used_model_makes_room() -> Result<()> {
     client.add_table("trips", &datasets.trips).await?;
     let mut aliases = BTreeMap::new();
     for model in ["fare", "mlp", "columns"] {
-        let digest = client.bind_model(model, model).await?.digest;
+        let digest = client.bind_to_ort(model, model).await?.digest;
         aliases.insert(digest, model);
     }
     let mut first = BTreeMap::new();

@@ -23,7 +23,8 @@ use whimbrel_predict::signature::{ElementType, OutputSpec, TensorSpec};
 use whimbrel_predict::value::Value;
 use whimbrel_proto::{Error, ErrorCode};
 
-use self::output::Rows;
+use self::input::Problem;
+pub(crate) use self::output::Rows;
 use self::shape::Keys;
 
 /// Buffers that one thread uses again for every feed, one per model input.
@@ -188,16 +189,54 @@ impl FeedPlan {
         Ok(())
     }
 
-    /// Scores a feed on this thread: one value per row.
-    pub(super) fn score(
+    /// How many columns a feed has.
+    pub(super) fn columns(&self) -> usize {
+        self.inputs.last().map_or(0, |input| input.columns.end)
+    }
+
+    /// What each of a feed's columns is.
+    pub(super) fn elements(&self) -> impl Iterator<Item = ElementType> {
+        let inputs = self.inputs.iter();
+        inputs.flat_map(|input| std::iter::repeat_n(input.element, input.columns.len()))
+    }
+
+    /// The outputs that are read.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &OutputSpec> {
+        self.outputs.iter().map(|output| &output.spec)
+    }
+
+    /// A NULL where the model has no place for one is the rows' error.
+    pub(super) fn refuse_nulls(&self, feed: &Feed) -> Result<(), Error> {
+        for input in &self.inputs {
+            let floats = matches!(input.element, ElementType::Float32 | ElementType::Float64);
+            let columns = feed.columns.get(input.columns.clone()).unwrap_or_default();
+            let mut lanes = columns.iter().zip(&input.lanes);
+            if let Some((_, lane)) = lanes.find(|(column, _)| !floats && column.null_count() > 0) {
+                let (lane, element) = (lane.clone(), input.element);
+                return Err(Problem::Null { lane, element }.of(&self.who));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scores of no rows.
+    pub(super) fn nothing(&self) -> ArrayRef {
+        new_empty_array(&self.returns)
+    }
+
+    /// One value per row, of what was read of the outputs.
+    pub(super) fn column(&self, feed: &Feed, read: &[Rows]) -> Result<ArrayRef, Error> {
+        let _made = feed.times.tensors.timer();
+        self.make(&self.value, read)
+    }
+
+    /// Runs a session on a feed: what it gave for each output that is read.
+    pub(super) fn run(
         &self,
         session: &mut Session,
         feed: &Feed,
         scratch: &mut Scratch,
-    ) -> Result<ArrayRef, Error> {
-        if feed.rows == 0 {
-            return Ok(new_empty_array(&self.returns));
-        }
+    ) -> Result<Vec<Rows>, Error> {
         let made = feed.times.tensors.timer();
         let inputs = self.inputs(feed, scratch)?;
         made.done();
@@ -206,7 +245,7 @@ impl FeedPlan {
         let outputs = if self.outputs.len() == session.outputs().len() {
             session.run(inputs)
         } else {
-            let wanted = self.outputs.iter().map(|output| output.spec.name.as_str());
+            let wanted = self.outputs().map(|output| output.name.as_str());
             let wanted = wanted.fold(OutputSelector::no_default(), OutputSelector::with);
             options = RunOptions::new()
                 .map_err(|error| self.failed(&error))?
@@ -216,12 +255,10 @@ impl FeedPlan {
         run.done();
         let outputs = outputs.map_err(|error| self.failed(&error))?;
         let _made = feed.times.tensors.timer();
-        let read = self
-            .outputs
+        self.outputs
             .iter()
             .map(|plan| self.read(plan, &outputs, feed.rows))
-            .collect::<Result<Vec<_>, Error>>()?;
-        self.make(&self.value, &read)
+            .collect()
     }
 
     fn read(
@@ -282,11 +319,7 @@ impl FeedPlan {
         feed: &'a Feed,
         scratch: &'a mut Scratch,
     ) -> Result<Vec<(Cow<'a, str>, SessionInputValue<'a>)>, Error> {
-        if self
-            .inputs
-            .last()
-            .is_some_and(|input| input.columns.end != feed.columns.len())
-        {
+        if self.columns() != feed.columns.len() {
             let got = feed.columns.len();
             return Err(Error::new(
                 ErrorCode::Bug,

@@ -14,17 +14,17 @@ use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueT
 use super::strings;
 
 /// What a model gave for the rows of a feed.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// The values of the first row, then those of the second, ..., in the tensor's own type.
-    pub(super) values: ArrayRef,
-    pub(super) count: usize,
+    pub(crate) values: ArrayRef,
+    pub(crate) count: usize,
     /// The sizes of what each row holds; none for a single value.
-    pub(super) sizes: Vec<usize>,
+    pub(crate) sizes: Vec<usize>,
 }
 
 impl Rows {
     /// How many values each row holds.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.sizes.iter().product()
     }
 }

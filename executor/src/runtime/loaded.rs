@@ -1,0 +1,178 @@
+//! A model in memory: what scores it, and what it has scored. Our own kernels are believed only after they gave what ONNX
+//! Runtime gives.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::ArrayRef;
+use whimbrel_predict::binding::RuntimeKind;
+use whimbrel_predict::runtime::Feed;
+use whimbrel_proto::Error;
+
+use super::files::ModelFile;
+use super::native::{Failure, Native};
+use super::pace::Pace;
+use super::sessions::Sessions;
+use super::tensors::FeedPlan;
+use super::threads::Worker;
+use super::{environment, trust};
+use crate::clock::monotonic;
+
+/// Counted since the host started, over all loads of one model.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) loads: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) micros: AtomicU64,
+}
+
+/// See the module.
+pub(super) struct LoadedModel {
+    pub(super) file: ModelFile,
+    pub(super) counts: Arc<Counts>,
+    pace: Pace,
+    engine: Engine,
+}
+
+enum Engine {
+    /// And ONNX Runtime, where it is there, for rows that only it can score.
+    Native(Native, Option<Sessions>),
+    Ort(Sessions),
+}
+
+/// Where and for whom a model is loaded.
+pub(super) struct Loading<'a> {
+    pub(super) library: Option<&'a Path>,
+    /// How many scoring threads there are.
+    pub(super) threads: usize,
+    pub(super) worker: &'a mut Worker,
+    pub(super) plan: &'a FeedPlan,
+}
+
+impl LoadedModel {
+    pub(super) fn load(
+        runtime: RuntimeKind,
+        file: ModelFile,
+        counts: Arc<Counts>,
+        loading: &mut Loading<'_>,
+    ) -> Result<Self, Error> {
+        let engine = match runtime {
+            RuntimeKind::Ort => Engine::Ort(loading.sessions(&file.path)?),
+            RuntimeKind::Native => loading.native(&file.path)?,
+        };
+        Ok(Self {
+            file,
+            counts,
+            pace: Pace::default(),
+            engine,
+        })
+    }
+
+    /// What really scores it.
+    pub(super) fn runtime(&self) -> RuntimeKind {
+        match &self.engine {
+            Engine::Native(..) => RuntimeKind::Native,
+            Engine::Ort(_) => RuntimeKind::Ort,
+        }
+    }
+
+    /// Whether the plan fits the model.
+    pub(super) fn check(&self, plan: &FeedPlan) -> Result<(), Error> {
+        match &self.engine {
+            Engine::Native(native, _) => native.check(plan),
+            Engine::Ort(sessions) => sessions.check(plan),
+        }
+    }
+
+    /// Scores on the calling scoring thread.
+    pub(super) fn score(
+        &self,
+        worker: &mut Worker,
+        plan: &FeedPlan,
+        feed: &Feed,
+    ) -> Result<ArrayRef, Error> {
+        if feed.rows == 0 {
+            return Ok(plan.nothing());
+        }
+        let begun = monotonic();
+        let read = match &self.engine {
+            Engine::Native(native, sessions) => {
+                match (native.run(&mut worker.native, plan, feed), sessions) {
+                    (Err(Failure::Rows(_)), Some(sessions)) => sessions.run(worker, plan, feed),
+                    (Err(Failure::Rows(error) | Failure::Else(error)), _) => Err(error),
+                    (Ok(read), _) => Ok(read),
+                }
+            }
+            Engine::Ort(sessions) => sessions.run(worker, plan, feed),
+        }?;
+        let scores = plan.column(feed, &read)?;
+        let taken = monotonic().saturating_duration_since(begun);
+        self.pace.note(feed.rows, taken);
+        let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);
+        self.counts.micros.fetch_add(micros, Ordering::Relaxed);
+        self.counts
+            .rows
+            .fetch_add(feed.rows as u64, Ordering::Relaxed);
+        Ok(scores)
+    }
+
+    /// How fast it scores.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// What it takes of the memory set aside for models.
+    pub(super) fn held_bytes(&self) -> u64 {
+        match &self.engine {
+            Engine::Native(_, sessions) => {
+                let copies = sessions.as_ref().map_or(0, Sessions::copies);
+                self.file.bytes * (1 + copies)
+            }
+            Engine::Ort(sessions) => self.file.bytes * sessions.copies(),
+        }
+    }
+}
+
+impl Loading<'_> {
+    fn sessions(&self, path: &Path) -> Result<Sessions, Error> {
+        let environment = environment::environment(self.library)?;
+        Sessions::load(environment, path, self.threads, self.worker, &self.plan.who)
+    }
+
+    /// Our own kernels, or ONNX Runtime's where they differ.
+    fn native(&mut self, path: &Path) -> Result<Engine, Error> {
+        let who = self.plan.who.clone();
+        let native = match Native::load(path) {
+            Ok(native) => native,
+            Err(why) => {
+                tracing::warn!(
+                    model = who,
+                    why,
+                    "ONNX Runtime scores it instead of the native kernels"
+                );
+                return self.sessions(path).map(Engine::Ort);
+            }
+        };
+        native.check(self.plan)?;
+        let sessions = match self.sessions(path) {
+            Ok(sessions) => sessions,
+            Err(why) => {
+                tracing::info!(model = who, %why, "not compared with ONNX Runtime");
+                return Ok(Engine::Native(native, None));
+            }
+        };
+        sessions.check(self.plan)?;
+        match trust::differ(&native, &sessions, self.plan, self.worker)? {
+            None => Ok(Engine::Native(native, Some(sessions))),
+            Some(difference) => {
+                tracing::warn!(
+                    model = who,
+                    %difference,
+                    "ONNX Runtime scores it: the native kernels give something else"
+                );
+                Ok(Engine::Ort(sessions))
+            }
+        }
+    }
+}

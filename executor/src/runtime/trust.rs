@@ -1,0 +1,163 @@
+//! Whether our own kernels give what ONNX Runtime gives, on rows made to tell them apart: values on the thresholds of trees,
+//! right beside them, zeros, and what is missing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use whimbrel_graph::Candidates;
+use whimbrel_predict::runtime::{Feed, FeedTimes};
+use whimbrel_predict::signature::ElementType;
+use whimbrel_proto::{Error, ErrorCode};
+
+use super::native::{Failure, Native};
+use super::sessions::Sessions;
+use super::tensors::{FeedPlan, Rows};
+use super::threads::Worker;
+
+/// How many rows are compared.
+const ROWS: usize = 256;
+/// How far two numbers may be apart, of the larger one, and where both are next to nothing.
+const RELATIVE: f64 = 1e-5;
+const ABSOLUTE: f64 = 1e-6;
+
+/// The first value that is another.
+#[derive(Debug, PartialEq)]
+pub(super) struct Difference {
+    output: String,
+    row: usize,
+    native: String,
+    ort: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            output,
+            row,
+            native,
+            ort,
+        } = self;
+        write!(
+            f,
+            "output '{output}', row {row}: {native} natively, {ort} by ONNX Runtime"
+        )
+    }
+}
+
+/// The first difference between the two, if there is one.
+pub(super) fn differ(
+    native: &Native,
+    sessions: &Sessions,
+    plan: &FeedPlan,
+    worker: &mut Worker,
+) -> Result<Option<Difference>, Error> {
+    let made = native.model.probes().into_iter().zip(plan.elements());
+    let columns = made.enumerate();
+    let columns = columns.map(|(place, (values, element))| column(place, &values, element));
+    let feed = Feed {
+        columns: columns.collect::<Result<_, _>>()?,
+        rows: ROWS,
+        job_id: Arc::from(""),
+        times: FeedTimes::default(),
+    };
+    let ours = match native.run(&mut worker.native, plan, &feed) {
+        Ok(ours) => ours,
+        // ONNX Runtime is asked for such rows anyway.
+        Err(Failure::Rows(_)) => return Ok(None),
+        Err(Failure::Else(error)) => return Err(error),
+    };
+    let theirs = sessions.run(worker, plan, &feed)?;
+    let outputs = plan.outputs().zip(ours.iter().zip(&theirs));
+    Ok(outputs
+        .filter_map(|(output, (ours, theirs))| first(&output.name, ours, theirs))
+        .next())
+}
+
+/// A column of the values in turn, each at rows of its own: columns have different numbers of values, or start elsewhere.
+fn column(place: usize, values: &Candidates, element: ElementType) -> Result<ArrayRef, Error> {
+    let turn = |row: usize, count: usize| (row + row / count.max(1) + place * 7) % count.max(1);
+    let values: ArrayRef = match values {
+        Candidates::Numbers(numbers) => {
+            let rows = 0..ROWS;
+            let pick = |row| numbers.get(turn(row, numbers.len())).copied();
+            Arc::new(Float64Array::from_iter_values(
+                rows.map(|row| pick(row).unwrap_or(0.0)),
+            ))
+        }
+        Candidates::Texts(texts) => {
+            let pick = |row| texts.get(turn(row, texts.len())).map_or("", String::as_str);
+            Arc::new(StringArray::from_iter_values((0..ROWS).map(pick)))
+        }
+    };
+    cast(&values, &element.arrow()).map_err(|error| Error::new(ErrorCode::Bug, error.to_string()))
+}
+
+fn first(output: &str, ours: &Rows, theirs: &Rows) -> Option<Difference> {
+    let row = |place: usize| place / ours.width().max(1);
+    let difference = |place: usize, native: String, ort: String| Difference {
+        output: output.to_owned(),
+        row: row(place),
+        native,
+        ort,
+    };
+    let (a, b) = (&ours.values, &theirs.values);
+    if a.len() != b.len() || a.data_type() != b.data_type() {
+        let shown =
+            |values: &ArrayRef| format!("{} values of {}", values.len(), values.data_type());
+        return Some(difference(0, shown(a), shown(b)));
+    }
+    if a.data_type().is_floating() {
+        let wide = |values: &ArrayRef| cast(values, &DataType::Float64).ok();
+        let (a, b) = (wide(a)?, wide(b)?);
+        let (a, b) = (
+            a.as_primitive::<Float64Type>(),
+            b.as_primitive::<Float64Type>(),
+        );
+        let pairs = a.values().iter().zip(b.values()).enumerate();
+        let mut apart = pairs.filter(|(_, (a, b))| !alike(**a, **b));
+        return apart
+            .next()
+            .map(|(place, (a, b))| difference(place, a.to_string(), b.to_string()));
+    }
+    // Labels.
+    let place = (0..a.len()).find(|place| a.slice(*place, 1) != b.slice(*place, 1))?;
+    let shown = |values: &ArrayRef| format!("{:?}", values.slice(place, 1));
+    Some(difference(place, shown(a), shown(b)))
+}
+
+fn alike(a: f64, b: f64) -> bool {
+    let nothing = a.is_nan() && b.is_nan();
+    nothing || a == b || (a - b).abs() <= ABSOLUTE + RELATIVE * a.abs().max(b.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float32Array;
+
+    use super::*;
+
+    fn rows(values: Vec<f32>, width: usize) -> Rows {
+        Rows {
+            count: values.len() / width,
+            values: Arc::new(Float32Array::from(values)),
+            sizes: vec![width],
+        }
+    }
+
+    #[test]
+    fn rounding_is_no_difference_and_anything_more_names_its_row() {
+        let ours = rows(vec![1.0, 2.0, f32::NAN, f32::INFINITY], 2);
+        let close = rows(vec![1.000_001, 2.0, f32::NAN, f32::INFINITY], 2);
+        assert_eq!(first("p", &ours, &close), None);
+        let far = rows(vec![1.0, 2.0, 0.5, f32::INFINITY], 2);
+        let difference = first("p", &ours, &far).expect("a difference");
+        assert_eq!(
+            difference.to_string(),
+            "output 'p', row 1: NaN natively, 0.5 by ONNX Runtime"
+        );
+        assert!(first("p", &ours, &rows(vec![1.0], 1)).is_some());
+    }
+}
