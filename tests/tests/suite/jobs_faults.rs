@@ -276,7 +276,6 @@ async fn a_commit_in_the_place_of_older_rows_goes_on_where_it_was() -> Result<()
 async fn a_sweep_that_is_cut_off_is_done_again_and_harms_nothing() -> Result<()> {
     let mut cluster = Cluster::start_with(1, 2, &[("WHIMBREL_JOB_LEASE", "1s")]).await?;
     let client = furnish(&cluster, "fare").await?;
-    client.bind_to_ort("m", "fare").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
     survives(&mut cluster, "swept", &shown).await?;
@@ -401,6 +400,7 @@ async fn a_failed_job_goes_on_once_its_cause_is_mended() -> Result<()> {
     })
     .await?;
     let client = furnish(&cluster, "fare").await?;
+    client.bind_to_ort("m", "fare").await?;
     let output = cluster.folder().join("out");
     let shown = output.to_string_lossy().into_owned();
     let job = Job::submit(&cluster, &options(&shown))?;
