@@ -8,13 +8,15 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import pandas
 import xgboost
 from onnx import TensorProto, checker, helper, numpy_helper
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as FloatInput
 from skl2onnx import convert_sklearn
-from skl2onnx.common.data_types import FloatTensorType
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
 from sklearn import ensemble, linear_model, preprocessing
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
@@ -59,6 +61,31 @@ def onnx_models():
     yield "sets", fifth()
 
 
+def typed_models():
+    """Over columns of texts, whole numbers and doubles."""
+    rng = np.random.default_rng(1)
+    texts, ints = rng.choice(["a", "blue", "green", ""], 300), rng.integers(0, 6, 300)
+    rows = pandas.DataFrame({"t": texts, "n": rng.normal(0, 9, 300).astype(np.float32), "i": ints})
+    target = (rows.n + rows.i + 5 * (rows.t == "a")).values
+    inputs = [("t", StringTensorType([None, 1])), ("n", FloatTensorType([None, 1])), ("i", Int64TensorType([None, 1]))]
+
+    def encoded(unknown: str):
+        encoder = preprocessing.OneHotEncoder(handle_unknown=unknown)
+        return ColumnTransformer([("e", encoder, ["t", "i"]), ("s", preprocessing.StandardScaler(), ["n"])])
+
+    forest = ensemble.RandomForestRegressor(3, max_leaf_nodes=9, random_state=1)
+    ordinal = preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    wide = rng.normal(5, 3, (300, WIDTH))
+    logistic = make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
+    for name, estimator, given in [
+        ("typed_ridge", make_pipeline(encoded("ignore"), linear_model.Ridge()).fit(rows, target), inputs),
+        ("typed_forest", make_pipeline(encoded("error"), forest).fit(rows, target), inputs),
+        ("typed_ordinal", make_pipeline(ordinal, ensemble.GradientBoostingRegressor(n_estimators=3)).fit(rows[["t"]], target), inputs[:1]),
+        ("typed_doubles", logistic.fit(wide, wide[:, 0] > 5), [("x", DoubleTensorType([None, WIDTH]))]),
+    ]:
+        yield name, convert_sklearn(estimator, initial_types=given, target_opset=OPSET)
+
+
 def fifth():
     tensor = numpy_helper.from_array
     node = helper.make_node(
@@ -91,7 +118,7 @@ def lightgbm_models():
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    for name, model in onnx_models():
+    for name, model in [*onnx_models(), *typed_models()]:
         model.doc_string = model.graph.doc_string = ""
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     for name, booster in lightgbm_models():

@@ -134,6 +134,10 @@ fn one(reader: &Reader, file: &[u8], number: u64) -> Result<bool, String> {
     let Ok(model) = loaded else {
         return Ok(false);
     };
+    let (probes, peak, _) = heap::cost_of(|| model.probes());
+    if peak > TIMES * file.len() + BEYOND || probes.len() != model.columns() {
+        return Err(format!("{peak} bytes for what to compare by"));
+    }
     let mut random = Random(number);
     let bounds = [Known {
         low: -1.0,
