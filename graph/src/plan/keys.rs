@@ -65,7 +65,7 @@ impl Planner {
         strict: bool,
         last: bool,
     ) -> Result<Found, Error> {
-        if wanted.len() > MOST_KEYS {
+        if wanted.len() > MOST_KEYS || self.weight_left == 0 {
             return Err(Error::not_covered("so many keys"));
         }
         match (one, wanted) {
@@ -191,6 +191,8 @@ impl Planner {
         found: Vec<Option<usize>>,
         strict: bool,
     ) -> Found {
+        // A table, the keys themselves, and what each of them is.
+        self.weigh(32 + 12 * found.len());
         let fails = match strict {
             true => found.iter().map(Option::is_none).collect(),
             false => Vec::new(),

@@ -126,13 +126,13 @@ impl Lane {
     fn weight(&self) -> usize {
         let source = match &self.source {
             Source::Register(_) | Source::Constant(_) => 0,
-            Source::Column { changes, .. } => 2 * changes.len(),
+            Source::Column { changes, .. } => 2 * changes.capacity(),
             Source::Pick { entries, .. } => {
                 let others = &entries.others;
                 others.len() / Rc::strong_count(others)
             }
         };
-        8 + source + self.changes.len()
+        8 + source + self.changes.capacity()
     }
 
     /// The last changes that are a factor and a summand, as these two.
@@ -233,15 +233,14 @@ impl Planner {
             changes: changes.to_vec(),
             rounding,
         };
-        let mut known = self.readings.iter();
-        if let Some((.., register)) =
-            known.find(|(of, as_this, _)| (*of, as_this) == (number, &reading))
-        {
+        let mut known = self.readings.get(&number).into_iter().flatten();
+        if let Some((_, register)) = known.find(|(as_this, _)| *as_this == reading) {
             return *register;
         }
         let action = Action::Read(reading.clone());
         let register = self.one(vec![Register::Column(number)], action);
-        self.readings.push((number, reading, register));
+        let known = self.readings.entry(number).or_default();
+        known.push((reading, register));
         register
     }
 

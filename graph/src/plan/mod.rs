@@ -97,8 +97,8 @@ pub(crate) struct Planner {
     names: HashMap<String, Labels>,
     inputs: Vec<Takes>,
     columns: Vec<Option<Element>>,
-    /// What columns were read as already.
-    readings: Vec<(usize, Reading, Register)>,
+    /// What each column was read as already.
+    readings: HashMap<usize, Vec<(Reading, Register)>>,
     /// By register of places: the column whose texts they are of, and those texts.
     coded: Vec<(Register, usize, Vec<String>)>,
     /// Entries of tables made so far.
@@ -141,7 +141,7 @@ impl Planner {
             names: HashMap::new(),
             inputs: Vec::new(),
             columns: Vec::new(),
-            readings: Vec::new(),
+            readings: HashMap::new(),
             coded: Vec::new(),
             entries: 0,
         }
@@ -172,6 +172,10 @@ impl Planner {
             outputs,
             column_names: None,
         }
+    }
+
+    fn weigh(&mut self, weight: usize) {
+        self.weight_left = self.weight_left.saturating_sub(weight);
     }
 
     /// Whether tables of so many entries more may be made.
@@ -243,7 +247,7 @@ impl Planner {
             }
             places += width;
             let value = of_columns(&columns, element);
-            self.weight_left = self.weight_left.saturating_sub(value.weight());
+            self.weigh(value.weight());
             self.values.insert(name.clone(), value);
             self.inputs.push(Takes {
                 name: name.clone(),
@@ -348,7 +352,7 @@ impl Planner {
     fn set(&mut self, node: &Node, place: usize, value: Value) -> Option<()> {
         // An output without a name is one that nobody asks for.
         if let Some(name) = node.outputs.get(place) {
-            self.weight_left = self.weight_left.saturating_sub(value.weight());
+            self.weigh(value.weight());
             self.values.insert(name.clone(), value);
         }
         Some(())
@@ -361,6 +365,7 @@ impl Planner {
         action: Action,
         count: usize,
     ) -> Vec<Register> {
+        self.weigh(16 + from.len());
         let to = self.program.slots;
         self.program.slots += count;
         self.program.steps.push(Step {
