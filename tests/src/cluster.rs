@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use whimbrel_proto::v1::{ExecutorStatus, GetPoolStatusResponse};
 
+use crate::certificates::Pair;
 use crate::command::{Outcome, command};
 use crate::flight::{Papers, Visitor};
 use crate::pool::Asker;
@@ -26,6 +27,8 @@ pub struct Options<'a> {
     pub token: &'a str,
     /// Who signed the certificate of the client ports, where they speak TLS.
     pub ca: Option<&'a Path>,
+    /// What the harness itself shows, where client ports ask for a certificate.
+    pub own: Option<&'a Pair>,
 }
 
 /// The pool; everything ends and vanishes when it is dropped.
@@ -42,6 +45,7 @@ pub struct Cluster {
     executor_flags: Vec<String>,
     token: String,
     ca: Option<PathBuf>,
+    own: Option<Pair>,
     folder: TempDir,
 }
 
@@ -168,6 +172,7 @@ impl Cluster {
                 .collect(),
             token: options.token.to_owned(),
             ca: options.ca.map(Path::to_owned),
+            own: options.own.cloned(),
             folder,
         };
         for _ in 0..options.executors {
@@ -267,7 +272,7 @@ impl Cluster {
     pub async fn visitor_as(&self, token: Option<&str>) -> Result<Visitor> {
         let papers = Papers {
             ca: self.ca.as_deref(),
-            own: None,
+            own: self.own.as_ref().map(|own| (&*own.cert, &*own.key)),
         };
         Visitor::connect(&self.pool, token, papers).await
     }
@@ -280,6 +285,11 @@ impl Cluster {
         }
         if let Some(ca) = &self.ca {
             command.env("WHIMBREL_TLS_CA", ca);
+        }
+        if let Some(Pair { cert, key }) = &self.own {
+            command
+                .env("WHIMBREL_CLIENT_CERT", cert)
+                .env("WHIMBREL_CLIENT_KEY", key);
         }
         Outcome::of(command)
     }

@@ -51,6 +51,22 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) tls_ca: Option<PathBuf>,
+    /// A file with a certificate (PEM) of one's own, for pools that ask for one; WHIMBREL_CLIENT_CERT says the same
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// A file with its key; WHIMBREL_CLIENT_KEY says the same
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub(crate) client_key: Option<PathBuf>,
     /// Print JSON, one value a line; errors too
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,

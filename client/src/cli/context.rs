@@ -14,9 +14,11 @@ use crate::cli::failure::Failure;
 
 /// Variables that are no settings of a daemon: what this command reads itself, and four of the tests.
 #[cfg(feature = "embedded")]
-pub(crate) const OWN_VARIABLES: [&str; 11] = [
+pub(crate) const OWN_VARIABLES: [&str; 13] = [
     "pool",
     "tls_ca",
+    "client_cert",
+    "client_key",
     "token",
     "token_file",
     "log",
@@ -88,13 +90,29 @@ impl Context {
         Token::new(&text).map_err(|error| Failure::Usage(error.to_user()))
     }
 
-    /// Whom a pool with TLS is trusted by.
-    fn tls(&self) -> ClientTls {
-        let named = self.environment.get("WHIMBREL_TLS_CA").map(PathBuf::from);
-        ClientTls {
-            ca: self.global.tls_ca.clone().or(named),
+    /// Whom a pool with TLS is trusted by, and what is shown to it.
+    fn tls(&self) -> Result<ClientTls, Failure> {
+        let file = |flag: &Option<PathBuf>, variable: &str| {
+            let named = || self.environment.get(variable).map(PathBuf::from);
+            flag.clone().or_else(named)
+        };
+        let cert = file(&self.global.client_cert, "WHIMBREL_CLIENT_CERT");
+        let key = file(&self.global.client_key, "WHIMBREL_CLIENT_KEY");
+        let own = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Failure::usage(
+                    "a certificate and its key go together",
+                    "give both --client-cert and --client-key, or neither",
+                ));
+            }
+        };
+        Ok(ClientTls {
+            ca: file(&self.global.tls_ca, "WHIMBREL_TLS_CA"),
+            own,
             ..ClientTls::default()
-        }
+        })
     }
 
     /// Does work with a pool: the named one, or the embedded one of the state folder, which is stopped afterwards.
@@ -107,7 +125,7 @@ impl Context {
         let Some(address) = self.named_pool()? else {
             return self.with_embedded_pool(end, work).await;
         };
-        let connect = Client::connect_with(address, self.token()?, self.tls());
+        let connect = Client::connect_with(address, self.token()?, self.tls()?);
         let client = end.or(connect).await??;
         let done = end.or(work(client.clone())).await.flatten();
         client.settle().await;

@@ -56,7 +56,15 @@ impl Papered {
 
     /// A pool that speaks TLS on every port, with the table `trips` and the model `fare`.
     async fn pool(&self, executors: usize) -> Result<Cluster> {
-        let settings = self.settings();
+        self.pool_of(executors, &self.settings(), None).await
+    }
+
+    async fn pool_of(
+        &self,
+        executors: usize,
+        settings: &[(&'static str, String)],
+        own: Option<&Pair>,
+    ) -> Result<Cluster> {
         let settings: Vec<(&str, &str)> = settings
             .iter()
             .map(|(key, value)| (*key, value.as_str()))
@@ -69,6 +77,7 @@ impl Papered {
             scheduler: &trusting,
             executor: &settings,
             ca: Some(&self.clients.ca),
+            own,
             ..Options::default()
         })
         .await?;
@@ -138,6 +147,44 @@ async fn every_client_speaks_tls_to_every_client_port() -> Result<()> {
             "{}",
             outcome.stderr
         );
+        ensure!(outcome.stderr.lines().count() <= 2, "{}", outcome.stderr);
+    }
+    Ok(())
+}
+
+/// Scheduler and executors ask for it, and the command shows it to both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_port_may_ask_for_a_certificate() -> Result<()> {
+    let papered = Papered::new()?;
+    let ca = papered.clients.ca.to_string_lossy().into_owned();
+    let own = papered
+        .clients
+        .sign(papered.folder.path(), "a-data-engineer")?;
+    let mut settings = papered.settings();
+    settings.push(("WHIMBREL_TLS_CLIENT_CA", ca.clone()));
+    let cluster = papered.pool_of(1, &settings, Some(&own)).await?;
+    let sql = format!("SELECT count(*) AS n FROM ({SQL}) x WHERE p IS NOT NULL");
+    let counted = cluster.command(&["sql", &sql, "--format", "csv"])?;
+    ensure!(
+        counted.stdout == format!("n\n{TRIPS}\n"),
+        "{}{}",
+        counted.stdout,
+        counted.stderr
+    );
+    let straight = cluster.command(&["sql", SQL, "--format", "csv"])?;
+    ensure!(
+        straight.stdout.lines().count() == TRIPS + 1,
+        "{}",
+        straight.stderr
+    );
+    let cert = own.cert.to_string_lossy();
+    let tried = |flags: &[&str]| {
+        let args = [&["--tls-ca", &ca], flags, &["pool", "status"]].concat();
+        run(cluster.folder(), Some(cluster.address()), &args)
+    };
+    for (flags, code) in [(&[][..], 3), (&["--client-cert", &*cert], 2)] {
+        let outcome = tried(flags)?;
+        ensure!(outcome.code == code, "{flags:?}: {}", outcome.stderr);
         ensure!(outcome.stderr.lines().count() <= 2, "{}", outcome.stderr);
     }
     Ok(())
