@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::routes::{Routes, branches};
+use super::routes::{Routes, branches, sums_two_way};
 use super::{Columns, GROUP, Line};
 use crate::trees::Ensemble;
 
@@ -52,7 +52,11 @@ pub(super) struct Bins {
 }
 
 impl Bins {
-    pub(super) fn of(ensemble: &Ensemble) -> Self {
+    /// Nothing where bytes cannot stand for its tests, or leaves are not just added.
+    pub(super) fn of(ensemble: &Ensemble) -> Option<Self> {
+        if !sums_two_way(ensemble) {
+            return None;
+        }
         let mut thresholds: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
         for branch in branches(ensemble) {
             // Both zeros are one threshold.
@@ -80,7 +84,8 @@ impl Bins {
             }
             bins.features.push(feature);
         }
-        bins
+        // Kernels number lines by `u16`.
+        (bins.lines <= usize::from(u16::MAX)).then_some(bins)
     }
 
     /// The line and the byte that stand for a test: it goes right where the line's byte is above the test's.

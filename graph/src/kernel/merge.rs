@@ -5,9 +5,8 @@
 
 use super::bins::Bins;
 use super::level::{Work, at};
-use super::routes::only_two_way;
 use super::{BLOCK, Columns, GROUP, Level, Line};
-use crate::trees::{Ensemble, Fold, Node, Tree};
+use crate::trees::{Ensemble, Node, Tree};
 
 /// The most leaves of a tree.
 const LEAVES: usize = 256;
@@ -74,15 +73,8 @@ pub(crate) struct Merge {
 impl Merge {
     /// Nothing where a tree has too many leaves or a test is more than one comparison.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
-        if ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
-            return None;
-        }
-        let bins = Bins::of(ensemble);
-        if bins.lines > usize::from(u16::MAX) {
-            return None;
-        }
         let mut made = Self {
-            bins,
+            bins: Bins::of(ensemble)?,
             parts: Vec::with_capacity(ensemble.trees.len()),
             ops: Vec::new(),
             slots: 0,

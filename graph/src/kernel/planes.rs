@@ -4,9 +4,8 @@
 //! sees only the tests that touch it. The time is the same whatever the rows hold.
 
 use super::bins::{Bins, SIXTEEN};
-use super::routes::only_two_way;
 use super::{BLOCK, Columns, GROUP, Level, Line};
-use crate::trees::{Ensemble, Fold, Node, Tree};
+use crate::trees::{Ensemble, Node, Tree};
 
 /// The most leaves of a tree.
 const LEAVES: usize = 64;
@@ -64,15 +63,11 @@ impl Planes {
     /// for it: what compilers make of the same loops is slower than walking.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
         let level = level.min(Level::detect());
-        if level == Level::Portable || ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
-            return None;
-        }
-        let bins = Bins::of(ensemble);
-        if bins.lines > usize::from(u16::MAX) {
+        if level == Level::Portable {
             return None;
         }
         let mut made = Self {
-            bins,
+            bins: Bins::of(ensemble)?,
             parts: Vec::with_capacity(ensemble.trees.len()),
             ends: vec![0],
             cuts: Vec::new(),

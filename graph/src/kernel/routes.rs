@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{BLOCK, Columns};
-use crate::trees::{Branch, Ensemble, Node};
+use crate::trees::{Branch, Ensemble, Fold, Node};
 
 /// A column as tests read it: a feature, and whether NaN goes left.
 pub(super) type Route = (u32, bool);
@@ -18,9 +18,10 @@ pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = &Branch> {
     })
 }
 
-/// Whether each test is one comparison, `x <= upto`, and each leaf one weight for a target.
-pub(super) fn only_two_way(ensemble: &Ensemble) -> bool {
-    branches(ensemble).all(|branch| branch.above.is_nan() && !branch.upto.is_nan())
+/// Whether leaves are added, each one weight for a target, and each test is one comparison, `x <= upto`.
+pub(super) fn sums_two_way(ensemble: &Ensemble) -> bool {
+    ensemble.fold == Fold::Sum
+        && branches(ensemble).all(|branch| branch.above.is_nan() && !branch.upto.is_nan())
         && ensemble.trees.iter().all(|tree| {
             tree.nodes.iter().all(|node| match node {
                 Node::Leaf { first, count } => adds_once(tree.leaf(*first, *count)),

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::routes::{Route, Routes, only_two_way};
+use super::routes::{Route, Routes, sums_two_way};
 use super::{BLOCK, Columns};
-use crate::trees::{Ensemble, Fold, Node, Tree};
+use crate::trees::{Ensemble, Node, Tree};
 
 /// Rows that go down a tree side by side.
 const ABREAST: usize = 16;
@@ -42,7 +42,7 @@ pub(crate) struct TwoWay {
 impl TwoWay {
     /// Nothing where a test is more than one comparison or a tree has too many nodes.
     pub(super) fn new(ensemble: &Ensemble) -> Option<Self> {
-        if ensemble.fold != Fold::Sum || !only_two_way(ensemble) {
+        if !sums_two_way(ensemble) {
             return None;
         }
         let (routes, places) = Routes::of(ensemble);
