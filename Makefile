@@ -16,7 +16,7 @@ TESTS ?=
 # What reads the sample models and runs the binary as users do.
 PYTHON_TESTS := WHIMBREL_BINARY='$(WHIMBREL)' TEST_MODELS='$(CURDIR)/$(DEV)/models' PYTHON='$(CURDIR)/$(VENV_PYTHON)' tools/run_python_tests
 
-.PHONY: help demo test python chaos lint bench bench-lake bench-jobs bench-flight golden setup build models library fixtures zoo clean clean-all
+.PHONY: help demo test python chaos lint bench bench-kernels bench-lake bench-jobs bench-flight golden setup build models library fixtures zoo clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -25,7 +25,8 @@ help:
 	@echo 'make lint    formatting, clippy, sizes, dependency arrows, secrets, links'
 	@echo 'make python  the wheel of the Python package, into $(DEV)/dist'
 	@echo 'make chaos   stores that are away for half a minute, kills at twenty moments, ten million rows pulled, native models at 100,000 rows: what takes too long for make test'
-	@echo 'make bench   measure against plain Python (BENCH_ROWS=1000000 for a quick look)'
+	@echo 'make bench   pools beside plain Python (BENCH_ROWS=1000000 for a quick look), then bench-kernels'
+	@echo 'make bench-kernels  the kernels alone, on one core, beside ONNX Runtime, LightGBM, XGBoost and lleaves'
 	@echo 'make bench-lake  one huge CSV file, and ten thousand small files beside sixteen (needs 4 GB of disk)'
 	@echo 'make bench-jobs  score jobs beside plain Python that writes Parquet too (BENCH_ROWS=1000000 for a quick look)'
 	@echo 'make bench-flight  results pulled by Flight: first batch, rows/s, stalled clients; beside Sail and bare servers'
@@ -63,8 +64,14 @@ lint:
 	@echo 'lint: clippy'
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-bench: setup
+bench: setup $(DEV)/venv/bench-done
 	@$(VENV_PYTHON) bench/run.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(BENCH_ROWS)
+	@$(MAKE) --no-print-directory bench-kernels
+
+# The crate has no dependencies whose features the rest of the workspace could change, so it is built alone.
+bench-kernels: $(DEV)/venv/bench-done
+	@$(CARGO) build --quiet --package whimbrel-graph --examples --locked
+	@$(VENV_PYTHON) bench/kernels.py --examples $(CARGO_TARGET_DIR)/debug/examples --dev $(DEV)
 
 bench-lake: setup
 	@$(VENV_PYTHON) bench/lake.py --whimbrel $(WHIMBREL) --dev $(DEV)
@@ -72,7 +79,7 @@ bench-lake: setup
 setup: build library models
 
 # The largest of BENCH_ROWS, which come in order.
-bench-jobs: setup
+bench-jobs: setup $(DEV)/venv/bench-done
 	@$(VENV_PYTHON) bench/jobs.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
 
 bench-flight: setup $(DEV)/venv/tests-done
@@ -102,6 +109,11 @@ $(DEV)/models/done.json: $(DEV)/venv/done tools/demo/models.py tools/demo/graphs
 $(DEV)/venv/tests-done: $(DEV)/venv/done tools/requirements-tests.txt
 	@echo 'venv: installing what only the tests need (once)'
 	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: -r tools/requirements-tests.txt
+	@touch $@
+
+$(DEV)/venv/bench-done: $(DEV)/venv/tests-done bench/requirements.txt
+	@echo 'venv: installing what only the benches need (once)'
+	@$(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: -r bench/requirements.txt
 	@touch $@
 
 $(DEV)/zoo/done.json: $(DEV)/venv/tests-done tests/models/zoo.py tests/models/images.py tools/demo/trips.py

@@ -14,6 +14,11 @@ def rate(rows: int, seconds: float) -> str:
     return f"{per_second / 1e6:.2f} M" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k"
 
 
+def millions(per_second: float) -> str:
+    """In millions, by the three digits that count."""
+    return f"{float(f'{per_second / 1e6:.3g}'):.15g}"
+
+
 def table(heads: list[str], rows: list[list[str]], words: int = 1) -> list[str]:
     """Lines of Markdown; the first `words` columns are text, the others figures."""
     marks = ["---"] * words + ["---:"] * (len(heads) - words)
