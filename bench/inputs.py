@@ -1,4 +1,4 @@
-"""The inputs of the score jobs that `jobs.py` measures, made once: trips, very many tiny files, and a row that no model takes."""
+"""The inputs of the benches, made once: trips, rows of a hundred columns, very many tiny files, and a row that no model takes."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tools/demo"))
 import trips  # noqa: E402
 
 FILES = 8
+WIDE = [f"f{place:02}" for place in range(100)]
+# Rows that are made at a time, each such block from a seed of its own.
+WIDE_BLOCK = 50_000
 # The model `fails_above_two` looks into a table of three values.
 TAKEN, POISON = 3, 9
 
@@ -26,6 +29,27 @@ def made(out: Path, parameters: dict, fill) -> Path:
 
 def some_trips(data: Path, rows: int) -> Path:
     return made(data / f"trips-{rows}", {"rows": rows}, lambda out: trips.write(out, rows, FILES, ["parquet"]))
+
+
+def wide_rows(block: int, rows: int) -> np.ndarray:
+    """Two digits each, as many columns have them."""
+    return np.random.default_rng([trips.SEED, block]).normal(0, 1, (rows, len(WIDE))).round(2).astype(np.float32)
+
+
+def wide(data: Path, rows: int) -> Path:
+    def fill(out: Path) -> None:
+        (out / "parquet").mkdir()
+        schema = pa.schema([("trip_id", pa.int64()), *((name, pa.float32()) for name in WIDE)])
+        for number in range(FILES):
+            first, last = rows * number // FILES, rows * (number + 1) // FILES
+            with pa.parquet.ParquetWriter(out / "parquet" / f"wide-{number}.parquet", schema) as writer:
+                for start in range(first, last, WIDE_BLOCK):
+                    stop = min(start + WIDE_BLOCK, last)
+                    # The models are trained with the first block.
+                    columns = wide_rows(1 + start, stop - start).T
+                    writer.write_table(pa.table([np.arange(start, stop), *columns], schema=schema))
+
+    return made(data / f"wide-{rows}", {"rows": rows}, fill)
 
 
 def tiny_trips(data: Path, files: int, rows_each: int) -> Path:

@@ -1,9 +1,10 @@
 """Measures score jobs, in one run: `make bench-jobs`.
 
-The same trips are scored by plain Python that writes Parquet like a job does (`floor.py`, in the best of some sizes of batch), by a pool
-of one executor, and by one of two; all have the same cores, and take turns. What both pools write must be the same rows to the
-last bit. Then: what executors remember when there are ten times the rows, what a split costs beside its rows, and what one row
-costs that cannot be scored. Wrong rows end the bench; nothing fails for being slow: the targets and what was reached are printed.
+The same trips are scored by plain Python that writes Parquet like a job does (`floor.py`, in the best of some sizes of batch), the linear
+model by polars with ONNX Runtime too (`floor_polars.py`, likewise), by a pool of one executor, and by one of two; all have the same
+cores, and take turns. What both pools write must be the same rows to the last bit. Then: what executors remember when there are ten
+times the rows, what a split costs beside its rows, and what one row costs that cannot be scored. Wrong rows end the bench; nothing fails
+for being slow: the targets and what was reached are printed.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from jobs_report import report
 from scoring import PREDICT, Scored
 from words import say
 
-BATCHES = [4_096, 16_384, 65_536, 131_072]
+BATCHES = [4_096, 16_384, 65_536, 131_072, 1_048_576]
 # As a job writes.
 LIKE_A_JOB = {"group_rows": 1_048_576, "writer": {"compression": "zstd", "compression_level": 1}}
+# What else jobs are measured beside, by the model: a name and its program.
+BESIDE = {"linear": {"polars": "floor_polars.py"}}
 # Of a scheduler that cuts as fine as it ever does.
 FINE = "partitions_per_slot = 5000\nmax_partitions = 5000\n"
 TINY_MODEL = "linear"
@@ -88,31 +91,41 @@ class Bench:
     def take_turns(self, running: list[pools.Cluster], model: str) -> None:
         few, all_trips = (inputs.some_trips(self.data, rows) for rows in (self.rows // 10, self.rows))
         memory = {pool.name: self.remembered(pool, model, few, self.rows // 10) for pool in running}
-        floor = pools.Floor(sys.executable, self.models / f"{model}.onnx", self.folder / "floor")
+        floors = self.start_floors(model)
         try:
-            batch_rows = self.best_batch(floor, few)
-            written = self.check_outputs(running, model, all_trips, floor, batch_rows)
-            floor_seconds, jobs = [], {pool.name: [] for pool in running}
+            batches = {name: self.best_batch(floor, few) for name, floor in floors.items()}
+            written = self.check_outputs(running, model, all_trips, floors, batches)
+            beside, jobs = {name: [] for name in floors}, {pool.name: [] for pool in running}
             for _ in range(self.repeats):
-                floor_seconds.append(self.floor_pass(floor, all_trips, batch_rows, self.folder / "floor" / "out.parquet"))
+                for name, floor in floors.items():
+                    out = self.folder / "floor" / "out.parquet"
+                    beside[name].append(self.floor_pass(floor, all_trips, batches[name], out))
                 for pool in running:
                     jobs[pool.name].append(self.scored(pool, model, all_trips, self.rows))
         finally:
-            floor.close()
+            for floor in floors.values():
+                floor.close()
         for pool in running:
             memory[pool.name]["all"] = {name: asdict(seen) for name, seen in jobs[pool.name][-1].memory.items()}
+        seconds = {name: [scored.seconds for scored in passes] for name, passes in jobs.items()}
+        shown = ", ".join(f"{name} {min(passes):.2f} s" for name, passes in (beside | seconds).items())
+        say(f"{self.rows:,} rows, {model}: {shown}")
         case = {
             "model": model,
-            "batch_rows": batch_rows,
-            "floor_seconds": floor_seconds,
-            "seconds": {name: [scored.seconds for scored in passes] for name, passes in jobs.items()},
+            "batch_rows": batches["floor"],
+            "floor_seconds": beside.pop("floor"),
+            "beside": {name: {"batch_rows": batches[name], "seconds": passes} for name, passes in beside.items()},
+            "seconds": seconds,
             "wall_seconds": {name: [scored.wall_seconds for scored in passes] for name, passes in jobs.items()},
             "memory": memory,
             **written,
         }
         self.found["models"].append(case)
-        walls = ", ".join(f"{name} {min(seconds):.2f} s" for name, seconds in case["seconds"].items())
-        say(f"{self.rows:,} rows, {model}: floor {min(floor_seconds):.2f} s, {walls}")
+
+    def start_floors(self, model: str) -> dict[str, pools.Floor]:
+        programs = {"floor": "floor.py", **BESIDE.get(model, {})}
+        path, folder = self.models / f"{model}.onnx", self.folder / "floor"
+        return {name: pools.Floor(sys.executable, path, folder, program) for name, program in programs.items()}
 
     def remembered(self, pool: pools.Cluster, model: str, few: Path, rows: int) -> dict:
         """What executors have in memory with a tenth of the rows; once before, so that the model is there."""
@@ -137,10 +150,13 @@ class Bench:
         seconds = {rows: min(self.floor_pass(floor, data, rows, out) for _ in range(2)) for rows in BATCHES}
         return min(seconds, key=seconds.get)
 
-    def check_outputs(self, running: list[pools.Cluster], model: str, data: Path, floor: pools.Floor, batch_rows: int) -> dict:
-        """The passes that warm everything up: both pools must write the same, and what the floor writes."""
-        expected = self.folder / "floor" / "expected.parquet"
-        self.floor_pass(floor, data, batch_rows, expected)
+    def check_outputs(self, running: list[pools.Cluster], model: str, data: Path, floors: dict, batches: dict[str, int]) -> dict:
+        """The passes that warm everything up: both pools must write the same, and what the floors write."""
+        expected, also = (self.folder / "floor" / f"{name}.parquet" for name in ("expected", "also"))
+        self.floor_pass(floors["floor"], data, batches["floor"], expected)
+        for name in floors.keys() - {"floor"}:
+            self.floor_pass(floors[name], data, batches[name], also)
+            outputs.compare(outputs.keyed(expected, PREDICT), outputs.keyed(also, PREDICT), f"{model}: {name} and the floor")
         written = {}
         for pool in running:
             written[pool.name] = self.new_output()

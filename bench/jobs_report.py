@@ -3,7 +3,10 @@
 from outputs import TOLERANCE
 from words import machine, rate, table
 
-RATIO_TARGETS = {"linear": 0.9, "mlp": 0.95, "lightgbm": 0.95}
+RATIO_TARGETS = {"linear": 0.9, "mlp": 0.95, "lightgbm": 6.0}
+# Of what else jobs are measured beside, at this many rows.
+BESIDE_TARGETS = {"polars": 1.0}
+BESIDE_ROWS = 10_000_000
 SPLIT_MS = 5.0
 # Peaks of one process vary by about this much between equal runs.
 GROWTH = 1.25
@@ -16,13 +19,14 @@ def report(found: dict, rows: int, repeats: int) -> str:
         "",
         *ratios(found["models"], rows),
         "",
+        *besides(found["models"], rows),
         *memory(found["models"], rows),
     ]
     if "splits" in found:
         lines += ["", *splits(found["splits"])]
     if "poison" in found:
         lines += ["", *poison(found["poison"])]
-    met = [*ratio_targets(found["models"]), *memory_targets(found["models"]), *split_target(found)]
+    met = [*ratio_targets(found["models"]), *beside_targets(found["models"], rows), *memory_targets(found["models"]), *split_target(found)]
     return "\n".join([*lines, "", *(f"- {'met' if good else 'MISSED'}: {text}" for good, text in met)])
 
 
@@ -37,6 +41,22 @@ def ratios(models: list[dict], rows: int) -> list[str]:
             job = [pool, rate(rows, best), f"{floor / best:.2f}", target(case["model"])]
             body.append([case["model"], rate(rows, floor), f"{case['batch_rows']:,}", *job, rate(rows, wall), f"{floor / wall:.2f}", *sizes])
     return table(heads, body)
+
+
+def besides(models: list[dict], rows: int) -> list[str]:
+    body = []
+    for case, name, beside in all_besides(models):
+        best = min(beside["seconds"])
+        for pool, seconds in case["seconds"].items():
+            ratio = f"{best / min(seconds):.2f}"
+            body.append([case["model"], name, rate(rows, best), f"{beside['batch_rows']:,}", pool, rate(rows, min(seconds)), ratio])
+    return [*table(["model", "beside", "rows/s", "batch", "pool", "job rows/s", "ratio"], body, words=2), ""] if body else []
+
+
+def all_besides(models: list[dict]):
+    for case in models:
+        for name, beside in case["beside"].items():
+            yield case, name, beside
 
 
 def target(model: str) -> str:
@@ -84,6 +104,14 @@ def ratio_targets(models: list[dict]):
             ratio = min(case["floor_seconds"]) / min(seconds)
             if goal is not None:
                 yield ratio >= goal, f"{case['model']}, {pool}: {ratio:.2f} of the floor that writes Parquet too (at least {goal})"
+
+
+def beside_targets(models: list[dict], rows: int):
+    for case, name, beside in all_besides(models):
+        for pool, seconds in case["seconds"].items():
+            ratio, goal = min(beside["seconds"]) / min(seconds), BESIDE_TARGETS[name]
+            if rows >= BESIDE_ROWS:
+                yield ratio >= goal, f"{case['model']}, {pool}: {ratio:.2f} of {name} with ONNX Runtime (at least {goal})"
 
 
 def memory_targets(models: list[dict]):

@@ -212,12 +212,10 @@ class Embedded:
 
 
 class Floor:
-    """The Python process of `floor.py`, with one model loaded."""
+    """The Python process of `floor.py`, or of another that is asked in the same way, with one model loaded."""
 
-    name = "floor"
-
-    def __init__(self, python: str, model: Path, folder: Path):
-        script = Path(__file__).with_name("floor.py")
+    def __init__(self, python: str, model: Path, folder: Path, program: str = "floor.py"):
+        script = Path(__file__).with_name(program)
         folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             [python, str(script), str(model)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,7 +1,8 @@
 """Measures Whimbrel beside plain Python, end to end, in one run: `make bench`.
 
 For each size, format and model three take turns, so that whatever else the machine does hits all alike: the floor
-(`floor.py`), the embedded pool, and a scheduler with two executors. A pass of a pool is the wall time of a whole
+(`floor.py`), the embedded pool, and a scheduler with two executors; for the linear model over Parquet polars with ONNX Runtime
+(`floor_polars.py`), too. Variants of the models follow over Parquet, at the smallest size. A pass of a pool is the wall time of a whole
 `whimbrel sql ... -o FILE` process against a pool that has run the query before; a pass of the floor is clocked inside its
 process, with the model loaded. Every output is compared with the floor's, row by row. Nothing here fails for being slow: the
 targets and what was reached are printed.
@@ -15,25 +16,19 @@ import sys
 from pathlib import Path
 from statistics import median
 
+import cases
+import inputs
 import numpy as np
 import outputs
+import pool_models
 import pools
-from outputs import TOLERANCE
-from words import machine, rate, say
+from cases import PREDICT, Case
+from run_report import report
+from words import machine, say
 
-MODELS = ["linear", "lightgbm", "mlp"]
 FORMATS = ["parquet", "csv"]
-PREDICT = "predict"
-# The least ratio to the floor's rows/s, by format and model.
-RATIO_TARGETS = {
-    "parquet": {"linear": 0.5, "lightgbm": 0.95, "mlp": 0.9},
-    "csv": {"linear": 1.0, "lightgbm": 1.0, "mlp": 1.0},
-}
-START_SECONDS = 2.0
-START_MIB = 400.0
-SCORING_MIB = 1536.0
-# Peaks of one process vary by about this much between equal runs.
-GROWTH = 1.25
+# What polars may give the model at a time; the best is taken.
+POLARS_BATCHES = [16_384, 131_072, 1_048_576]
 
 
 class Bench:
@@ -44,9 +39,11 @@ class Bench:
         self.folder = self.dev / "bench"
         self.repeats = arguments.repeats
         self.sizes = arguments.rows
-        self.models = arguments.models
+        self.models = [case for case in cases.MODELS if not arguments.models or case.model in arguments.models]
+        self.variants = [case for case in cases.VARIANTS if not arguments.models or case.model in arguments.models]
         self.formats = arguments.formats
         self.passes: list[dict] = []
+        self.varied: list[dict] = []
         self.starts: list[dict] = []
         self.memory: list[dict] = []
         self.agreement: list[float] = []
@@ -65,24 +62,25 @@ class Bench:
         return f"trips_{rows}_{format_name}"
 
     def set_up(self, pool) -> None:
-        for model in self.models:
-            pool.whimbrel_command("model", "bind", model, "--uri", str(self.dev / "models" / f"{model}.onnx"))
+        for case in [*self.models, *self.variants]:
+            pool.whimbrel_command("model", "bind", case.model, "--uri", str(case.file(self.dev)))
         for rows in self.sizes:
             for name in self.formats:
-                uri = str(self.data(rows) / name)
-                pool.whimbrel_command("table", "add", self.table(rows, name), "--uri", uri, "--format", name, "--replace")
+                self.add_table(pool, self.table(rows, name), self.data(rows) / name, name)
 
-    def score(self, pool, rows: int, format_name: str, model: str, out: Path, with_id: bool = False) -> pools.Finished:
-        key = "trip_id, " if with_id else ""
-        query = f"SELECT {key}PREDICT('{model}', *) AS predict FROM {self.table(rows, format_name)}"
-        return pool.whimbrel_command("sql", query, "--format", "parquet", "-o", str(out))
+    def add_table(self, pool, table: str, data: Path, format_name: str) -> None:
+        pool.whimbrel_command("table", "add", table, "--uri", str(data), "--format", format_name, "--replace")
+
+    def score(self, pool, case: Case, table: str, out: Path, key: str | None = None) -> pools.Finished:
+        return pool.whimbrel_command("sql", case.query(table, key), "--format", "parquet", "-o", str(out))
 
     def run(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.make_data()
-        for model in self.models:
-            self.start_cold(model)
+        pool_models.made(self.dev)
+        for case in self.models:
+            self.start_cold(case)
         running = []
         try:
             for kind, name in ((pools.Embedded, "embedded"), (pools.Cluster, "cluster")):
@@ -90,62 +88,97 @@ class Bench:
                 running.append(kind(self.whimbrel, self.folder / name))
                 self.set_up(running[-1])
             for rows in self.sizes:
-                for pool in running:
-                    for pid in pool.processes().values():
-                        pools.forget_peak(pid)
-                for format_name in self.formats:
-                    for model in self.models:
-                        self.take_turns(running, rows, format_name, model)
-                self.note_memory(running, rows)
+                self.measure(running, rows)
+            for case in self.variants:
+                self.vary(running, case)
         finally:
             for pool in running:
                 pool.close()
 
-    def start_cold(self, model: str) -> None:
+    def measure(self, running: list, rows: int) -> None:
+        for pool in running:
+            for pid in pool.processes().values():
+                pools.forget_peak(pid)
+        for format_name in self.formats:
+            for case in self.models:
+                seconds = self.take_turns(running, case, rows, self.data(rows) / format_name, format_name)
+                self.passes.append({"rows": rows, "format": format_name, "model": case.model, "seconds": seconds})
+        self.note_memory(running, rows)
+
+    def vary(self, running: list, case: Case) -> None:
+        rows = self.sizes[0]
+        data = inputs.wide(self.dev / "data", rows) if case.rows == "wide" else self.data(rows) / "parquet"
+        for pool in running:
+            self.add_table(pool, f"variant_{case.model}", data, "parquet")
+        seconds = self.take_turns(running, case, rows, data, "parquet", f"variant_{case.model}")
+        self.varied.append({"rows": rows, "model": case.model, "title": case.title, "seconds": seconds})
+
+    def start_cold(self, case: Case) -> None:
         """A pool from nothing: one command that starts it, scores the smallest table and ends."""
         rows = self.sizes[0]
-        pool = pools.Alone(self.whimbrel, self.folder / f"start-{model}")
-        pool.whimbrel_command("model", "bind", model, "--uri", str(self.dev / "models" / f"{model}.onnx"))
+        pool = pools.Alone(self.whimbrel, self.folder / f"start-{case.model}")
+        pool.whimbrel_command("model", "bind", case.model, "--uri", str(case.file(self.dev)))
         table = self.table(rows, "parquet")
-        pool.whimbrel_command("table", "add", table, "--uri", str(self.data(rows) / "parquet"), "--format", "parquet")
+        self.add_table(pool, table, self.data(rows) / "parquet", "parquet")
         out = pool.folder / "out.parquet"
-        runs = [self.score(pool, rows, "parquet", model, out) for _ in range(self.repeats)]
+        runs = [self.score(pool, case, table, out) for _ in range(self.repeats)]
         first = [pool.whimbrel_command("sql", "SELECT 1", "--format", "csv") for _ in range(self.repeats)]
         self.starts.append(
             {
-                "model": model,
+                "model": case.model,
                 "rows": rows,
                 "select_1_seconds": median(run.seconds for run in first),
                 "seconds": median(run.seconds for run in runs),
                 "peak_mib": max(run.peak_mib for run in runs),
             }
         )
-        say(f"from nothing to {rows:,} rows, {model}: {self.starts[-1]['seconds']:.2f} s")
+        say(f"from nothing to {rows:,} rows, {case.model}: {self.starts[-1]['seconds']:.2f} s")
 
-    def take_turns(self, running: list, rows: int, format_name: str, model: str) -> None:
-        folder = self.folder / "floor"
-        data = self.data(rows) / format_name
-        floor = pools.Floor(self.python, self.dev / "models" / f"{model}.onnx", folder)
+    def floors(self, case: Case, data: Path, format_name: str) -> dict[str, tuple[pools.Floor, dict]]:
+        """What the pools are measured beside, and how it is asked."""
+        folder, model = self.folder / "floor", case.file(self.dev)
+        found = {"floor": (pools.Floor(self.python, model, folder), case.floor)}
+        if (case.model, format_name) == ("linear", "parquet"):
+            polars = pools.Floor(self.python, model, folder, "floor_polars.py")
+            found["polars"] = (polars, {"batch_rows": self.best_batch(polars, data)})
+        return found
+
+    def best_batch(self, polars: pools.Floor, data: Path) -> int:
+        out = self.folder / "floor" / "polars.parquet"
+
+        def seconds(rows: int) -> float:
+            return min(polars.score(data, "parquet", out, keep=[], batch_rows=rows)["seconds"] for _ in range(2))
+
+        return min(POLARS_BATCHES, key=seconds)
+
+    def take_turns(self, running: list, case: Case, rows: int, data: Path, format_name: str, table: str = "") -> dict[str, list[float]]:
+        table, what = table or self.table(rows, format_name), f"{rows:,} rows, {format_name}, {case.model}"
+        floors = self.floors(case, data, format_name)
+        seconds: dict[str, list[float]] = {name: [] for name in [*floors, *(pool.name for pool in running)]}
+        written = {name: self.folder / "floor" / f"{name}.parquet" for name in floors}
+        expected = self.folder / "floor" / "expected.parquet"
         try:
-            expected = folder / "expected.parquet"
-            floor.score(data, format_name, expected, keep=["trip_id"])
+            for name, (floor, how) in floors.items():
+                keyed = expected if name == "floor" else written[name]
+                floor.score(data, format_name, keyed, keep=[outputs.KEY], **how)
+                self.compare(expected, keyed, f"{name}, {what}")
             for pool in running:
                 out = pool.folder / "keyed.parquet"
-                self.score(pool, rows, format_name, model, out, with_id=True)
-                self.compare(expected, out, f"{pool.name}, {rows:,} rows, {format_name}, {model}")
-                self.score(pool, rows, format_name, model, pool.folder / "out.parquet")
-            seconds: dict[str, list[float]] = {"floor": [], **{pool.name: [] for pool in running}}
+                self.score(pool, case, table, out, key=outputs.KEY)
+                self.compare(expected, out, f"{pool.name}, {what}")
+                self.score(pool, case, table, pool.folder / "out.parquet")
             for _ in range(self.repeats):
-                seconds["floor"].append(floor.score(data, format_name, folder / "out.parquet", keep=[])["seconds"])
+                for name, (floor, how) in floors.items():
+                    seconds[name].append(floor.score(data, format_name, written[name], keep=[], **how)["seconds"])
                 for pool in running:
                     out = pool.folder / "out.parquet"
-                    seconds[pool.name].append(self.score(pool, rows, format_name, model, out).seconds)
-                    self.compare_values(folder / "out.parquet", out, f"{pool.name}, {rows:,} rows, {format_name}, {model}")
+                    seconds[pool.name].append(self.score(pool, case, table, out).seconds)
+                    self.compare_values(written["floor"], out, f"{pool.name}, {what}")
         finally:
-            floor.close()
-        case = {"rows": rows, "format": format_name, "model": model, "seconds": seconds}
-        self.passes.append(case)
-        say(f"{rows:,} rows, {format_name}, {model}: " + ", ".join(f"{k} {median(v):.2f} s" for k, v in seconds.items()))
+            for floor, _ in floors.values():
+                floor.close()
+        say(f"{what}: " + ", ".join(f"{name} {median(taken):.2f} s" for name, taken in seconds.items()))
+        return seconds
 
     def note_memory(self, running: list, rows: int) -> None:
         for pool in running:
@@ -163,68 +196,17 @@ class Bench:
             raise SystemExit(f"bench: {what}: {len(right):,} rows for {len(left):,}")
         self.agreement.append(outputs.agree(left, right, what))
 
-
-def report(bench: Bench) -> str:
-    lines = [
-        f"{machine()}; medians of {bench.repeats};"
-        f" predictions differ from the floor's by at most {max(bench.agreement):.1e} (limit {TOLERANCE:.0e}).",
-        "",
-        "| rows | format | model | floor rows/s | embedded pool | ratio | two executors | ratio |",
-        "|---:|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for case in bench.passes:
-        floor, embedded, cluster = (median(case["seconds"][name]) for name in ("floor", "embedded pool", "two executors"))
-        rates = [rate(case["rows"], seconds) for seconds in (floor, embedded, cluster)]
-        lines.append(
-            f"| {case['rows']:,} | {case['format']} | {case['model']} | {rates[0]} | {rates[1]} | {floor / embedded:.2f}"
-            f" | {rates[2]} | {floor / cluster:.2f} |"
-        )
-    lines += ["", "| a pool from nothing | first `SELECT 1` | to the last row | peak memory |", "|---|---:|---:|---:|"]
-    for start in bench.starts:
-        lines.append(
-            f"| {start['rows']:,} rows, parquet, {start['model']} | {start['select_1_seconds']:.2f} s"
-            f" | {start['seconds']:.2f} s | {start['peak_mib']:.0f} MiB |"
-        )
-    sizes = " | ".join(f"{rows:,} rows" for rows in bench.sizes)
-    lines += ["", f"| peak memory | {sizes} |", "|---|" + "---:|" * len(bench.sizes)]
-    for (pool, process), peaks in memory_by_process(bench).items():
-        lines.append(f"| {pool}: {process} | " + " | ".join(f"{peak:.0f} MiB" for peak in peaks) + " |")
-    lines += ["", *(f"- {'met' if met else 'MISSED'}: {text}" for met, text in targets(bench))]
-    return "\n".join(lines)
-
-
-def memory_by_process(bench: Bench) -> dict[tuple[str, str], list[float]]:
-    grouped: dict[tuple[str, str], list[float]] = {}
-    for entry in bench.memory:
-        grouped.setdefault((entry["pool"], entry["process"]), []).append(entry["peak_mib"])
-    return grouped
-
-
-def targets(bench: Bench) -> list[tuple[bool, str]]:
-    found = []
-    for case in bench.passes:
-        goal = RATIO_TARGETS[case["format"]][case["model"]]
-        floor = median(case["seconds"]["floor"])
-        for pool, seconds in case["seconds"].items():
-            if pool != "floor":
-                ratio = floor / median(seconds)
-                text = f"{pool}, {case['rows']:,} rows, {case['format']}, {case['model']}: {ratio:.2f} of the floor (at least {goal})"
-                found.append((ratio >= goal, text))
-    for start in bench.starts:
-        if start["model"] == "linear" and start["rows"] == 1_000_000:
-            text = f"from nothing to the first million rows: {start['seconds']:.2f} s (under {START_SECONDS:.0f} s)"
-            found.append((start["seconds"] < START_SECONDS, text))
-            text = f"its peak memory: {start['peak_mib']:.0f} MiB (under {START_MIB:.0f})"
-            found.append((start["peak_mib"] < START_MIB, text))
-        if start["model"] == "linear":
-            text = f"first SELECT 1 from nothing: {start['select_1_seconds']:.2f} s (under 1 s)"
-            found.append((start["select_1_seconds"] < 1.0, text))
-    for (pool, process), peaks in memory_by_process(bench).items():
-        found.append((max(peaks) < SCORING_MIB, f"{pool}, {process}: peak {max(peaks):.0f} MiB (under {SCORING_MIB:.0f})"))
-        if len(peaks) > 1:
-            text = f"{pool}, {process}: {peaks[0]:.0f} MiB at the smallest size, {peaks[-1]:.0f} at the largest (at most {GROWTH} times)"
-            found.append((peaks[-1] <= GROWTH * peaks[0], text))
-    return found
+    def found(self) -> dict:
+        """What `run_report.py` and whoever comes later reads."""
+        return {
+            "machine": machine(),
+            "repeats": self.repeats,
+            "apart": max(self.agreement, default=0.0),
+            "passes": self.passes,
+            "variants": self.varied,
+            "starts": self.starts,
+            "memory": self.memory,
+        }
 
 
 def main() -> int:
@@ -232,15 +214,15 @@ def main() -> int:
     parser.add_argument("--whimbrel", type=Path, required=True, help="the binary to measure")
     parser.add_argument("--dev", type=Path, required=True, help="the folder with models and data")
     parser.add_argument("--rows", type=lambda text: [int(part) for part in text.split(",")], default=[1_000_000])
-    parser.add_argument("--models", type=lambda text: text.split(","), default=MODELS)
+    parser.add_argument("--models", type=lambda text: text.split(","), default=[], help="only these")
     parser.add_argument("--formats", type=lambda text: text.split(","), default=FORMATS)
     parser.add_argument("--repeats", type=int, default=3)
     bench = Bench(parser.parse_args())
     bench.run()
-    text = report(bench)
+    found = bench.found()
+    text = report(found)
     (bench.folder / "report.md").write_text(text + "\n")
-    facts = {"passes": bench.passes, "starts": bench.starts, "memory": bench.memory}
-    (bench.folder / "results.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (bench.folder / "results.json").write_text(json.dumps(found, indent=1) + "\n")
     print("\n" + text)
     return 0
 
