@@ -43,7 +43,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let result = run(reader, first, Duration::from_secs(seconds.parse()?));
     drop(sender);
     match result {
-        Ok(report) => println!("{name}: {} inputs, {} loaded", report.inputs, report.loaded),
+        Ok(report) => println!(
+            "{name}: {} inputs, {} loaded, {:.1} MB at most",
+            report.inputs,
+            report.loaded,
+            report.peak as f64 / 1e6,
+        ),
         Err(why) => {
             let number = AT.load(Relaxed);
             let path = std::env::temp_dir().join(format!("fuzz-{name}-{number}"));

@@ -116,6 +116,26 @@ def lightgbm_models():
         yield name, lightgbm.train({**plain, **settings}, lightgbm.Dataset(values.astype(np.float64), wanted, **options), 3)
 
 
+def xgboost_models():
+    rows, gaps, target = data()
+    two, three = classes(target, 2), classes(target, 3)
+    sets = {"feature_types": ["q", "q", "c", "q"], "enable_categorical": True}
+    both = np.stack([target, -target], axis=1)
+    squared = {"objective": "reg:squarederror"}
+    for name, settings, values, wanted, options in [
+        ("regression", squared, gaps, target, {"feature_names": ["one", "two", 'with "quotes"', "ünï"]}),
+        ("classes", {"objective": "multi:softprob", "num_class": 3}, gaps, three, {}),
+        ("categories", {**squared, "max_cat_to_onehot": 1}, rows, target, sets),
+        ("dart", {"objective": "binary:logistic", "booster": "dart", "rate_drop": 0.5}, gaps, two, {}),
+        ("vectors", {**squared, "multi_strategy": "multi_output_tree"}, gaps, both, {}),
+        ("linear", {"objective": "count:poisson", "booster": "gblinear"}, rows, target - target.min() + 0.1, {}),
+    ]:
+        matrix = xgboost.DMatrix(values, wanted, **options)
+        yield name, xgboost.train({"max_depth": 3, "nthread": 1, "seed": 1, **settings}, matrix, 3)
+    estimator = xgboost.XGBClassifier(n_estimators=9, max_depth=2, learning_rate=1.0, n_jobs=1, early_stopping_rounds=1)
+    yield "estimator", estimator.fit(gaps[:200], two[:200], eval_set=[(gaps[200:], two[200:])], verbose=False)
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     for name, model in [*onnx_models(), *typed_models()]:
@@ -125,6 +145,9 @@ def main() -> None:
         text = booster.model_to_string()
         end = text.index("end of trees\n") + len("end of trees\n")
         (folder / f"{name}.lgb").write_text(text[:end])
+    for name, model in xgboost_models():
+        for ending in ("json", "ubj"):
+            model.save_model(folder / f"{name}.{ending}")
 
 
 if __name__ == "__main__":

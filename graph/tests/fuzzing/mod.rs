@@ -3,9 +3,12 @@
 
 mod bytes;
 pub(crate) mod heap;
+mod json;
+mod members;
 mod proto;
 mod random;
 mod text;
+mod ubjson;
 mod values;
 
 use std::fs;
@@ -48,15 +51,41 @@ pub(crate) const READERS: &[Reader] = &[
         damage: text::damage,
         load: |file| Model::from_lightgbm(file, None),
     },
+    Reader {
+        name: "xgboost-json",
+        ending: "json",
+        damage: members::damage_json,
+        load: xgboost,
+    },
+    Reader {
+        name: "xgboost-ubjson",
+        ending: "ubj",
+        damage: members::damage_ubjson,
+        load: xgboost,
+    },
 ];
+
+/// As the estimator that saved the file, or as the booster where that is no estimator's business.
+fn xgboost(file: &[u8]) -> Result<Model, Error> {
+    Model::from_xgboost_estimator(file, None).or_else(|_| Model::from_xgboost(file, None))
+}
 
 /// What is at work: the number of the input, for what watches from outside.
 pub(crate) static AT: AtomicU64 = AtomicU64::new(0);
+
+/// What an input came to.
+struct Outcome {
+    loaded: bool,
+    /// The most bytes that loading took.
+    peak: usize,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) inputs: u64,
     pub(crate) loaded: u64,
+    /// The most bytes that loading one of them took.
+    pub(crate) peak: usize,
 }
 
 /// The models of the folder `corpus` that the reader reads.
@@ -113,7 +142,10 @@ pub(crate) fn run(reader: &Reader, first: u64, time: Duration) -> Result<Report,
         let file = input(reader, &seeds, number);
         let begun = processor_time();
         match catch_unwind(AssertUnwindSafe(|| one(reader, &file, number))) {
-            Ok(Ok(loaded)) => report.loaded += u64::from(loaded),
+            Ok(Ok(outcome)) => {
+                report.loaded += u64::from(outcome.loaded);
+                report.peak = report.peak.max(outcome.peak);
+            }
             Ok(Err(why)) => return Err(failed(number, &why)),
             Err(_) => return Err(failed(number, "panic")),
         }
@@ -125,18 +157,19 @@ pub(crate) fn run(reader: &Reader, first: u64, time: Duration) -> Result<Report,
     Ok(report)
 }
 
-/// Whether the file loads; an error if that takes too much, or if what loads does not score.
-fn one(reader: &Reader, file: &[u8], number: u64) -> Result<bool, String> {
+/// An error if loading the file takes too much, or if what loads does not score.
+fn one(reader: &Reader, file: &[u8], number: u64) -> Result<Outcome, String> {
     let (loaded, peak, _) = heap::cost_of(|| (reader.load)(file));
     if peak > TIMES * file.len() + BEYOND {
         return Err(format!("{peak} bytes for a file of {}", file.len()));
     }
     let Ok(model) = loaded else {
-        return Ok(false);
+        let loaded = false;
+        return Ok(Outcome { loaded, peak });
     };
-    let (probes, peak, _) = heap::cost_of(|| model.probes());
-    if peak > TIMES * file.len() + BEYOND || probes.len() != model.columns() {
-        return Err(format!("{peak} bytes for what to compare by"));
+    let (probes, more, _) = heap::cost_of(|| model.probes());
+    if more > TIMES * file.len() + BEYOND || probes.len() != model.columns() {
+        return Err(format!("{more} bytes for what to compare by"));
     }
     let mut random = Random(number);
     let bounds = [Known {
@@ -151,7 +184,8 @@ fn one(reader: &Reader, file: &[u8], number: u64) -> Result<bool, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(true)
+    let loaded = true;
+    Ok(Outcome { loaded, peak })
 }
 
 fn score(model: &Model, random: &mut Random) -> Result<(), Error> {

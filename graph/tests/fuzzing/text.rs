@@ -3,7 +3,7 @@
 use super::bytes;
 use super::random::Random;
 
-const NUMBERS: [&str; 25] = [
+pub(super) const NUMBERS: [&str; 25] = [
     "0",
     "-0.0",
     "1",
