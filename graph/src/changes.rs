@@ -2,7 +2,7 @@
 
 use crate::kernel::level::{Work, at};
 use crate::kernel::{BLOCK, Level};
-use crate::math::{exp, logistic, probit};
+use crate::math::{exp, logistic, probit, sigmoid};
 use crate::read::to_int64;
 
 /// What happens to one number.
@@ -39,7 +39,10 @@ pub(crate) enum Change {
         other: f32,
     },
     Power(f32),
+    /// As ONNX Runtime has it.
     Logistic,
+    /// As LightGBM and XGBoost have it.
+    Sigmoid,
     Probit,
     Exp,
     Log,
@@ -155,6 +158,7 @@ impl Change {
             Self::Whole(bits) => each(&|x| whole(x, bits)),
             Self::Power(of) => each(&|x| x.powf(of)),
             Self::Logistic => values.iter_mut().for_each(|x| *x = logistic(*x)),
+            Self::Sigmoid => values.iter_mut().for_each(|x| *x = sigmoid(*x)),
             Self::Exp => values.iter_mut().for_each(|x| *x = exp(*x)),
             Self::Abs => values.iter_mut().for_each(|x| *x = x.abs()),
             Self::Negate => values.iter_mut().for_each(|x| *x = -*x),

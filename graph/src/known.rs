@@ -94,6 +94,7 @@ impl Known {
             | Change::Whole(_)
             | Change::Power(_)
             | Change::Logistic
+            | Change::Sigmoid
             | Change::Probit
             | Change::Exp
             | Change::Log

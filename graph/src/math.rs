@@ -1,10 +1,16 @@
 //! The functions that models end with, written so that the compiler can do several numbers at once.
 
-/// As ONNX Runtime gives it: without large arguments on the way.
+/// As ONNX Runtime gives it: without large arguments on the way, but small results lose their digits.
 #[inline(always)]
 pub(crate) fn logistic(x: f32) -> f32 {
     let positive = 1.0 / (1.0 + exp(-x.abs()));
     if x < 0.0 { 1.0 - positive } else { positive }
+}
+
+/// As LightGBM and XGBoost give it: small results keep their digits.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
 }
 
 /// e to the power of x, within two units of the last place; nothing instead of what is too small for a normal float.
@@ -56,7 +62,7 @@ fn inverse_erf(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, logistic, probit};
+    use super::{exp, logistic, probit, sigmoid};
 
     #[test]
     fn exp_is_exp() {
@@ -80,6 +86,19 @@ mod tests {
         assert_eq!(logistic(f32::NEG_INFINITY), 0.0);
         assert!(logistic(f32::NAN).is_nan());
         assert!((logistic(-2.0) - 0.119_202_92).abs() < 1e-7);
+    }
+
+    #[test]
+    fn small_probabilities_keep_their_digits() {
+        for step in -8_700..2_000 {
+            let x = step as f32 / 100.0;
+            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+            let apart = (f64::from(sigmoid(x)) - exact).abs() / exact;
+            assert!(apart < 5e-7, "{x}: {apart}");
+        }
+        assert_eq!(sigmoid(f32::INFINITY), 1.0);
+        assert_eq!(sigmoid(f32::NEG_INFINITY), 0.0);
+        assert!(sigmoid(f32::NAN).is_nan());
     }
 
     #[test]

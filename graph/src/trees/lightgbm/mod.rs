@@ -163,8 +163,8 @@ impl<'a> File<'a> {
             }
             "" | "regression" | "regression_l1" | "huber" | "fair" | "mape" | "quantile"
             | "lambdarank" | "rank_xendcg" | "custom" => scores,
-            "binary" | "multiclassova" => each(&[Change::Multiply(steepness), Change::Logistic]),
-            "cross_entropy" => each(&[Change::Logistic]),
+            "binary" | "multiclassova" => each(&[Change::Multiply(steepness), Change::Sigmoid]),
+            "cross_entropy" => each(&[Change::Sigmoid]),
             "poisson" | "gamma" | "tweedie" => each(&[Change::Exp]),
             "multiclass" => planner.transform(scores, Transform::Softmax),
             other => {

@@ -74,13 +74,7 @@ impl Objective {
         };
         match self {
             Self::Plain => sums,
-            // Not as `Change::Logistic`: small probabilities keep their digits.
-            Self::Logistic => each(&[
-                Change::Negate,
-                Change::Exp,
-                Change::Add(1.0),
-                Change::DivideInto(1.0),
-            ]),
+            Self::Logistic => each(&[Change::Sigmoid]),
             Self::Exp => each(&[Change::Exp]),
             Self::Hinge => each(&[Change::IsAbove(0.0)]),
             Self::Softmax => planner.across(&sums, Across::Softmax),
