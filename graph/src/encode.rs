@@ -56,7 +56,7 @@ impl Encoder {
         self.places(from, &mut place).is_err() || self.fails_at(place[0])
     }
 
-    fn fails_at(&self, place: f32) -> bool {
+    pub(crate) fn fails_at(&self, place: f32) -> bool {
         self.fails.get(place as usize) == Some(&true)
     }
 
@@ -277,7 +277,15 @@ impl Ints {
         Self::Hashed { slots, other }
     }
 
-    /// Each of them once.
+    /// The place of what is no key.
+    pub(crate) fn other(&self) -> usize {
+        match self {
+            Self::Close { other, .. } => *other as usize,
+            Self::Hashed { other, .. } => *other,
+        }
+    }
+
+    /// Each of them once, ascending.
     pub(crate) fn keys(&self) -> Vec<i64> {
         let mut keys: Vec<i64> = match self {
             Self::Close {
@@ -298,7 +306,7 @@ impl Ints {
         keys
     }
 
-    fn find(&self, key: i64) -> f32 {
+    pub(crate) fn find(&self, key: i64) -> f32 {
         match self {
             Self::Close {
                 least,

@@ -29,6 +29,27 @@ impl Known {
         }
     }
 
+    /// The one value, NaN too.
+    pub(crate) fn exactly(value: f32) -> Self {
+        match value.is_nan() {
+            true => Self {
+                low: f32::INFINITY,
+                high: f32::NEG_INFINITY,
+                nan: true,
+            },
+            false => Self::between(value, value),
+        }
+    }
+
+    /// What is either.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            low: self.low.min(other.low),
+            high: self.high.max(other.high),
+            nan: self.nan || other.nan,
+        }
+    }
+
     /// A bound that is NaN bounds nothing.
     pub(crate) fn cleaned(self) -> Self {
         let or = |bound: f32, other| if bound.is_nan() { other } else { bound };
@@ -109,6 +130,23 @@ impl Known {
         if changes.is_empty() && *rounding == Rounding::Nearest {
             return self;
         }
+        let Some((ends, nan)) = self.wide(changes) else {
+            return Self::NOTHING;
+        };
+        let [one, other] = ends.map(|end| rounding.of(end));
+        match one.is_nan() || other.is_nan() {
+            true => Self::NOTHING,
+            false => Self {
+                low: one.min(other),
+                high: one.max(other),
+                nan,
+            },
+        }
+    }
+
+    /// The ends between which doubles of which the nearest floats are within the bounds are after changes, in either
+    /// order, and whether there is NaN among them; nothing where nothing is known.
+    pub(crate) fn wide(self, changes: &[Wide]) -> Option<([f64; 2], bool)> {
         let mut ends = [self.low.next_down(), self.high.next_up()].map(f64::from);
         let mut nan = self.nan;
         for change in changes {
@@ -130,19 +168,11 @@ impl Known {
                 | Wide::Multiply(_)
                 | Wide::Divide(_)
                 | Wide::DivideInto(_)
-                | Wide::Whole => return Self::NOTHING,
+                | Wide::Whole => return None,
             }
             change.run(&mut ends);
         }
-        let [one, other] = ends.map(|end| rounding.of(end));
-        match one.is_nan() || other.is_nan() {
-            true => Self::NOTHING,
-            false => Self {
-                low: one.min(other),
-                high: one.max(other),
-                nan,
-            },
-        }
+        Some((ends, nan)).filter(|_| !ends.iter().any(|end| end.is_nan()))
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::column::{Column, Element, Values, fill};
 use crate::encode::Trouble;
 use crate::error::Error;
+use crate::fact::Fact;
 use crate::kernel::{BLOCK, Level};
 use crate::known::Known;
 use crate::narrow::narrow;
@@ -187,7 +188,13 @@ impl Model {
     /// The model for rows of which something is known, by column; of more columns than given nothing is. For rows that
     /// are within it the results stay the same, bit for bit; for others they may be anything.
     pub fn narrowed(&self, known: &[Known]) -> Self {
-        let program = narrow(&self.program, known, self.level);
+        let facts: Vec<Fact> = known.iter().copied().map(Fact::from).collect();
+        self.narrowed_by(&facts)
+    }
+
+    /// As [`Model::narrowed`], where texts may be known, too.
+    pub fn narrowed_by(&self, facts: &[Fact]) -> Self {
+        let program = narrow(&self.program, facts, &self.columns, self.level);
         let wanted = self.wanted.iter().map(|wanted| {
             let registers = wanted.registers.clone();
             Wanted::of(registers, &program, self.columns.len())

@@ -5,46 +5,50 @@
 
 use std::sync::Arc;
 
+use crate::changes::Change;
+use crate::column::Element;
+use crate::fact::{Fact, Held};
+use crate::kernel::tables::entry;
 use crate::kernel::{Level, TreeKernel};
 use crate::known::Known;
-use crate::program::{Action, Program, Register, Step, Trees};
+use crate::program::{Action, Pair, Program, Register, Step, Trees};
 use crate::trees::cut;
 
+/// What a step becomes, and what is known of its first result. Others' results, and several, nothing is known of.
+struct Narrowed<'a> {
+    from: Vec<Register>,
+    action: Action,
+    held: Held<'a>,
+}
+
 /// The program for rows that are within what is known of the first columns. Ensembles that lose nothing are shared.
-pub(crate) fn narrow(program: &Program, columns: &[Known], level: Level) -> Program {
-    let mut slots = vec![Known::NOTHING; program.slots];
+pub(crate) fn narrow(
+    program: &Program,
+    facts: &[Fact],
+    elements: &[Option<Element>],
+    level: Level,
+) -> Program {
+    let mut slots = vec![Held::NOTHING; program.slots];
     let mut steps = Vec::with_capacity(program.steps.len());
     for step in &program.steps {
-        let known = |register: &Register| match register {
-            Register::Column(number) => columns
-                .get(*number)
-                .map_or(Known::NOTHING, |known| known.cleaned()),
-            Register::Slot(slot) => slots[*slot],
+        let held = step.from.iter().map(|register| match register {
+            Register::Column(number) => {
+                Held::of_column(facts.get(*number), elements.get(*number).copied().flatten())
+            }
+            Register::Slot(slot) => slots[*slot].clone(),
+        });
+        let held: Vec<Held<'_>> = held.collect();
+        let element = match step.from.first() {
+            Some(Register::Column(number)) => elements.get(*number).copied().flatten(),
+            Some(Register::Slot(_)) | None => None,
         };
-        let before = step.from.first().map_or(Known::NOTHING, known);
-        let mut action = step.action.clone();
-        match &step.action {
-            Action::Trees(trees) => {
-                let known: Vec<Known> = step.from.iter().map(known).collect();
-                action = Action::Trees(narrow_trees(trees, &known, level));
-            }
-            Action::Change(changes) => {
-                slots[step.to] = changes.iter().fold(before, |known, by| known.after(*by));
-            }
-            Action::Read(reading) => slots[step.to] = before.read(reading),
-            Action::Encode(_)
-            | Action::Pick(_)
-            | Action::Choose
-            | Action::Constant(_)
-            | Action::Tables(_)
-            | Action::Pair(_)
-            | Action::Across(_)
-            | Action::Linear(_)
-            | Action::Largest => {}
+        let narrowed = narrow_step(step, &held, element, level);
+        if let Some(slot) = slots.get_mut(step.to) {
+            *slot = narrowed.held;
         }
         steps.push(Step {
-            from: step.from.clone(),
-            action,
+            from: narrowed.from,
+            action: narrowed.action,
             to: step.to,
             count: step.count,
         });
@@ -52,6 +56,123 @@ pub(crate) fn narrow(program: &Program, columns: &[Known], level: Level) -> Prog
     Program {
         steps,
         slots: program.slots,
+    }
+}
+
+fn narrow_step<'a>(
+    step: &Step,
+    held: &[Held<'a>],
+    element: Option<Element>,
+    level: Level,
+) -> Narrowed<'a> {
+    let mut made = Narrowed {
+        from: step.from.clone(),
+        action: step.action.clone(),
+        held: Held::NOTHING,
+    };
+    let before = held.first().cloned().unwrap_or(Held::NOTHING);
+    match &step.action {
+        Action::Trees(trees) => {
+            let known: Vec<Known> = held.iter().map(Held::known).collect();
+            made.action = Action::Trees(narrow_trees(trees, &known, level));
+            return made;
+        }
+        Action::Choose => {
+            let [by, yes, no] = held else {
+                return made;
+            };
+            let by = by.known();
+            let is_zero = by == Known::between(0.0, 0.0);
+            if is_zero || by.low > 0.0 || by.high < 0.0 {
+                let place = if is_zero { 2 } else { 1 };
+                made.from = vec![step.from[place]];
+                made.action = Action::Change(Vec::new());
+                made.held = held[place].clone();
+            } else {
+                made.held = Held::Within(yes.known().or(no.known()));
+            }
+        }
+        Action::Encode(encoder) => {
+            made.held = encoder.held(&before, element);
+            if matches!(made.held, Held::Exactly(place) if encoder.fails_at(place)) {
+                return made;
+            }
+        }
+        Action::Pick(entries) => made.held = picked(entries, &before),
+        Action::Read(reading) => made.held = Held::of(before.known().read(reading)),
+        Action::Change(changes) => made.held = changed(changes, &before),
+        Action::Pair(pair) => {
+            if let [left, right] = held {
+                made.held = Held::Within(paired(*pair, left.known(), right.known()));
+            }
+        }
+        Action::Constant(value) => made.held = Held::Exactly(*value),
+        Action::Tables(_) | Action::Across(_) | Action::Linear(_) | Action::Largest => {}
+    }
+    if let Held::Exactly(value) = made.held {
+        made.from.clear();
+        made.action = Action::Constant(value);
+    }
+    made
+}
+
+fn picked<'a>(entries: &[f32], places: &Held<'_>) -> Held<'a> {
+    let places = match places {
+        Held::Places(places) => places,
+        Held::Exactly(place) => return Held::Exactly(entry(entries, *place)),
+        Held::Within(_) | Held::Texts(_) => return Held::NOTHING,
+    };
+    let values = places.iter().map(|place| entry(entries, *place as f32));
+    let mut values = values.peekable();
+    let Some(first) = values.peek().copied() else {
+        return Held::NOTHING;
+    };
+    let (mut known, mut same) = (Known::exactly(first), true);
+    for value in values {
+        same &= value.to_bits() == first.to_bits();
+        known = known.or(Known::exactly(value));
+    }
+    match same {
+        true => Held::Exactly(first),
+        false => Held::Within(known),
+    }
+}
+
+fn changed<'a>(changes: &[Change], before: &Held<'a>) -> Held<'a> {
+    match before {
+        Held::Exactly(value) => Held::Exactly(
+            changes
+                .iter()
+                .fold(*value, |value, change| change.of(value)),
+        ),
+        other if changes.is_empty() => other.clone(),
+        other => {
+            let known = other.known();
+            Held::Within(changes.iter().fold(known, |known, by| known.after(*by)))
+        }
+    }
+}
+
+/// Rounding keeps the order; what may be no number is not followed.
+fn paired(pair: Pair, left: Known, right: Known) -> Known {
+    let ends = [left.low, left.high, right.low, right.high];
+    let is_finite = ends.iter().all(|end| end.is_finite()) && !left.nan && !right.nan;
+    let truth = |never: bool| Known::between(0.0, if never { 0.0 } else { 1.0 });
+    match pair {
+        Pair::IsBelow => truth(left.low >= right.high),
+        Pair::IsAtMost => truth(left.low > right.high),
+        Pair::IsEqual => truth(left.low > right.high || left.high < right.low),
+        Pair::Add if is_finite => Known::between(left.low + right.low, left.high + right.high),
+        Pair::Subtract if is_finite => Known::between(left.low - right.high, left.high - right.low),
+        Pair::Multiply if is_finite => {
+            let products = [left.low, left.high].map(|x| [x * right.low, x * right.high]);
+            let products = products.as_flattened();
+            Known::between(
+                products.iter().copied().fold(f32::INFINITY, f32::min),
+                products.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            )
+        }
+        Pair::Add | Pair::Subtract | Pair::Multiply | Pair::Divide => Known::NOTHING,
     }
 }
 

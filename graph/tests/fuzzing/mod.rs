@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::random::Random;
 use self::values::{ROWS, Values};
-use whimbrel_graph::{Error, Kind, Known, Model};
+use whimbrel_graph::{Element, Error, Fact, Kind, Known, Model};
 
 /// The most that loading may take: so many times the file, and so many bytes.
 const TIMES: usize = 64;
@@ -172,12 +172,7 @@ fn one(reader: &Reader, file: &[u8], number: u64) -> Result<Outcome, String> {
         return Err(format!("{more} bytes for what to compare by"));
     }
     let mut random = Random(number);
-    let bounds = [Known {
-        low: -1.0,
-        high: 3.0,
-        nan: random.chance(50),
-    }; 3];
-    let narrowed = model.narrowed(&bounds);
+    let narrowed = model.narrowed_by(&facts(&model, &mut random));
     for model in [&model, &narrowed] {
         match score(model, &mut random) {
             Ok(()) | Err(Error::Rows(_)) => {}
@@ -186,6 +181,24 @@ fn one(reader: &Reader, file: &[u8], number: u64) -> Result<Outcome, String> {
     }
     let loaded = true;
     Ok(Outcome { loaded, peak })
+}
+
+/// Something of each column, whether it is true or not.
+fn facts(model: &Model, random: &mut Random) -> Vec<Fact> {
+    let inputs = model.inputs().iter();
+    let elements = inputs.flat_map(|input| vec![input.element; input.width]);
+    let numbers = Known {
+        low: -1.0,
+        high: if random.chance(70) { 3.0 } else { -1.0 },
+        nan: random.chance(50),
+    };
+    let texts = ["a", "blue"].map(str::to_owned);
+    let texts = texts[random.below(2)..].to_vec();
+    let fact = |element| match element {
+        Element::Text => Fact::OneOf(texts.clone()),
+        _ => Fact::Within(numbers),
+    };
+    elements.map(fact).collect()
 }
 
 fn score(model: &Model, random: &mut Random) -> Result<(), Error> {
