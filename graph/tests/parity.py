@@ -100,15 +100,15 @@ def as_array(answer, width: int | None) -> np.ndarray:
     return answer.reshape(len(answer), -1) if answer.dtype.kind == "f" else answer.reshape(-1).astype(str)
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, bool]:
-    """The largest, relative where the numbers are large, and whether all is equal bit for bit."""
+def difference(ours: np.ndarray, theirs: np.ndarray, least: float = 1.0) -> tuple[float, bool]:
+    """The largest, relative where the numbers are larger than `least`, and whether all is equal bit for bit."""
     if ours.dtype.kind == "U":
         return float(np.mean(ours != theirs)), bool((ours == theirs).all())
     if ours.shape != theirs.shape:
         return float("inf"), False
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(all="ignore"):
-        apart = np.abs(ours.astype(np.float64) - theirs) / np.maximum(1.0, np.abs(theirs))
+        apart = np.abs(ours.astype(np.float64) - theirs) / np.maximum(least, np.abs(theirs))
     apart = np.where(same, 0.0, np.where(np.isfinite(apart), apart, np.inf))
     return float(apart.max(initial=0.0)), bool(same.all())
 
@@ -157,7 +157,7 @@ class Parity:
             write(Path(folder), feeds)
             self.compare(name, path, Path(folder), {key: as_array(answer, None) for key, answer in answers.items()})
 
-    def compare(self, name: str, path: Path, rows, answers: dict, tolerance: float = TOLERANCE) -> None:
+    def compare(self, name: str, path: Path, rows, answers: dict, tolerance: float = TOLERANCE, least: float = 1.0) -> None:
         self.models += 1
         notes = []
         for level in LEVELS if path.suffix == ".onnx" else ["best"]:
@@ -167,7 +167,7 @@ class Parity:
                 print(f"{name:34} REFUSED {scored.refused}")
                 return
             for output, theirs in answers.items():
-                apart, exact = difference(scored.outputs[output], theirs)
+                apart, exact = difference(scored.outputs[output], theirs, least)
                 good = apart <= (tolerance if theirs.dtype.kind == "f" else 0.0)
                 if not good:
                     self.failed.append(name)
