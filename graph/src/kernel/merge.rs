@@ -86,6 +86,8 @@ impl Merge {
         for tree in &ensemble.trees {
             made.add(tree)?;
         }
+        made.ops.shrink_to_fit();
+        made.values.shrink_to_fit();
         Some(made)
     }
 

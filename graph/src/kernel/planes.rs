@@ -26,14 +26,15 @@ pub(super) struct Part {
     pub planes: u32,
     pub first_out: u32,
     pub outs: u32,
-    pub first_bytes: u32,
+    /// The first of its tables' sixteens.
+    pub first_sixteen: u32,
     pub leaves: u32,
 }
 
-/// What each leaf of a tree adds to one target.
-#[derive(Clone, Debug)]
+/// What each of 16 leaves of a tree adds to one target.
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Table(pub [f32; LEAVES]);
+pub(super) struct Floats(pub [f32; SIXTEEN]);
 
 /// The four bytes of the floats of 16 leaves, byte by byte.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +49,8 @@ pub(crate) struct Planes {
     /// By plane: where its cuts end in `cuts`; they begin where those of the plane before end.
     pub(super) ends: Vec<u32>,
     pub(super) cuts: Vec<Cut>,
-    /// With AVX-512.
-    pub(super) tables: Vec<Table>,
-    /// With AVX2, as many for each table as have leaves.
+    /// With AVX-512, as many for each table as have leaves; with AVX2 there are `bytes` instead.
+    pub(super) floats: Vec<Floats>,
     pub(super) bytes: Vec<Bytes>,
     /// By table: the target that it adds to.
     pub(super) table_targets: Vec<u32>,
@@ -71,7 +71,7 @@ impl Planes {
             parts: Vec::with_capacity(ensemble.trees.len()),
             ends: vec![0],
             cuts: Vec::new(),
-            tables: Vec::new(),
+            floats: Vec::new(),
             bytes: Vec::new(),
             table_targets: Vec::new(),
             targets: ensemble.targets,
@@ -80,6 +80,11 @@ impl Planes {
         for tree in &ensemble.trees {
             made.add(tree)?;
         }
+        made.ends.shrink_to_fit();
+        made.cuts.shrink_to_fit();
+        made.floats.shrink_to_fit();
+        made.bytes.shrink_to_fit();
+        made.table_targets.shrink_to_fit();
         Some(made)
     }
 
@@ -109,7 +114,8 @@ impl Planes {
             }
             self.ends.push(self.cuts.len() as u32);
         }
-        let (first_out, first_bytes) = (self.table_targets.len(), self.bytes.len());
+        let first_out = self.table_targets.len();
+        let first_sixteen = self.floats.len().max(self.bytes.len());
         for target in tree.targets() {
             self.table(tree, &spread.leaves, target);
         }
@@ -118,7 +124,7 @@ impl Planes {
             planes: planes as u32,
             first_out: first_out as u32,
             outs: (self.table_targets.len() - first_out) as u32,
-            first_bytes: first_bytes as u32,
+            first_sixteen: first_sixteen as u32,
             leaves: spread.leaves.len() as u32,
         });
         Some(())
@@ -132,12 +138,13 @@ impl Planes {
             *to = weight.map_or(0.0, |(_, weight)| *weight);
         }
         self.table_targets.push(target);
+        let (sixteens, _) = leaves.as_chunks::<SIXTEEN>();
+        let sixteens = &sixteens[..spread.len().div_ceil(SIXTEEN)];
         if self.level == Level::Avx512 {
-            self.tables.push(Table(leaves));
+            self.floats.extend(sixteens.iter().copied().map(Floats));
             return;
         }
-        let (sixteens, _) = leaves.as_chunks::<SIXTEEN>();
-        for values in &sixteens[..spread.len().div_ceil(SIXTEEN)] {
+        for values in sixteens {
             let byte = |byte: usize, leaf: usize| values[leaf].to_le_bytes()[byte];
             let bytes = std::array::from_fn(|of| std::array::from_fn(|leaf| byte(of, leaf)));
             self.bytes.push(Bytes(bytes));
@@ -187,20 +194,18 @@ impl Planes {
         })
     }
 
-    /// The targets that a tree adds to, with the place of each one's table.
+    /// The targets that a tree adds to, with the sixteens of each one's table, which are `floats` or `bytes`.
     #[inline(always)]
-    pub(super) fn tables_of(&self, part: &Part) -> impl Iterator<Item = (usize, usize)> {
-        let first = part.first_out as usize;
-        let targets = &self.table_targets[first..][..part.outs as usize];
-        let targets = targets.iter().map(|target| *target as usize);
-        (first..).zip(targets)
-    }
-
-    /// The bytes of the tree's table of that number.
-    #[inline(always)]
-    pub(super) fn bytes_of(&self, part: &Part, number: usize) -> &[Bytes] {
+    pub(super) fn tables_of<'a, T>(
+        &'a self,
+        part: &Part,
+        sixteens: &'a [T],
+    ) -> impl Iterator<Item = (&'a [T], usize)> {
+        let targets = &self.table_targets[part.first_out as usize..][..part.outs as usize];
         let count = (part.leaves as usize).div_ceil(SIXTEEN);
-        &self.bytes[part.first_bytes as usize + number * count..][..count]
+        let first = part.first_sixteen as usize;
+        let tables = sixteens[first..].chunks_exact(count.max(1));
+        tables.zip(targets.iter().map(|target| *target as usize))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::bins::{Counts, FEW, Feature, SIXTEEN, count_all, group_of};
-use super::planes::{Bytes, Planes, Table};
+use super::planes::{Bytes, Floats, Planes};
 use super::{BLOCK, Columns, GROUP, Line};
 
 /// The lowest set bit of a nibble, and 8 for none.
@@ -74,11 +74,10 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 *leaf = _mm512_mask_add_epi8(*leaf, some, bit, begin);
             }
         }
-        for (place, target) in planes.tables_of(part) {
-            let table = &planes.tables[place];
+        for (table, target) in planes.tables_of(part, &planes.floats) {
             for (group, leaf) in leaf.into_iter().enumerate() {
                 let out = &mut out[target * BLOCK + (first + group) * GROUP..][..GROUP];
-                add_512(table, part.leaves, leaf, out);
+                add_512(table, leaf, out);
             }
         }
     }
@@ -151,12 +150,13 @@ fn look_up_256(feature: &Feature, column: &[f32]) -> Counts {
     counts
 }
 
-/// Adds each row's leaf of the table; the table's 64 floats lie in up to four registers.
+/// Adds each row's leaf of the table, which lies in up to four registers.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_512(table: &Table, leaves: u32, leaf: __m512i, out: &mut [f32]) {
-    let (quarters, _) = table.0.as_chunks::<16>();
+fn add_512(table: &[Floats], leaf: __m512i, out: &mut [f32]) {
+    // No leaf is in a quarter that is not there.
+    let quarter = |quarter: usize| table.get(quarter).unwrap_or(&table[0]);
     // SAFETY: 16 floats are read of each array of 16.
-    let load = |quarter: usize| unsafe { _mm512_loadu_ps(quarters[quarter].as_ptr()) };
+    let load = |place: usize| unsafe { _mm512_loadu_ps(quarter(place).0.as_ptr()) };
     let bytes = [
         _mm512_extracti32x4_epi32::<0>(leaf),
         _mm512_extracti32x4_epi32::<1>(leaf),
@@ -167,7 +167,7 @@ fn add_512(table: &Table, leaves: u32, leaf: __m512i, out: &mut [f32]) {
     for (bytes, out) in bytes.into_iter().zip(out.as_chunks_mut::<16>().0) {
         let places = _mm512_cvtepu8_epi32(bytes);
         let mut values = _mm512_permutex2var_ps(low, places, high);
-        if leaves > 32 {
+        if table.len() > 2 {
             let upper = _mm512_permutex2var_ps(load(2), places, load(3));
             let is_upper = _mm512_test_epi32_mask(places, _mm512_set1_epi32(32));
             values = _mm512_mask_blend_ps(is_upper, values, upper);
@@ -245,10 +245,10 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                 *leaf = _mm256_blendv_epi8(place, *leaf, none);
             }
         }
-        for (number, (_, target)) in planes.tables_of(part).enumerate() {
+        for (table, target) in planes.tables_of(part, &planes.bytes) {
             let out = &mut out[target * BLOCK + first * GROUP..][..32 * H];
             let (out, _) = out.as_chunks_mut::<32>();
-            match planes.bytes_of(part, number) {
+            match table {
                 [one] => add_256(&[one], &leaf, out),
                 [one, two] => add_256(&[one, two], &leaf, out),
                 [one, two, three] => add_256(&[one, two, three, three], &leaf, out),

@@ -1,6 +1,7 @@
 //! Models as a caller meets them, made byte by byte: what ONNX Runtime says of the same is compared in
 //! `tests/parity.py`.
 
+mod fifth;
 mod narrowed;
 mod pipelines;
 mod probes;

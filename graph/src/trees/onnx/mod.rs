@@ -54,10 +54,6 @@ fn place(value: i64) -> Result<u32, Error> {
     u32::try_from(value).map_err(|_| Error::damaged("a tree points below zero"))
 }
 
-fn places(values: &[i64]) -> Result<Vec<u32>, Error> {
-    values.iter().map(|value| place(*value)).collect()
-}
-
 fn same_length(lengths: &[usize]) -> Result<(), Error> {
     match lengths.windows(2).all(|pair| pair[0] == pair[1]) {
         true => Ok(()),
