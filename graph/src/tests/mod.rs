@@ -333,11 +333,11 @@ fn lightgbm_text_is_read() {
         assert!((got - expected).abs() < 1e-6, "{got} {expected}");
     }
     // Small probabilities are as near.
-    for sum in [-7.0, -17.5, -40.0, -87.0] {
+    for sum in [-7.0_f64, -17.5, -40.0, -87.0] {
         let text = TEXT.replace("leaf_value=-1 2 4", &format!("leaf_value=-1 2 {sum}"));
         let model = Model::from_lightgbm(text.as_bytes(), None).unwrap();
         let got = f64::from(score(&model, &columns.map(|column| column.skip(4)), 1)[0]);
-        let expected = 1.0 / (1.0 + (-f64::from(sum)).exp());
+        let expected = 1.0 / (1.0 + (-sum).exp());
         assert!((got / expected - 1.0).abs() < 1e-6, "{got} {expected}");
     }
     for end in 0..TEXT.len() {
