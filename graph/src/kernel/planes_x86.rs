@@ -8,8 +8,12 @@ use super::bins::{Counts, FEW, Feature, SIXTEEN, count_all, group_of};
 use super::planes::{Bytes, Floats, Planes};
 use super::{BLOCK, Columns, GROUP, Line};
 
-/// The lowest set bit of a nibble, and 8 for none.
-const LOWEST: [i8; 16] = [8, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0];
+/// More than any leaf's number, whatever plane's first is added; unsigned.
+const NONE: i8 = -128;
+
+/// The lowest set bit of a byte's lower half, and of its upper half.
+const LOWEST: [i8; 16] = [NONE, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0];
+const LOWEST_UPPER: [i8; 16] = [NONE, 4, 5, 4, 6, 4, 5, 4, 7, 4, 5, 4, 6, 4, 5, 4];
 
 /// The groups of a whole block.
 const ALL: usize = BLOCK / GROUP;
@@ -48,10 +52,11 @@ pub(super) fn avx512(
 /// All trees over `G` groups of rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
 fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out: &mut [f32]) {
-    let lookup = _mm512_broadcast_i32x4(load_lowest());
+    let lower = _mm512_broadcast_i32x4(load(&LOWEST));
+    let upper = _mm512_broadcast_i32x4(load(&LOWEST_UPPER));
     let nibble = _mm512_set1_epi8(15);
     for part in &planes.parts {
-        let mut leaf = [_mm512_setzero_si512(); G];
+        let mut leaf = [_mm512_set1_epi8(-1); G];
         for (plane, cuts) in planes.planes_of(part) {
             let mut stay = [_mm512_set1_epi8(-1); G];
             for cut in cuts {
@@ -64,14 +69,13 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                     *stay = _mm512_mask_blend_epi8(above, *stay, kept);
                 }
             }
+            let begin = _mm512_set1_epi8(8 * plane as i8);
+            let (lower, upper) = (_mm512_add_epi8(lower, begin), _mm512_add_epi8(upper, begin));
             for (leaf, stay) in leaf.iter_mut().zip(stay) {
-                let some = _mm512_test_epi8_mask(stay, stay);
-                let low = _mm512_shuffle_epi8(lookup, _mm512_and_si512(stay, nibble));
+                let low = _mm512_shuffle_epi8(lower, _mm512_and_si512(stay, nibble));
                 let high = _mm512_and_si512(_mm512_srli_epi16::<4>(stay), nibble);
-                let high = _mm512_add_epi8(_mm512_shuffle_epi8(lookup, high), _mm512_set1_epi8(4));
-                let bit = _mm512_min_epu8(low, high);
-                let begin = _mm512_set1_epi8(8 * plane as i8);
-                *leaf = _mm512_mask_add_epi8(*leaf, some, bit, begin);
+                let high = _mm512_shuffle_epi8(upper, high);
+                *leaf = _mm512_min_epu8(*leaf, _mm512_min_epu8(low, high));
             }
         }
         for (table, target) in planes.tables_of(part, &planes.floats) {
@@ -84,9 +88,9 @@ fn trees_512<const G: usize>(planes: &Planes, first: usize, lines: &[Line], out:
 }
 
 #[target_feature(enable = "sse2")]
-fn load_lowest() -> __m128i {
+fn load(bytes: &[i8; 16]) -> __m128i {
     // SAFETY: 16 bytes are read of an array of 16 bytes.
-    unsafe { _mm_loadu_si128(LOWEST.as_ptr().cast()) }
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f")]
@@ -215,10 +219,11 @@ pub(super) fn avx2(
 /// All trees over the `H` halves of groups of rows from the group `first` on.
 #[target_feature(enable = "avx2,fma")]
 fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out: &mut [f32]) {
-    let lookup = _mm256_broadcastsi128_si256(load_lowest());
+    let lower = _mm256_broadcastsi128_si256(load(&LOWEST));
+    let upper = _mm256_broadcastsi128_si256(load(&LOWEST_UPPER));
     let nibble = _mm256_set1_epi8(15);
     for part in &planes.parts {
-        let mut leaf = [_mm256_setzero_si256(); H];
+        let mut leaf = [_mm256_set1_epi8(-1); H];
         for (plane, cuts) in planes.planes_of(part) {
             let mut stay = [_mm256_set1_epi8(-1); H];
             for cut in cuts {
@@ -235,14 +240,13 @@ fn trees_256<const H: usize>(planes: &Planes, first: usize, lines: &[Line], out:
                     *stay = _mm256_and_si256(*stay, _mm256_or_si256(below, keep));
                 }
             }
+            let begin = _mm256_set1_epi8(8 * plane as i8);
+            let (lower, upper) = (_mm256_add_epi8(lower, begin), _mm256_add_epi8(upper, begin));
             for (leaf, stay) in leaf.iter_mut().zip(stay) {
-                let none = _mm256_cmpeq_epi8(stay, _mm256_setzero_si256());
-                let low = _mm256_shuffle_epi8(lookup, _mm256_and_si256(stay, nibble));
+                let low = _mm256_shuffle_epi8(lower, _mm256_and_si256(stay, nibble));
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(stay), nibble);
-                let high = _mm256_add_epi8(_mm256_shuffle_epi8(lookup, high), _mm256_set1_epi8(4));
-                let bit = _mm256_min_epu8(low, high);
-                let place = _mm256_add_epi8(bit, _mm256_set1_epi8(8 * plane as i8));
-                *leaf = _mm256_blendv_epi8(place, *leaf, none);
+                let high = _mm256_shuffle_epi8(upper, high);
+                *leaf = _mm256_min_epu8(*leaf, _mm256_min_epu8(low, high));
             }
         }
         for (table, target) in planes.tables_of(part, &planes.bytes) {
