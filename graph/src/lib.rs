@@ -1,6 +1,6 @@
 //! Scores classic models without ONNX Runtime: ONNX graphs of trees, linear models and what converters put around them,
-//! and LightGBM's own text. Columns are read where they lie; a model that has any part that is not covered is refused
-//! as a whole, with the first such part, and is ONNX Runtime's.
+//! LightGBM's own text, and XGBoost's JSON and UBJSON. Columns are read where they lie; a model that has any part that is not covered is refused
+//! as a whole, with the first such part; a graph is then ONNX Runtime's.
 //!
 //! Results are those of ONNX Runtime: bit for bit for sums of trees, and within rounding where sums of products,
 //! exponentials and divisions come in.
@@ -10,6 +10,7 @@ mod column;
 mod encode;
 mod error;
 mod fact;
+mod format;
 mod kernel;
 mod known;
 mod math;
@@ -28,6 +29,7 @@ mod trees;
 pub use column::{Column, Element};
 pub use error::Error;
 pub use fact::Fact;
+pub use format::Format;
 pub use kernel::Level;
 pub use known::Known;
 pub use model::{Input, Kind, Labels, Model, Output, Scratch};

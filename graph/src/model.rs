@@ -150,7 +150,7 @@ impl Model {
         ))
     }
 
-    fn new(plan: Plan, level: Level) -> Self {
+    pub(crate) fn new(plan: Plan, level: Level) -> Self {
         let Plan {
             program,
             inputs,

@@ -348,4 +348,13 @@ fn lightgbm_text_is_read() {
     let other = TEXT.replace("objective=binary", "objective=unheard_of");
     let error = Model::from_lightgbm(other.as_bytes(), None).unwrap_err();
     assert!(error.to_string().contains("'unheard_of'"), "{error}");
+    for (lists, covered) in [("null", true), ("[]", true), ("[[\"a\", \"b\"]]", false)] {
+        let file =
+            format!("{TEXT}\nparameters:\nend of parameters\n\npandas_categorical:{lists}\n");
+        let model = Model::from_file(file.as_bytes());
+        match covered {
+            true => assert!(model.is_ok(), "{lists}"),
+            false => assert_eq!(model.unwrap_err(), Error::not_covered("pandas categories")),
+        }
+    }
 }

@@ -73,6 +73,15 @@ fn number<T: FromStr>(of: &HashMap<&str, &str>, key: &str, default: T) -> Result
     }
 }
 
+/// Whether columns of the training data were categories of a data frame: then the trees ask for the places of categories
+/// in lists that Python writes behind the model, and not for what a table holds.
+fn has_pandas_categories(text: &str) -> bool {
+    let lists = text
+        .rsplit('\n')
+        .find_map(|line| line.strip_prefix("pandas_categorical:"));
+    lists.is_some_and(|lists| !matches!(lists.trim(), "null" | "[]"))
+}
+
 impl<'a> File<'a> {
     fn of(text: &'a str) -> Result<Self, Error> {
         let mut lines = text.lines();
@@ -101,10 +110,13 @@ impl<'a> File<'a> {
                 None => {}
             }
         }
-        match ended {
-            true => Ok(file),
-            false => Err(Error::damaged("it was cut off")),
+        if !ended {
+            return Err(Error::damaged("it was cut off"));
         }
+        if has_pandas_categories(text) {
+            return Err(Error::not_covered("pandas categories"));
+        }
+        Ok(file)
     }
 
     fn column_names(&self, features: usize) -> Result<Option<Vec<String>>, Error> {

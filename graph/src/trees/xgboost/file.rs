@@ -50,7 +50,7 @@ impl File {
         }
         match learner {
             true => Ok(file),
-            false => Err(Error::damaged("it is not XGBoost's")),
+            false => Err(Error::damaged("it has no 'learner'")),
         }
     }
 
@@ -122,6 +122,11 @@ impl File {
             "iteration_indptr" => reader.ints(&mut self.rounds),
             "weight_drop" => reader.floats(&mut self.drops),
             "weights" => reader.floats(&mut self.weights),
+            "cats" => reader.object(|reader, key| match key {
+                // Which number stands for which category, as a data frame had them.
+                "enc" => reader.array(|_| Err(Error::not_covered("pandas categories"))),
+                _ => reader.skip(),
+            }),
             "gbtree_model_param" => reader.object(|reader, key| match key {
                 "num_parallel_tree" => {
                     self.parallel_trees = reader.text()?;

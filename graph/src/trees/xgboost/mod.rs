@@ -37,6 +37,8 @@ pub(crate) enum Predicts {
     Booster,
     /// `XGBModel.predict`: trees up to the best round, and a classifier's labels.
     Estimator,
+    /// The one or the other, by what the file says saved it.
+    AsSaved,
 }
 
 /// The program of a model file.
@@ -49,6 +51,11 @@ pub(crate) fn plan(
     let mut file = match is_json(bytes)? {
         true => File::read(Json::new(bytes))?,
         false => File::read(Ubjson::new(bytes))?,
+    };
+    let predicts = match predicts {
+        Predicts::AsSaved if file.estimator.is_some() => Predicts::Estimator,
+        Predicts::AsSaved => Predicts::Booster,
+        known => known,
     };
     let shape = Shape::of(&file)?;
     if shape.features > bytes.len().max(MOST_OF_FEW_BYTES) {

@@ -373,7 +373,8 @@ fn linear_models_leave_missing_values_out() {
 #[test]
 fn estimators_stop_at_the_best_round_and_label() {
     let trees = booster(vec![leaf(1.0), leaf(-5.0)], vec![0, 0]);
-    let bytes = file(trees, "binary:logistic", "5E-1", "0").ubjson();
+    let made = file(trees, "binary:logistic", "5E-1", "0");
+    let bytes = made.ubjson();
     let model = Model::from_xgboost_estimator(&bytes, None).unwrap();
     let labels = Kind::Label(Labels::Ints(vec![0, 1]));
     assert_eq!(model.outputs()[0].kind, labels);
@@ -389,6 +390,28 @@ fn estimators_stop_at_the_best_round_and_label() {
     );
     let whole = Model::from_xgboost(&bytes, None).unwrap();
     assert!(scored(&whole, 0, [&[0.0], &[0.0]])[0] < 0.02);
+    // The file says what saved it.
+    let saved = Model::from_file(&bytes).unwrap();
+    assert_eq!(saved.outputs(), model.outputs());
+    let other = made.json().replace("scikit_learn", "another");
+    let saved = Model::from_file(other.as_bytes()).unwrap();
+    assert_eq!(saved.outputs(), whole.outputs());
+}
+
+#[test]
+fn categories_of_a_data_frame_are_not_covered() {
+    let with = |lists: Vec<Value>| {
+        let categories = Object(vec![("enc", Array(lists)), ("sorted_idx", Ints(vec![]))]);
+        let members = vec![
+            ("cats", categories),
+            ("tree_info", Ints(vec![0])),
+            ("trees", Array(vec![leaf(0.5)])),
+        ];
+        let booster = Object(vec![("model", Object(members)), ("name", text("gbtree"))]);
+        file(booster, "reg:squarederror", "0", "0")
+    };
+    assert_eq!(both(&with(vec![]), [&[0.0], &[0.0]]), [0.5]);
+    assert!(why(&with(vec![Object(vec![])])).contains("pandas categories"));
 }
 
 #[test]
@@ -412,7 +435,7 @@ fn what_is_not_covered_is_named() {
     let other = Object(vec![("name", text("gbforest"))]);
     assert!(why(&file(other, "reg:squarederror", "0", "0")).contains("booster 'gbforest'"));
     assert!(why(&file(trees(), "multi:softprob", "0", "9000")).contains("more outputs"));
-    assert!(why(&Object(vec![("model", text("x"))])).contains("not XGBoost's"));
+    assert!(why(&Object(vec![("model", text("x"))])).contains("has no 'learner'"));
     for bytes in [&b"binf"[..], b"", b"[1]", b"  "] {
         assert!(matches!(
             Model::from_xgboost(bytes, None),
