@@ -86,7 +86,7 @@ bench-flight: setup $(DEV)/venv/tests-done
 	@$(VENV_PYTHON) bench/flight.py --whimbrel $(WHIMBREL) --dev $(DEV) --rows $(lastword $(subst $(comma), ,$(BENCH_ROWS)))
 
 # What only the tests need: models of every library with their libraries' own answers, and the servers that hold models.
-fixtures: zoo $(DEV)/registry/done.json $(DEV)/azurite/done
+fixtures: zoo $(DEV)/flavours/done.json $(DEV)/registry/done.json $(DEV)/azurite/done
 
 zoo: $(DEV)/zoo/done.json
 
@@ -118,6 +118,9 @@ $(DEV)/venv/bench-done: $(DEV)/venv/tests-done bench/requirements.txt
 
 $(DEV)/zoo/done.json: $(DEV)/venv/tests-done tests/models/zoo.py tests/models/images.py tools/demo/trips.py
 	@$(VENV_PYTHON) tests/models/zoo.py --out $(@D)
+
+$(DEV)/flavours/done.json: $(DEV)/venv/tests-done tests/models/flavours.py tests/models/zoo.py tools/demo/trips.py
+	@$(VENV_PYTHON) tests/models/flavours.py --out $(@D)
 
 $(DEV)/registry/done.json: $(DEV)/zoo/done.json tests/models/registry.py
 	@$(VENV_PYTHON) tests/models/registry.py --zoo $(DEV)/zoo --out $(@D)

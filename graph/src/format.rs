@@ -18,8 +18,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// How many bytes are looked at.
+    pub const HEAD: usize = 64;
+
     /// ONNX files begin with the number of a field, which is neither a brace nor a letter.
     pub fn of(bytes: &[u8]) -> Self {
+        let bytes = &bytes[..bytes.len().min(Self::HEAD)];
         let text = bytes.trim_ascii_start();
         match bytes.strip_prefix(b"tree") {
             Some([b'\n' | b'\r', ..]) => Self::LightGbm,

@@ -6,6 +6,7 @@ pub mod codec;
 mod convert;
 pub mod error;
 pub mod exec;
+pub mod facts;
 pub mod input;
 pub mod locate;
 pub mod lower;

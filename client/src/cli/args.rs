@@ -270,7 +270,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct BindArgs {
     /// The name that SQL calls the model by
     pub(crate) alias: String,
-    /// Where the model is: the path of an .onnx file or an MLflow folder, s3://, abfss://, wasbs://, models:/NAME/VERSION,
+    /// Where the model is: the path of a model's file or an MLflow folder, s3://, abfss://, wasbs://, models:/NAME/VERSION,
     /// models:/NAME@ALIAS, aml://NAME:VERSION
     #[arg(long, required_unless_present = "query")]
     pub(crate) uri: Option<String>,

@@ -1,16 +1,18 @@
-//! A model in memory: what scores it, and what it has scored. Our own kernels are believed only after they gave what ONNX
-//! Runtime gives.
+//! A model in memory: what scores it, and what it has scored. For an ONNX file our own kernels are believed only after they
+//! gave what ONNX Runtime gives; nothing else scores the files of LightGBM and XGBoost.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::ArrayRef;
+use whimbrel_graph::Format;
 use whimbrel_predict::binding::RuntimeKind;
 use whimbrel_predict::runtime::Feed;
 use whimbrel_proto::Error;
 
 use super::files::ModelFile;
+use super::format::{format_of, unloadable};
 use super::native::{Failure, Native};
 use super::pace::Pace;
 use super::sessions::Sessions;
@@ -36,7 +38,7 @@ pub(super) struct LoadedModel {
 }
 
 enum Engine {
-    /// And ONNX Runtime, where it is there, for rows that only it can score.
+    /// And ONNX Runtime, where it is there and can, for rows that only it can score.
     Native(Native, Option<Sessions>),
     Ort(Sessions),
 }
@@ -59,7 +61,10 @@ impl LoadedModel {
     ) -> Result<Self, Error> {
         let engine = match runtime {
             RuntimeKind::Ort => Engine::Ort(loading.sessions(&file.path)?),
-            RuntimeKind::Native => loading.native(&file.path)?,
+            RuntimeKind::Native => match format_of(&file.path)? {
+                Format::Onnx => loading.native(&file.path)?,
+                Format::LightGbm | Format::XgBoost => loading.native_alone(&file.path)?,
+            },
         };
         Ok(Self {
             file,
@@ -138,6 +143,13 @@ impl Loading<'_> {
     fn sessions(&self, path: &Path) -> Result<Sessions, Error> {
         let environment = environment::environment(self.library)?;
         Sessions::load(environment, path, self.threads, self.worker, &self.plan.who)
+    }
+
+    /// Our own kernels, where ONNX Runtime cannot read the file.
+    fn native_alone(&self, path: &Path) -> Result<Engine, Error> {
+        let native = Native::load(path).map_err(|why| unloadable(&self.plan.who, &why))?;
+        native.check(self.plan)?;
+        Ok(Engine::Native(native, None))
     }
 
     /// Our own kernels, or ONNX Runtime's where they differ.

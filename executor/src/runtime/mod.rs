@@ -4,6 +4,7 @@
 mod cache;
 mod environment;
 mod files;
+mod format;
 mod loaded;
 mod native;
 #[cfg(test)]

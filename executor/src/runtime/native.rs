@@ -22,10 +22,10 @@ pub(super) struct Native {
 }
 
 impl Native {
-    /// Reads the model's file; the error says which part of it is not covered.
+    /// Reads the model's file, of whatever format; the error says which part of it is not covered.
     pub(super) fn load(path: &Path) -> Result<Self, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let model = Model::from_onnx(&bytes, None).map_err(|error| error.to_string())?;
+        let model = Model::from_file(&bytes).map_err(|error| error.to_string())?;
         Ok(Self { model })
     }
 

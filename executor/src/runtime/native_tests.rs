@@ -79,3 +79,40 @@ async fn what_the_kernels_turn_out_not_to_cover_is_onnx_runtimes() {
     assert_eq!(runtimes(&bench), ["ort"]);
     assert_eq!(model.score(feed(1, 10)).await.unwrap().len(), 10);
 }
+
+const LIGHT: &str = "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=0\nfeature_names=x\n\
+    objective=regression\n\nTree=0\nnum_leaves=2\nnum_cat=0\nsplit_feature=0\nthreshold=1.5\ndecision_type=10\n\
+    left_child=-1\nright_child=-2\nleaf_value=-1 2\n\nend of trees\n";
+
+/// A binding of one column to the output that the libraries' own files have.
+fn bound(bench: &Bench, file: &str) -> Binding {
+    let graph = Graph {
+        outputs: vec![tensor("prediction", Float32, &[-1])],
+        ..Graph::linear(&[1.0])
+    };
+    let digest = bench.shelf.put(file.as_bytes().to_vec());
+    natively(graph.binding(digest, DataType::Float32))
+}
+
+#[tokio::test]
+async fn a_librarys_own_file_is_the_kernels_alone_and_null_is_missing() {
+    let bench = Bench::new(|_| ());
+    let model = bench.host.open(&bound(&bench, LIGHT)).await.unwrap();
+    assert_eq!(runtimes(&bench), ["native"]);
+    let column: ArrayRef = Arc::new(Float32Array::from(vec![Some(1.0), Some(2.0), None]));
+    let feed = Feed {
+        columns: vec![column],
+        ..feed(1, 3)
+    };
+    let scores = model.score(feed).await.unwrap();
+    assert_eq!(
+        scores.as_primitive::<Float32Type>().values(),
+        &[-1.0, 2.0, -1.0]
+    );
+    let cut = bound(&bench, &LIGHT[..150]);
+    let error = bench.host.open(&cut).await.unwrap_err().to_string();
+    assert!(
+        error.contains("cannot be loaded: ") && error.contains("cut off"),
+        "{error}"
+    );
+}

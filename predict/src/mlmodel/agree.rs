@@ -83,7 +83,7 @@ impl Sides<'_> {
     fn tensors(&self, signature: &mut Signature, agreed: &mut Agreed) -> Result<(), Error> {
         if let Some(names) = self.other_shape(signature) {
             agreed.notes.push(
-                "the MLmodel file describes the inputs as tensors of another shape than the graph, with as many columns".to_owned(),
+                "the MLmodel file describes the inputs as tensors of another shape than the model, with as many columns".to_owned(),
             );
             agreed.names = names;
             return Ok(());
@@ -111,7 +111,7 @@ impl Sides<'_> {
             }
             if *element != Scalar::Is(input.element) {
                 differ.push(format!(
-                    "{} ({}, graph {})",
+                    "{} ({}, model {})",
                     shown(field),
                     field.kind,
                     input.element
@@ -231,7 +231,7 @@ impl Sides<'_> {
             ));
         }
         notes.push(
-            "the ONNX file's own feature names differ from the MLmodel file's, which are used"
+            "the model file's own feature names differ from the MLmodel file's, which are used"
                 .to_owned(),
         );
         Ok(())
@@ -254,7 +254,7 @@ impl Sides<'_> {
         let lanes: usize = lanes.sum();
         if fed.iter().all(|(field, _)| field.is_none()) && lanes == fields.len() {
             agreed.notes.push(
-                "no input of the graph has the name of a column of the MLmodel file: they are matched by position".to_owned(),
+                "no input of the model has the name of a column of the MLmodel file: they are matched by position".to_owned(),
             );
             return self.in_order(signature, agreed);
         }
@@ -283,7 +283,7 @@ impl Sides<'_> {
         if !free.is_empty() {
             let names = listed(free.iter().filter_map(|field| field.name.as_deref()));
             agreed.notes.push(format!(
-                "the MLmodel file has optional columns that the graph does not take: {names}"
+                "the MLmodel file has optional columns that the model does not take: {names}"
             ));
         }
         agreed.names = fed_names(&fed);
@@ -387,7 +387,7 @@ fn names_of_example(
     }
     if only.lanes().is_some_and(|width| width != example.len()) {
         notes.push(format!(
-            "the input example has {} columns, the graph takes {}: the example is not used",
+            "the input example has {} columns, the model takes {}: the example is not used",
             example.len(),
             input_text(only)
         ));

@@ -1,4 +1,4 @@
-//! How graph and signature are compared, and how messages speak of both.
+//! How model and signature are compared, and how messages speak of both.
 
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -8,13 +8,13 @@ use crate::signature::{ElementType, TensorSpec};
 /// Differences listed by name in one note.
 const SHOWN: usize = 5;
 
-/// Both sides are named: what the signature says, what the graph takes.
+/// Both sides are named: what the signature says, what the model takes.
 pub(super) fn disagree(said: &str, graph: &str) -> Error {
     Error::new(
         ErrorCode::Invalid,
-        format!("signature and graph disagree: the MLmodel file {said}, the graph takes {graph}"),
+        format!("signature and model disagree: the MLmodel file {said}, the model takes {graph}"),
     )
-    .with_hint("log the model again with the signature of the exported model (mlflow.models.infer_signature), or bind its .onnx file itself")
+    .with_hint("log the model again with a signature that fits it (mlflow.models.infer_signature), or bind the model's own file")
 }
 
 /// Converters replace what is no identifier in a name.
@@ -58,7 +58,7 @@ pub(super) fn check_types(
             && *said != input.element
         {
             differ.push(format!(
-                "{} ({}, graph {})",
+                "{} ({}, model {})",
                 shown(field),
                 field.kind,
                 input.element
@@ -79,7 +79,7 @@ pub(super) fn note_differences(differ: &[String], notes: &mut Vec<String>) {
     };
     let first: Vec<&str> = differ.iter().take(SHOWN).map(String::as_str).collect();
     notes.push(format!(
-        "the MLmodel file gives other types than the graph, whose are used: {}{more}",
+        "the MLmodel file gives other types than the model, whose are used: {}{more}",
         first.join(", ")
     ));
 }

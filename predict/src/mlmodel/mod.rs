@@ -4,27 +4,24 @@
 mod agree;
 mod compare;
 mod example;
+mod flavor;
 mod signature;
 mod yaml;
 
-use whimbrel_proto::{Error, ErrorCode};
+use whimbrel_proto::Error;
 
+use self::flavor::Saved;
 use self::yaml::Node;
 use crate::onnx::safety::contained;
 
 pub use agree::{Agreed, Named, agree};
 pub use signature::{Field, FieldKind, MlSignature, Param, Scalar};
 
-/// The flavor that is an ONNX file.
-const ONNX: &str = "onnx";
-/// What MLflow calls the file where the flavor does not say.
-const ONNX_FILE: &str = "model.onnx";
-
 /// An `MLmodel` file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlModel {
     flavors: Vec<String>,
-    onnx_file: Option<String>,
+    saved: Option<Saved>,
     signature: Option<MlSignature>,
     example_file: Option<String>,
     example: Vec<Field>,
@@ -38,24 +35,14 @@ impl MlModel {
         let flavors = root
             .get("flavors")
             .ok_or_else(|| yaml::refused("it names no flavors"))?;
-        let onnx_file = match flavors.get(ONNX) {
-            None => None,
-            Some(flavor) => match flavor.get("data") {
-                None => Some(ONNX_FILE.to_owned()),
-                Some(data) => Some(
-                    data.text()
-                        .ok_or_else(|| yaml::refused("flavors.onnx.data is not a text"))?
-                        .to_owned(),
-                ),
-            },
-        };
+        let saved = Saved::of(flavors)?;
         Ok(Self {
             flavors: flavors
                 .entries()
                 .iter()
                 .map(|(name, _)| name.clone())
                 .collect(),
-            onnx_file,
+            saved,
             signature: signature_of(&root)?,
             example_file: example_file(&root),
             example: Vec::new(),
@@ -63,32 +50,17 @@ impl MlModel {
         })
     }
 
-    /// The path of the ONNX file, relative to the folder that this file is in; else which flavors there are.
-    pub fn onnx_file(&self) -> Result<&str, Error> {
-        match &self.onnx_file {
-            Some(path) => contained("the MLmodel file's flavors.onnx.data", path),
-            None => Err(self.not_onnx()),
+    /// The path of the file that is read, relative to the folder that this file is in; else which flavors there are.
+    pub fn model_file(&self) -> Result<&str, Error> {
+        match &self.saved {
+            Some(saved) => saved.file(),
+            None => Err(flavor::unread(&self.flavors)),
         }
     }
 
-    fn not_onnx(&self) -> Error {
-        let (names, verb) = match self.flavors.as_slice() {
-            [] => ("no flavor at all".to_owned(), "and none"),
-            [only] => (format!("the flavor {only}"), "which is not"),
-            [some @ .., last] => (
-                format!("the flavors {} and {last}", some.join(", ")),
-                "of which none is",
-            ),
-        };
-        let tool = self.flavors.iter().find_map(|flavor| exporter(flavor));
-        Error::new(
-            ErrorCode::Invalid,
-            format!("the model was saved in {names}, {verb} onnx"),
-        )
-        .with_hint(format!(
-            "export it to ONNX ({}) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
-            tool.unwrap_or("skl2onnx, onnxmltools, tf2onnx or torch.onnx.export")
-        ))
+    /// The Python class of what was logged, where the flavor that is read says so.
+    pub fn class(&self) -> Option<&str> {
+        self.saved.as_ref()?.class.as_deref()
     }
 
     /// The forms that the model was saved in, in the file's order.
@@ -131,20 +103,6 @@ impl MlModel {
     /// (library, version) of what the model was made and saved with.
     pub fn recorded(&self) -> &[(String, String)] {
         &self.recorded
-    }
-}
-
-/// What turns a model of this flavor into ONNX.
-fn exporter(flavor: &str) -> Option<&'static str> {
-    match flavor {
-        "sklearn" => Some("skl2onnx.to_onnx"),
-        "lightgbm" => Some("onnxmltools.convert_lightgbm"),
-        "xgboost" => Some("onnxmltools.convert_xgboost"),
-        "catboost" => Some("CatBoost's save_model(format=\"onnx\")"),
-        "pytorch" => Some("torch.onnx.export"),
-        "tensorflow" | "keras" => Some("tf2onnx"),
-        "spark" => Some("onnxmltools.convert_sparkml"),
-        _ => None,
     }
 }
 

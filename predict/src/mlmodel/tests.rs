@@ -37,7 +37,7 @@ utc_time_created: '2026-11-21 08:00:00.000000'
 #[test]
 fn a_file_of_mlflow_is_read() {
     let model = MlModel::parse(ONNX_MODEL).unwrap();
-    assert_eq!(model.onnx_file(), Ok("model.onnx"));
+    assert_eq!(model.model_file(), Ok("model.onnx"));
     assert_eq!(model.flavors(), ["onnx", "python_function"]);
     let recorded = model.recorded();
     let recorded: Vec<String> = recorded.iter().map(|(a, b)| format!("{a} {b}")).collect();
@@ -46,6 +46,31 @@ fn a_file_of_mlflow_is_read() {
     assert_eq!(signature.inputs.len(), 2);
     assert!(!signature.inputs[1].required);
     assert!(!model.wants_example());
+}
+
+#[test]
+fn the_flavor_that_is_read_names_file_and_class() {
+    let booster = "lightgbm: {data: model.lgb, model_class: lightgbm.basic.Booster}";
+    let estimator = "xgboost: {data: model.ubj, model_class: xgboost.sklearn.XGBClassifier}";
+    for (flavors, file, class) in [
+        (booster, "model.lgb", Some("lightgbm.basic.Booster")),
+        (
+            estimator,
+            "model.ubj",
+            Some("xgboost.sklearn.XGBClassifier"),
+        ),
+        ("lightgbm: {lgb_version: 2.3.0}", "model.lgb", None),
+        ("xgboost: {xgb_version: 1.3.0}", "model.xgb", None),
+        (
+            "xgboost: {data: model.ubj}, onnx: {data: a/m.onnx}",
+            "a/m.onnx",
+            None,
+        ),
+    ] {
+        let model = MlModel::parse(&format!("flavors: {{python_function: {{}}, {flavors}}}"));
+        let model = model.unwrap();
+        assert_eq!((model.model_file(), model.class()), (Ok(file), class));
+    }
 }
 
 #[test]
@@ -65,7 +90,7 @@ fn what_cannot_be_bound_is_said_with_a_way_on() {
     let refused = |text: &str| {
         let read = MlModel::parse(text);
         let error = match read {
-            Ok(model) => model.onnx_file().unwrap_err(),
+            Ok(model) => model.model_file().unwrap_err(),
             Err(error) => error,
         };
         error.to_string()
@@ -74,23 +99,31 @@ fn what_cannot_be_bound_is_said_with_a_way_on() {
     let cases = [
         (
             sklearn,
-            "the model was saved in the flavors python_function and sklearn, of which none is onnx; export it to ONNX (skl2onnx.to_onnx) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
+            "the model was saved in the flavors python_function and sklearn, of which none is onnx, lightgbm or xgboost; export it to ONNX (skl2onnx.to_onnx) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
         ),
         (
-            "flavors: {lightgbm: {data: model.lgb}}",
-            "the model was saved in the flavor lightgbm, which is not onnx; export it to ONNX (onnxmltools.convert_lightgbm) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
+            "flavors: {catboost: {data: model.cb}}",
+            "the model was saved in the flavor catboost, which is none of onnx, lightgbm or xgboost; export it to ONNX (CatBoost's save_model(format=\"onnx\")) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
+        ),
+        (
+            "flavors: {lightgbm: {data: model.skops, model_class: lightgbm.sklearn.LGBMClassifier}}",
+            "the model was saved in the flavor lightgbm as a lightgbm.sklearn.LGBMClassifier, an object of Python in 'model.skops'; log its booster, whose predictions are numbers or probabilities: mlflow.lightgbm.log_model(model.booster_, ...); or export it to ONNX (onnxmltools.convert_lightgbm)",
+        ),
+        (
+            "flavors: {xgboost: {data: ../model.ubj}}",
+            "the MLmodel file's flavors.xgboost.data names the file '../model.ubj', which leads out of the model's folder; a model may only name files inside its own folder: save it again, with all of its files beside it",
         ),
         (
             "flavors: {}",
-            "the model was saved in no flavor at all, and none onnx; export it to ONNX (skl2onnx, onnxmltools, tf2onnx or torch.onnx.export) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
+            "the model was saved in no flavor at all, and none of onnx, lightgbm or xgboost; export it to ONNX (skl2onnx, onnxmltools, tf2onnx or torch.onnx.export) and log it with mlflow.onnx.log_model; flavors that need Python are not run",
         ),
         (
             "a: 1",
-            "the MLmodel file cannot be read: it names no flavors; log the model again with mlflow.onnx.log_model, or bind its .onnx file itself",
+            "the MLmodel file cannot be read: it names no flavors; log the model again with MLflow, or bind the model's own file",
         ),
         (
             "flavors: {onnx: {data: [x]}}",
-            "the MLmodel file cannot be read: flavors.onnx.data is not a text; log the model again with mlflow.onnx.log_model, or bind its .onnx file itself",
+            "the MLmodel file cannot be read: flavors.onnx.data is not a text; log the model again with MLflow, or bind the model's own file",
         ),
         (
             "flavors: {onnx: {data: ../../other/model.onnx}}",
@@ -98,7 +131,7 @@ fn what_cannot_be_bound_is_said_with_a_way_on() {
         ),
         (
             "flavors: {onnx: {}}\nsignature: {inputs: [1]}",
-            "the MLmodel file cannot be read: signature.inputs is not a text of JSON; log the model again with mlflow.onnx.log_model, or bind its .onnx file itself",
+            "the MLmodel file cannot be read: signature.inputs is not a text of JSON; log the model again with MLflow, or bind the model's own file",
         ),
         (
             "flavors: {onnx: {}}\nsignature: {inputs: '[{}]'}",
@@ -176,7 +209,7 @@ fn the_signature_names_the_columns_of_a_matrix_and_gives_its_width() {
         assert_eq!(
             agreed.notes,
             [
-                "the MLmodel file gives other types than the graph, whose are used: 'a' (double, graph float32), 'b' (long, graph float32)"
+                "the MLmodel file gives other types than the model, whose are used: 'a' (double, model float32), 'b' (long, model float32)"
             ]
         );
     }
@@ -237,7 +270,7 @@ fn tensors_keep_the_files_own_names() {
     assert_eq!(agreed.names, ["a", "b"]);
     assert_eq!(signature.inputs[0].shape, [-1, 2]);
     assert!(
-        agreed.notes[0].contains("its input (float64[N,2], graph float32)"),
+        agreed.notes[0].contains("its input (float64[N,2], model float32)"),
         "{:?}",
         agreed.notes
     );
@@ -292,13 +325,13 @@ fn a_contradiction_names_both_sides() {
             matrix(3),
             &[][..],
             logged(numbers(&["a", "b"])),
-            "names 2 input columns, the graph takes 3 in 'X' as float32[N,3]",
+            "names 2 input columns, the model takes 3 in 'X' as float32[N,3]",
         ),
         (
             matrix(2),
             &[],
             logged(json!([column("a", "float"), column("b", "string")])),
-            "says 'b' is string, the graph takes 'X' as float32[N,2]",
+            "says 'b' is string, the model takes 'X' as float32[N,2]",
         ),
         (
             columns(),
@@ -307,13 +340,13 @@ fn a_contradiction_names_both_sides() {
                 column("trip_distance", "float"),
                 column("borough", "long")
             ])),
-            "says 'borough' is long, the graph takes 'borough' as string[N,1]",
+            "says 'borough' is long, the model takes 'borough' as string[N,1]",
         ),
         (
             matrix(2),
             &["b", "a"],
             logged(numbers(&["a", "b"])),
-            "orders its columns 'a', 'b', the graph takes them as 'b', 'a', by the names in its metadata",
+            "orders its columns 'a', 'b', the model takes them as 'b', 'a', by the names in its metadata",
         ),
         (
             columns(),
@@ -323,25 +356,25 @@ fn a_contradiction_names_both_sides() {
                 column("borough", "string"),
                 column("zone", "string")
             ])),
-            "has an input 'zone', the graph takes 'trip_distance', 'borough'",
+            "has an input 'zone', the model takes 'trip_distance', 'borough'",
         ),
         (
             columns(),
             &[],
             logged(json!([column("borough", "string")])),
-            "names only 'borough', the graph takes 'trip_distance' as float32[N,1] as well",
+            "names only 'borough', the model takes 'trip_distance' as float32[N,1] as well",
         ),
         (
             matrix(2),
             &[],
             logged(json!([said_tensor(json!("X"), "float32", &[-1, 5])])),
-            "says 'X' is float32[N,5], the graph takes 'X' as float32[N,2]",
+            "says 'X' is float32[N,5], the model takes 'X' as float32[N,2]",
         ),
         (
             matrix(2),
             &[],
             logged(json!([said_tensor(Value::Null, "str", &[-1, 2])])),
-            "says its input is str[N,2], the graph takes 'X' as float32[N,2]",
+            "says its input is str[N,2], the model takes 'X' as float32[N,2]",
         ),
         (
             matrix(2),
@@ -350,7 +383,7 @@ fn a_contradiction_names_both_sides() {
                 said_tensor(json!("A"), "float32", &[-1, 2]),
                 said_tensor(json!("B"), "float32", &[-1, 2])
             ])),
-            "has an input 'A', the graph takes 'X'",
+            "has an input 'A', the model takes 'X'",
         ),
         (
             matrix(2),
@@ -359,20 +392,20 @@ fn a_contradiction_names_both_sides() {
                 column("a", "float"),
                 said_tensor(json!("B"), "float32", &[-1, 1])
             ])),
-            "mixes columns and tensors, the graph takes one kind",
+            "mixes columns and tensors, the model takes one kind",
         ),
         (
             matrix(2),
             &[],
             logged(json!([column("a", "binary"), column("b", "float")])),
-            "says 'a' is binary, the graph takes 'X' as float32[N,2]",
+            "says 'a' is binary, the model takes 'X' as float32[N,2]",
         ),
     ];
     for (graph, own, model, want) in cases {
         let error = meet(graph, own, &model).0.unwrap_err();
         assert_eq!(
             error.message(),
-            format!("signature and graph disagree: the MLmodel file {want}")
+            format!("signature and model disagree: the MLmodel file {want}")
         );
         assert!(error.hint().is_some());
     }

@@ -78,7 +78,7 @@ pub(super) fn refused(why: &str) -> Error {
         ErrorCode::Invalid,
         format!("the MLmodel file cannot be read: {why}"),
     )
-    .with_hint("log the model again with mlflow.onnx.log_model, or bind its .onnx file itself")
+    .with_hint("log the model again with MLflow, or bind the model's own file")
 }
 
 /// A list or map that is not finished.

@@ -17,7 +17,7 @@ const DOMAINS: [&str; 4] = [
 #[derive(Debug, Default)]
 pub(super) struct Walk<'a> {
     /// (domain, operator), the default domain by its name.
-    pub ops: BTreeSet<(String, String)>,
+    ops: BTreeSet<(String, String)>,
     /// The first file other than this one that holds weights.
     pub external_file: Option<&'a str>,
 }

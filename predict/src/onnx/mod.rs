@@ -17,46 +17,21 @@ mod zipmap;
 
 use std::collections::{BTreeSet, HashSet};
 
-use arrow::datatypes::DataType;
 use prost::Message;
 use whimbrel_proto::{Error, ErrorCode};
 
 use self::graph::{Walk, domain};
 use self::messages::{Extent, Graph, Kind, Model, TensorType, ValueInfo};
-use self::names::{class_names, feature_names, name_classes, spread, widen};
+use self::names::{class_names, feature_names, widen};
 use self::safety::Refusal;
 use self::sniff::{UNKNOWN, sniff};
 use self::zipmap::ZipMap;
 pub use self::zipmap::cut_zipmaps;
-use crate::binding::{DefaultValue, InputElement, elements};
-use crate::mlmodel::{Agreed, MlModel, Named, agree};
+use crate::facts::{ModelFacts, Stated, name_classes};
+use crate::mlmodel::MlModel;
 use crate::signature::{ElementType, OutputSpec, RowNames, Signature, TensorSpec};
-use crate::value::Value;
 
 pub use self::external::{MAX_BYTES, embed, external_files};
-
-/// What a model says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelFacts {
-    /// The tensors it takes and gives; outputs that have no value for each row are left out.
-    pub signature: Signature,
-    /// The places that columns feed.
-    pub elements: Vec<InputElement>,
-    /// The type of PREDICT's value, unless the binding says otherwise.
-    pub returns: DataType,
-    /// What wrote the file, with its version.
-    pub producer: String,
-    /// (domain, version) of the operator sets it was written for.
-    pub opsets: Vec<(String, i64)>,
-    /// (domain, operator), each once.
-    pub ops: Vec<(String, String)>,
-    /// The size of the file.
-    pub size: u64,
-    /// (library, version) of what the model was made with, as far as it is written down.
-    pub recorded: Vec<(String, String)>,
-    /// Where the file and what was written down beside it differ without harm.
-    pub notes: Vec<String>,
-}
 
 /// Reads the model, or says why PREDICT cannot call it.
 pub fn inspect(bytes: &[u8]) -> Result<ModelFacts, Error> {
@@ -115,30 +90,14 @@ impl Subject {
         widen(&mut inputs, &names);
         let mut outputs = self.outputs(graph, &zipmap::find(bytes)?)?;
         name_classes(&mut outputs, class_names(model));
-        let mut signature = Signature { inputs, outputs };
-        let agreed = match beside {
-            Some(beside) => agree(&mut signature, names, beside),
-            None => Ok(Agreed::of(names)),
-        }
-        .map_err(|error| self.refused_as(&error))?;
-        name_classes(&mut signature.outputs, agreed.output_columns);
-        let value =
-            Value::resolve(&signature, None, None).map_err(|error| self.refused_as(&error))?;
-        let names = spread(&signature, agreed.names);
-        let mut elements = elements(&signature, &names).map_err(|error| self.refused_as(&error))?;
-        may_miss(&mut elements, &agreed.named).map_err(|error| self.refused_as(&error))?;
-        let producer = format!("{} {}", model.producer_name, model.producer_version);
-        Ok(ModelFacts {
-            signature,
-            elements,
-            returns: value.data_type(),
-            producer: producer.trim().to_owned(),
-            opsets: opsets(model),
-            ops: walk.ops.into_iter().collect(),
+        let stated = Stated {
+            signature: Signature { inputs, outputs },
+            names,
+            main_output: None,
             size: bytes.len() as u64,
-            recorded: recorded(model, beside),
-            notes: agreed.notes,
-        })
+            recorded: recorded(model),
+        };
+        stated.with(beside).map_err(|error| self.refused_as(&error))
     }
 
     /// Nothing of a file is decoded that could cost more than it shows.
@@ -276,32 +235,18 @@ impl Subject {
         let (why, hint) = sniff(bytes).unwrap_or(UNKNOWN);
         let error = Error::new(
             ErrorCode::Invalid,
-            format!("{} is not an ONNX model: {why}", self.0),
+            format!(
+                "{} is not an ONNX, LightGBM or XGBoost model: {why}",
+                self.0
+            ),
         );
         error.with_hint(hint)
     }
 }
 
-/// Marks the elements that a table may lack.
-fn may_miss(elements: &mut [InputElement], named: &[Named]) -> Result<(), Error> {
-    for Named { name, default } in named {
-        let own = elements.iter_mut().filter(|element| element.name == *name);
-        for element in own {
-            element.optional = true;
-            let text = match default {
-                serde_json::Value::Null => continue,
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            element.default = Some(DefaultValue::parse(&text, element)?);
-        }
-    }
-    Ok(())
-}
-
-/// What the model was made with: exporter and operator sets, and what stands beside it.
-fn recorded(model: &Model, beside: Option<&MlModel>) -> Vec<(String, String)> {
-    let mut recorded = beside.map_or(&[][..], MlModel::recorded).to_vec();
+/// What the model was made with: exporter and operator sets.
+fn recorded(model: &Model) -> Vec<(String, String)> {
+    let mut recorded = Vec::new();
     if !model.producer_name.is_empty() {
         recorded.push((model.producer_name.clone(), model.producer_version.clone()));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::messages::Model;
-use crate::signature::{OutputSpec, RowNames, Signature, TensorSpec};
+use crate::signature::TensorSpec;
 
 /// The metadata keys under which exporters leave the names of a matrix's columns.
 const NAME_KEYS: [&str; 4] = ["feature_names", "feature_columns", "features", "columns"];
@@ -19,18 +19,6 @@ pub(super) fn feature_names(model: &Model) -> Vec<String> {
 /// The names that the exporter left for what a row of an output holds.
 pub(super) fn class_names(model: &Model) -> Vec<String> {
     names(model, &CLASS_KEYS)
-}
-
-/// Names the values of the one output that has as many of them in a row.
-pub(super) fn name_classes(outputs: &mut [OutputSpec], names: Vec<String>) {
-    let fits = |output: &&mut OutputSpec| {
-        output.names == RowNames::None
-            && matches!(output.row(), [size] if usize::try_from(*size) == Ok(names.len()))
-    };
-    let mut fitting: Vec<&mut OutputSpec> = outputs.iter_mut().filter(fits).collect();
-    if let [only] = fitting.as_mut_slice() {
-        only.names = RowNames::Fields(names);
-    }
 }
 
 /// A JSON list, or names between commas.
@@ -61,30 +49,4 @@ pub(super) fn widen(inputs: &mut [TensorSpec], names: &[String]) {
     {
         *width = count;
     }
-}
-
-/// The names for every element: they may have been given for all elements, or for the one matrix among single columns.
-/// Names of any other number belong to something else.
-pub(super) fn spread(signature: &Signature, names: Vec<String>) -> Vec<String> {
-    // One column of lists feeds an input that does not say how many columns it takes.
-    let lanes: Vec<usize> = signature
-        .inputs
-        .iter()
-        .map(|input| input.lanes().unwrap_or(1))
-        .collect();
-    if names.is_empty() || names.len() == lanes.iter().sum::<usize>() {
-        return names;
-    }
-    let mut matrices = lanes.iter().filter(|lanes| **lanes > 1);
-    if matrices.next() != Some(&names.len()) || matrices.next().is_some() {
-        return Vec::new();
-    }
-    let all = signature
-        .inputs
-        .iter()
-        .flat_map(|input| match input.lanes() {
-            Some(1) | None => vec![input.name.clone()],
-            _ => names.clone(),
-        });
-    all.collect()
 }

@@ -1,4 +1,4 @@
-//! Tells a user what the file is that is not an ONNX model. An archive is never unpacked: nothing in it can lead anywhere.
+//! Tells a user what the file is that is no model. An archive is never unpacked: nothing in it can lead anywhere.
 
 const EXPORT: &str =
     "export the model to ONNX, for example with skl2onnx, onnxmltools or torch.onnx";
@@ -10,6 +10,10 @@ pub(super) fn sniff(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let found = match head {
         [] => ("it is empty", "check that the upload was complete"),
         [0x80, 2..=5, ..] => ("it is a Python pickle", EXPORT),
+        [b'b', b'i', b'n', b'f', ..] => (
+            "it is in XGBoost's old binary form",
+            "load it with XGBoost 3.0 or older and save it as model.ubj",
+        ),
         [b'P', b'K', 3, 4, ..] => ("it is a zip archive (PyTorch and skops save such)", EXPORT),
         [0x1f, 0x8b, ..] => ("it is compressed by gzip", UNPACK),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => ("it is compressed by zstd", UNPACK),

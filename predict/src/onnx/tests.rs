@@ -1,5 +1,7 @@
 //! Two files that skl2onnx wrote show that the fields are where ONNX has them; the rest is built here, one trait each.
 
+use arrow::datatypes::DataType;
+
 use super::messages::*;
 use super::*;
 use crate::types::returns_name;
@@ -100,23 +102,10 @@ fn a_model_of_skl2onnx_is_read_as_it_was_written() {
     assert_eq!(inputs, expected);
     assert_eq!(facts.returns, DataType::Float32);
     assert_eq!(facts.size, COLUMNS.len() as u64);
-    assert!(
-        facts.producer.starts_with("skl2onnx "),
-        "{}",
-        facts.producer
-    );
-    assert!(
-        facts
-            .ops
-            .contains(&("ai.onnx.ml".to_owned(), "OneHotEncoder".to_owned())),
-        "{:?}",
-        facts.ops
-    );
-    assert!(
-        facts.opsets.contains(&("ai.onnx.ml".to_owned(), 1)) || facts.opsets.len() > 1,
-        "{:?}",
-        facts.opsets
-    );
+    let recorded = |library: &str| facts.recorded.iter().any(|(known, _)| known == library);
+    for library in ["skl2onnx", "opset ai.onnx.ml"] {
+        assert!(recorded(library), "{:?}", facts.recorded);
+    }
 }
 
 #[test]
@@ -289,14 +278,7 @@ fn an_operator_of_an_unknown_domain_is_named_wherever_it_hides() {
             domain: "com.example".to_owned(),
         });
     });
-    let ops = defined.unwrap().ops;
-    assert_eq!(
-        ops,
-        [
-            ("ai.onnx".to_owned(), "Gemm".to_owned()),
-            ("ai.onnx".to_owned(), "Identity".to_owned())
-        ]
-    );
+    assert!(defined.is_ok(), "{defined:?}");
 }
 
 #[test]
@@ -318,7 +300,10 @@ fn weights_in_another_file_are_refused_by_its_name() {
 #[test]
 fn what_is_not_onnx_is_told_for_what_it_is() {
     let files: [(&[u8], &str); 6] = [
-        (b"", "is not an ONNX model: it is empty"),
+        (
+            b"",
+            "is not an ONNX, LightGBM or XGBoost model: it is empty",
+        ),
         (
             b"This is a text file that calls itself a model.\n",
             "it is text",
@@ -337,7 +322,8 @@ fn what_is_not_onnx_is_told_for_what_it_is() {
     for (bytes, want) in files {
         let error = inspect_named("x", bytes).unwrap_err().to_string();
         assert!(
-            error.starts_with("'x' is not an ONNX model: ") && error.contains(want),
+            error.starts_with("'x' is not an ONNX, LightGBM or XGBoost model: ")
+                && error.contains(want),
             "{error}"
         );
     }

@@ -202,12 +202,15 @@ mod tests {
         assert_eq!(find(&cut).unwrap(), []);
         let [before, after] = [MODEL, &cut].map(|model| super::super::inspect(model).unwrap());
         assert_eq!(before.signature.inputs, after.signature.inputs);
-        assert_eq!(before.opsets, after.opsets);
-        let ops = |facts: &super::super::ModelFacts, name: &str| {
-            facts.ops.iter().any(|(_, op)| op == name)
+        assert_eq!(before.recorded, after.recorded);
+        // Names of operators stand in the file as they are.
+        let has = |bytes: &[u8], name: &str| {
+            bytes
+                .windows(name.len())
+                .any(|part| part == name.as_bytes())
         };
-        assert!(ops(&before, "ZipMap") && !ops(&after, "ZipMap") && ops(&after, "Identity"));
-        assert!(ops(&after, "LinearClassifier"), "{:?}", after.ops);
+        assert!(has(MODEL, "ZipMap") && !has(&cut, "ZipMap"));
+        assert!(has(&cut, "Identity") && has(&cut, "LinearClassifier"));
     }
 
     #[test]

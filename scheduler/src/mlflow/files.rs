@@ -255,7 +255,7 @@ impl Mlflow {
                     self.name()
                 ),
             )
-            .with_hint("check that it is the right file; an ONNX file has at most 2 GiB"),
+            .with_hint("check that it is the right file; a model's file has at most 2 GiB"),
         }
     }
 

@@ -3,6 +3,7 @@
 //! generation; queries that run keep the model they were planned with.
 
 mod content;
+mod inspect;
 mod listing;
 mod request;
 mod runtime;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 use whimbrel_predict::binding::{Binding, BindingSource, RuntimeKind};
-use whimbrel_predict::onnx::{ModelFacts, inspect_with};
+use whimbrel_predict::facts::ModelFacts;
 use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
 use whimbrel_predict::value::Value;
@@ -24,6 +25,7 @@ use whimbrel_proto::ids::{Alias, Generation};
 use whimbrel_proto::{Error, ErrorCode, v1};
 
 use self::content::blocking;
+use self::inspect::inspect;
 use self::source::Fetched;
 use crate::clock::Clock;
 use crate::nearest;
@@ -123,20 +125,23 @@ impl Registry {
             Some(parse_returns(&returns)?)
         };
         let Fetched {
-            onnx,
+            file,
             mlmodel,
             uri,
             resolved,
             version,
         } = self.sources.fetch(&uri).await?;
-        let (name, bytes) = (uri.clone(), onnx.clone());
-        let mut facts = blocking(move || inspect_with(&name, &bytes, mlmodel.as_ref())).await?;
+        let (name, bytes) = (uri.clone(), file.clone());
+        let mut facts = blocking(move || inspect(&name, &bytes, mlmodel.as_ref())).await?;
         options.apply(&mut facts.signature, &mut facts.elements)?;
-        let value = Value::resolve(&facts.signature, options.output.as_deref(), asked.as_ref())?;
+        // Who asks for a type may mean any output.
+        let main = facts.main_output.as_deref().filter(|_| asked.is_none());
+        let output = options.output.as_deref().or(main);
+        let value = Value::resolve(&facts.signature, output, asked.as_ref())?;
         let columns = request::place_columns(&facts.elements, &facts.signature.inputs, columns)?;
-        let (runtime, note) = choose_runtime(asked_runtime, &onnx, &facts, &value).await?;
+        let (runtime, note) = choose_runtime(asked_runtime, &file, &facts, &value).await?;
         facts.notes.extend(note);
-        let digest = self.content.put(onnx).await?;
+        let digest = self.content.put(file).await?;
         let binding = Binding {
             alias,
             uri,
@@ -211,11 +216,11 @@ impl BindingSource for Registry {
 /// See [`runtime`]; a large model is read for it.
 async fn choose_runtime(
     asked: runtime::Asked,
-    onnx: &Bytes,
+    file: &Bytes,
     facts: &ModelFacts,
     value: &Value,
 ) -> Result<(RuntimeKind, Option<String>), Error> {
-    let (onnx, elements) = (onnx.clone(), facts.elements.clone());
+    let (file, elements) = (file.clone(), facts.elements.clone());
     let outputs = value.outputs().into_iter();
     let outputs = outputs.filter_map(|place| facts.signature.outputs.get(place).cloned());
     let outputs: Vec<_> = outputs.collect();
@@ -224,7 +229,7 @@ async fn choose_runtime(
             elements: &elements,
             outputs: outputs.iter().collect(),
         };
-        runtime::choose(asked, &onnx, &wanted)
+        runtime::choose(asked, &file, &wanted)
     })
     .await
 }

@@ -1,11 +1,14 @@
-//! Which runtime scores a model: our own kernels where they cover all that is asked of it, else ONNX Runtime.
+//! Which runtime scores a model: our own kernels where they cover all that is asked of it, else ONNX Runtime. What is no ONNX
+//! file is theirs alone.
 
 use std::str::FromStr;
 
-use whimbrel_graph::{Element, Model};
+use whimbrel_graph::{Element, Format, Model};
 use whimbrel_predict::binding::{InputElement, RuntimeKind};
 use whimbrel_predict::signature::{ElementType, OutputSpec};
 use whimbrel_proto::{Error, ErrorCode};
+
+use super::inspect::converter;
 
 /// What a user says of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +43,29 @@ pub(super) struct Use<'a> {
 /// The runtime, and a note where it is the slower one.
 pub(super) fn choose(
     asked: Asked,
+    file: &[u8],
+    wanted: &Use<'_>,
+) -> Result<(RuntimeKind, Option<String>), Error> {
+    match (Format::of(file), asked) {
+        (Format::Onnx, Asked::This(RuntimeKind::Ort)) => Ok((RuntimeKind::Ort, None)),
+        (Format::Onnx, Asked::Any | Asked::This(RuntimeKind::Native)) => {
+            for_graph(asked, file, wanted)
+        }
+        (format @ (Format::LightGbm | Format::XgBoost), Asked::This(RuntimeKind::Ort)) => {
+            Err(not_onnx(format))
+        }
+        // It was read by the kernels when it was inspected.
+        (Format::LightGbm | Format::XgBoost, Asked::Any | Asked::This(RuntimeKind::Native)) => {
+            Ok((RuntimeKind::Native, None))
+        }
+    }
+}
+
+fn for_graph(
+    asked: Asked,
     onnx: &[u8],
     wanted: &Use<'_>,
 ) -> Result<(RuntimeKind, Option<String>), Error> {
-    if asked == Asked::This(RuntimeKind::Ort) {
-        return Ok((RuntimeKind::Ort, None));
-    }
     match (covered(onnx, wanted), asked) {
         (Ok(()), _) => Ok((RuntimeKind::Native, None)),
         (Err(why), Asked::This(_)) => {
@@ -59,6 +79,14 @@ pub(super) fn choose(
             Ok((RuntimeKind::Ort, Some(note)))
         }
     }
+}
+
+fn not_onnx(format: Format) -> Error {
+    let (name, tool) = (format.name(), converter(format));
+    let what = format!("ONNX Runtime does not read files of {name}");
+    Error::new(ErrorCode::Invalid, what).with_hint(format!(
+        "leave the runtime out: the native kernels score it; or export it to ONNX ({tool})"
+    ))
 }
 
 fn covered(onnx: &[u8], wanted: &Use<'_>) -> Result<(), String> {

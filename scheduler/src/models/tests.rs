@@ -213,7 +213,10 @@ async fn what_cannot_be_bound_is_refused_in_one_line_and_leaves_nothing() {
         ),
         (
             ask("fare", "notes.txt"),
-            format!("'{}' is not an ONNX model: it is text", at("notes.txt")),
+            format!(
+                "'{}' is not an ONNX, LightGBM or XGBoost model: it is text",
+                at("notes.txt")
+            ),
         ),
         (ask("fare", ""), "the model's location is empty".to_owned()),
         (
@@ -352,6 +355,26 @@ async fn the_fastest_runtime_that_covers_a_model_is_chosen_unless_one_is_named()
     assert!(
         refused.contains("operator 'Konkat' is not covered"),
         "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_librarys_own_file_is_never_onnx_runtimes() {
+    let Subject { registry, folder } = subject().await;
+    let text = "tree\nnum_tree_per_iteration=1\nmax_feature_idx=0\nfeature_names=age\nobjective=regression\n\nend of trees\n";
+    fs::write(folder.path().join("m.lgb"), text).unwrap();
+    let bind = async |runtime: &str| {
+        let mut wish = ask("light", "m.lgb");
+        wish.runtime = runtime.to_owned();
+        registry.bind(wish).await
+    };
+    let binding = bind("").await.unwrap();
+    assert_eq!(binding.runtime.name(), "native");
+    assert_eq!(binding.elements[0].name, "age");
+    let refused = bind("ort").await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "ONNX Runtime does not read files of LightGBM; leave the runtime out: the native kernels score it; or export it to ONNX (onnxmltools.convert_lightgbm)"
     );
 }
 

@@ -33,6 +33,7 @@ mod models_bad;
 mod models_cache;
 mod models_crash;
 mod models_durable;
+mod models_flavours;
 mod models_sources;
 mod models_zoo;
 mod native_parity;

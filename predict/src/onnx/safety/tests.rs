@@ -167,7 +167,7 @@ fn in_a_constant() -> Vec<u8> {
 
 /// What is not protobuf, or stops in the middle.
 fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    const DAMAGED: &str = "'m' is not an ONNX model: it does not decode as one; it is damaged, cut off, or of another kind";
+    const DAMAGED: &str = "'m' is not an ONNX, LightGBM or XGBoost model: it does not decode as one; it is damaged, cut off, or of another kind";
     let whole = model(ints("w", &[1, 2, 3]));
     let cut = whole[..whole.len() - 5].to_vec();
     let tar = [vec![b'm'; 257], b"ustar\x0000".to_vec(), vec![0; 248]].concat();
@@ -184,47 +184,55 @@ fn damaged() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             DAMAGED,
         ),
         ("a group", vec![0x08, 0x0a, 0x3b, 0x3c], DAMAGED),
-        ("empty", Vec::new(), "'m' is not an ONNX model: it is empty"),
+        (
+            "empty",
+            Vec::new(),
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is empty",
+        ),
         (
             "zip",
             b"PK\x03\x04rest".to_vec(),
-            "'m' is not an ONNX model: it is a zip archive (PyTorch and skops save such)",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is a zip archive (PyTorch and skops save such)",
         ),
-        ("tar", tar, "'m' is not an ONNX model: it is a tar archive"),
+        (
+            "tar",
+            tar,
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is a tar archive",
+        ),
         (
             "gzip",
             b"\x1f\x8b\x08rest".to_vec(),
-            "'m' is not an ONNX model: it is compressed by gzip",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is compressed by gzip",
         ),
         (
             "zstd",
             b"\x28\xb5\x2f\xfdrest".to_vec(),
-            "'m' is not an ONNX model: it is compressed by zstd",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is compressed by zstd",
         ),
         (
             "xz",
             b"\xfd7zXZ\x00rest".to_vec(),
-            "'m' is not an ONNX model: it is compressed by xz",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is compressed by xz",
         ),
         (
             "7z",
             b"7z\xbc\xaf\x27\x1crest".to_vec(),
-            "'m' is not an ONNX model: it is a 7z archive",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is a 7z archive",
         ),
         (
             "ort",
             b"\x18\x00\x00\x00ORTMrest".to_vec(),
-            "'m' is not an ONNX model: it is in ONNX Runtime's own format, which is made for one machine",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is in ONNX Runtime's own format, which is made for one machine",
         ),
         (
             "hdf5",
             b"\x89HDF\r\n\x1a\nrest".to_vec(),
-            "'m' is not an ONNX model: it is an HDF5 file (Keras saves such)",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is an HDF5 file (Keras saves such)",
         ),
         (
             "pickle",
             b"\x80\x04\x95rest".to_vec(),
-            "'m' is not an ONNX model: it is a Python pickle",
+            "'m' is not an ONNX, LightGBM or XGBoost model: it is a Python pickle",
         ),
     ]
 }

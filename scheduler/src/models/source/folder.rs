@@ -1,4 +1,4 @@
-//! A model's files, wherever they are: an ONNX file, or a folder that MLflow wrote. The rules for reading them are the same for
+//! A model's files, wherever they are: one file, or a folder that MLflow wrote. The rules for reading them are the same for
 //! every place.
 
 use std::collections::HashMap;
@@ -6,6 +6,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use whimbrel_graph::Format;
 use whimbrel_predict::mlmodel::MlModel;
 use whimbrel_predict::onnx::{MAX_BYTES, embed, external_files};
 use whimbrel_proto::{Error, ErrorCode};
@@ -18,6 +19,8 @@ pub(super) const MLMODEL: &str = "MLmodel";
 /// No signature needs more.
 pub(super) const MAX_MLMODEL: u64 = 4 << 20;
 const MAX_EXAMPLE: u64 = 16 << 20;
+/// How the names of models' files end.
+const ENDINGS: [&str; 3] = [".onnx", ".lgb", ".ubj"];
 
 /// A folder's files, by paths relative to it.
 #[async_trait]
@@ -45,7 +48,7 @@ pub(super) enum Found {
 /// The model that the files make.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) onnx: Bytes,
+    pub(super) file: Bytes,
     pub(super) mlmodel: Option<MlModel>,
 }
 
@@ -56,7 +59,7 @@ impl Found {
             Self::Folder(folder) => {
                 let mlmodel = read_mlmodel(folder.as_ref()).await?;
                 let name = mlmodel
-                    .onnx_file()
+                    .model_file()
                     .map_err(|error| at(folder.place(), &error))?
                     .to_owned();
                 let Some(bytes) = folder.read(&name, MAX_BYTES).await? else {
@@ -69,9 +72,9 @@ impl Found {
                     )
                     .with_hint("copy the whole folder; a part of it is missing"));
                 };
-                let onnx = one_file(folder.as_ref(), &name, bytes).await?;
+                let file = one_file(folder.as_ref(), &name, bytes).await?;
                 Ok(Model {
-                    onnx,
+                    file,
                     mlmodel: Some(mlmodel),
                 })
             }
@@ -82,9 +85,9 @@ impl Found {
             } => {
                 let place = format!("{}/{name}", folder.place());
                 let bytes = blocking(move || hex::decode(bytes, &format!("'{place}'"))).await?;
-                let onnx = one_file(folder.as_ref(), &name, bytes).await?;
+                let file = one_file(folder.as_ref(), &name, bytes).await?;
                 Ok(Model {
-                    onnx,
+                    file,
                     mlmodel: None,
                 })
             }
@@ -117,8 +120,12 @@ pub(super) async fn read_mlmodel(folder: &dyn Folder) -> Result<MlModel, Error> 
     })
 }
 
-/// The ONNX file with the weights in it that lie beside it.
+/// The model's file; an ONNX file with the weights in it that lie beside it.
 async fn one_file(folder: &dyn Folder, name: &str, bytes: Bytes) -> Result<Bytes, Error> {
+    match Format::of(&bytes) {
+        Format::Onnx => {}
+        Format::LightGbm | Format::XgBoost => return Ok(bytes),
+    }
     // What is no ONNX file has no files beside it; the reader of the model says what it is instead.
     let names = {
         let (bytes, place) = (bytes.clone(), folder.place().to_owned());
@@ -154,13 +161,14 @@ async fn one_file(folder: &dyn Folder, name: &str, bytes: Bytes) -> Result<Bytes
 
 fn no_mlmodel(place: &str, names: &[String]) -> Error {
     const SHOWN: usize = 5;
-    let hint = match (names, names.iter().find(|name| name.ends_with(".onnx"))) {
-        (_, Some(onnx)) => format!("give the file itself: {place}/{onnx}"),
+    let is_model = |name: &&String| ENDINGS.iter().any(|ending| name.ends_with(ending));
+    let hint = match (names, names.iter().find(is_model)) {
+        (_, Some(file)) => format!("give the file itself: {place}/{file}"),
         ([], None) => "the folder is empty: check the path".to_owned(),
         (names, None) => {
             let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
             format!(
-                "it holds {}: give the folder that MLflow saved the model in, or an .onnx file",
+                "it holds {}: give the folder that MLflow saved the model in, or the model's file",
                 shown.join(", ")
             )
         }
@@ -191,5 +199,5 @@ pub(super) fn too_large(place: &str, most: u64) -> Error {
         ErrorCode::Invalid,
         format!("'{place}' is larger than {size}"),
     )
-    .with_hint("check that it is the right file; an ONNX file with its weights has at most 2 GiB")
+    .with_hint("check that it is the right file; a model with its weights has at most 2 GiB")
 }

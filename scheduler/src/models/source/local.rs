@@ -113,7 +113,7 @@ fn read_bounded(path: &str, most: u64) -> Result<Bytes, Error> {
             ErrorCode::Invalid,
             format!("'{path}' is not a regular file"),
         )
-        .with_hint("give the path of an .onnx file or of an MLflow folder"));
+        .with_hint("give the path of a model's file or of an MLflow folder"));
     }
     if facts.len() > most {
         return Err(too_large(path, most));

@@ -1,4 +1,4 @@
-//! Where a model is bound from. A URI is understood once, into a [`Source`]; every kind of source gives the bytes of one ONNX
+//! Where a model is bound from. A URI is understood once, into a [`Source`]; every kind of source gives the bytes of one
 //! file, so the same model has the same digest wherever it was found.
 
 mod check;
@@ -48,8 +48,8 @@ enum Source {
 /// A model as its source gave it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetched {
-    /// The ONNX file, with weights that lay beside it in it.
-    pub(crate) onnx: Bytes,
+    /// The model's file; an ONNX file has the weights in it that lay beside it.
+    pub(crate) file: Bytes,
     /// What MLflow wrote beside it.
     pub(crate) mlmodel: Option<MlModel>,
     /// As it was asked for; a path is absolute.
@@ -96,7 +96,7 @@ impl Sources {
         let uri = uri.trim();
         if uri.is_empty() {
             return Err(Error::new(ErrorCode::Invalid, "the model's location is empty")
-                .with_hint("give the path of an .onnx file or of an MLflow folder, or models:/NAME/VERSION"));
+                .with_hint("give the path of a model's file or of an MLflow folder, or models:/NAME/VERSION"));
         }
         if let Some(sql) = strip_scheme(uri, SQL) {
             return Ok(Source::Query(sql.trim().to_owned()));
@@ -120,9 +120,9 @@ impl Sources {
         let asked = uri.trim().to_owned();
         match source {
             Source::Path(path) => {
-                let Model { onnx, mlmodel } = local::open(&path).await?.read().await?;
+                let Model { file, mlmodel } = local::open(&path).await?.read().await?;
                 Ok(Fetched {
-                    onnx,
+                    file,
                     mlmodel,
                     uri: path.clone(),
                     resolved: path,
@@ -130,10 +130,10 @@ impl Sources {
                 })
             }
             Source::Object(location) => {
-                let Model { onnx, mlmodel } =
+                let Model { file, mlmodel } =
                     object::open(&self.stores, &location).await?.read().await?;
                 Ok(Fetched {
-                    onnx,
+                    file,
                     mlmodel,
                     uri: asked,
                     resolved: location.to_string(),
@@ -142,9 +142,9 @@ impl Sources {
             }
             Source::Entry(entry) => {
                 let found = self.resolve(&entry).await?;
-                let Model { onnx, mlmodel } = self.files_of(&found).await?.read().await?;
+                let Model { file, mlmodel } = self.files_of(&found).await?.read().await?;
                 Ok(Fetched {
-                    onnx,
+                    file,
                     mlmodel,
                     uri: asked,
                     resolved: found.uri,
@@ -152,9 +152,9 @@ impl Sources {
                 })
             }
             Source::Query(sql) => {
-                let onnx = query::read(self.cells.get(), &sql).await?;
+                let file = query::read(self.cells.get(), &sql).await?;
                 Ok(Fetched {
-                    onnx,
+                    file,
                     mlmodel: None,
                     uri: asked.clone(),
                     resolved: asked,

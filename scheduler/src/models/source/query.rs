@@ -1,4 +1,4 @@
-//! A model in a table: the query gives one row of one column, whose value is the ONNX file as bytes or as hex text.
+//! A model in a table: the query gives one row of one column, whose value is the model's file as bytes or as hex text.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
+use whimbrel_graph::Format;
 use whimbrel_predict::onnx::{MAX_BYTES, external_files};
 use whimbrel_proto::{Error, ErrorCode};
 
@@ -32,17 +33,21 @@ pub(super) async fn read(cells: Option<&Weak<dyn Cells>>, sql: &str) -> Result<B
     };
     let batches = cells.rows(sql, 1).await?;
     let value = one_value(&batches)?;
-    let onnx = blocking(move || hex::decode(value, "the query's value")).await?;
-    if onnx.len() as u64 > MAX_BYTES {
+    let file = blocking(move || hex::decode(value, "the query's value")).await?;
+    if file.len() as u64 > MAX_BYTES {
         return Err(too_large("the query's value", MAX_BYTES));
     }
-    let checked = onnx.clone();
-    let beside = blocking(move || Ok(external_files(&checked).unwrap_or_default())).await?;
+    let checked = file.clone();
+    let beside = blocking(move || match Format::of(&checked) {
+        Format::Onnx => Ok(external_files(&checked).unwrap_or_default()),
+        Format::LightGbm | Format::XgBoost => Ok(Vec::new()),
+    })
+    .await?;
     match beside.first() {
-        None => Ok(onnx),
-        Some(file) => Err(Error::new(
+        None => Ok(file),
+        Some(other) => Err(Error::new(
             ErrorCode::Invalid,
-            format!("the model's weights are in the file '{file}', and a table has no files"),
+            format!("the model's weights are in the file '{other}', and a table has no files"),
         )
         .with_hint("save it as one file: onnx.save(model, path, save_as_external_data=False)")),
     }

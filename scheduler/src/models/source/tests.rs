@@ -130,7 +130,7 @@ async fn the_same_bytes_come_from_every_source() {
         ("models:/fare@champion", Some("2")),
     ] {
         let fetched = sources.fetch(uri).await.unwrap();
-        assert!(fetched.onnx == ONNX, "{uri} gives other bytes");
+        assert!(fetched.file == ONNX, "{uri} gives other bytes");
         assert_eq!(fetched.version.as_deref(), version, "{uri}");
         assert_eq!(
             fetched.mlmodel.is_some(),
@@ -163,7 +163,7 @@ async fn a_source_that_gives_no_model_says_why_and_what_to_do() {
     fs::write(home.path().join("part/MLmodel"), MLMODEL).unwrap();
     fs::write(home.path().join("cut.hex"), "0x08071").unwrap();
     let cases = [
-        ("", "the model's location is empty; give the path of an .onnx file or of an MLflow folder, or models:/NAME/VERSION".to_owned()),
+        ("", "the model's location is empty; give the path of a model's file or of an MLflow folder, or models:/NAME/VERSION".to_owned()),
         ("none.onnx", format!("the model '{here}/none.onnx' does not exist; check the path; it is read on the scheduler's machine")),
         ("empty", format!("'{here}/empty' is a folder without an MLmodel file; the folder is empty: check the path")),
         ("notes", format!("'{here}/notes' is a folder without an MLmodel file; give the file itself: {here}/notes/a.onnx")),

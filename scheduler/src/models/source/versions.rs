@@ -61,7 +61,7 @@ impl Sources {
                 (
                     mlmodel.flavors().to_vec(),
                     signature,
-                    mlmodel.onnx_file().err(),
+                    mlmodel.model_file().err(),
                 )
             }
             Err(error) => (Vec::new(), String::new(), Some(error)),
