@@ -25,7 +25,7 @@ ARROWS = {
     "whimbrel-proto": set(),
     "whimbrel-access": {"whimbrel-proto"},
     "whimbrel-graph": set(),
-    "whimbrel-predict": {"whimbrel-proto"},
+    "whimbrel-predict": {"whimbrel-graph", "whimbrel-proto"},
     "whimbrel-stores": {"whimbrel-proto"},
     "whimbrel-scheduler": {"whimbrel-proto", "whimbrel-access", "whimbrel-graph", "whimbrel-predict", "whimbrel-stores"},
     "whimbrel-executor": {"whimbrel-proto", "whimbrel-access", "whimbrel-graph", "whimbrel-predict", "whimbrel-stores"},

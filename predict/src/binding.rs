@@ -72,6 +72,8 @@ pub struct InputElement {
     pub optional: bool,
     /// What feeds the place where the column is absent, or NULL.
     pub default: Option<DefaultValue>,
+    /// No output depends on it: anything may feed the place, and its column is not read.
+    pub unused: bool,
 }
 
 impl InputElement {
@@ -85,6 +87,7 @@ impl InputElement {
             shape: Vec::new(),
             optional: false,
             default: None,
+            unused: false,
         }
     }
 

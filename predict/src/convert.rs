@@ -201,6 +201,7 @@ impl TryFrom<&InputElement> for v1::InputElement {
                 .default
                 .as_ref()
                 .map(|value| value.text().to_owned()),
+            unused: element.unused,
         })
     }
 }
@@ -217,6 +218,7 @@ impl TryFrom<v1::InputElement> for InputElement {
             shape: wire.shape,
             optional: wire.optional,
             default: None,
+            unused: wire.unused,
         };
         element.default = wire
             .default_value

@@ -8,6 +8,7 @@ pub mod error;
 pub mod exec;
 pub mod facts;
 pub mod input;
+pub mod known;
 pub mod locate;
 pub mod lower;
 pub mod mapping;

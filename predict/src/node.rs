@@ -109,6 +109,10 @@ impl UserDefinedLogicalNodeCore for PredictNode {
         )?;
         for (place, (element, arg)) in binding.elements.iter().zip(&self.args).enumerate() {
             let comma = if place == 0 { "" } else { ", " };
+            if element.unused {
+                write!(f, "{comma}{} not read", element.name)?;
+                continue;
+            }
             write!(f, "{comma}{} ← {}", element.name, shown(arg))?;
             if let Some(Some(remark)) = self.call.remarks.get(place) {
                 write!(f, " ({remark})")?;

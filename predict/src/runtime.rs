@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use whimbrel_proto::Error;
 
 use crate::binding::Binding;
+use crate::known::{Known, Trees};
 
 /// Rows to score at once: one array per [`crate::binding::InputElement`], each of that element's Arrow type and all of one
 /// length; for an element that takes lists, a fixed-size list of them without NULL lists. A NULL in a float column means NaN; in any other column it is an error of the model's feed.
@@ -39,6 +40,10 @@ pub trait Model: Send + Sync + fmt::Debug {
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>>;
     /// The most rows that the next feed should have.
     fn batch_rows(&self) -> usize;
+    /// What is left of its trees where they were cut by what is known; none where they were not.
+    fn cut(&self) -> Option<Trees> {
+        None
+    }
     /// How many feeds one caller should keep under way at once, so that the scoring threads never wait for it.
     fn feeds_ahead(&self) -> usize;
 }
@@ -48,6 +53,17 @@ pub trait Model: Send + Sync + fmt::Debug {
 pub trait ModelHost: Send + Sync + fmt::Debug {
     /// The loaded model of this binding.
     async fn open(&self, binding: &Binding) -> Result<Arc<dyn Model>, Error>;
+
+    /// The same for rows of which something is known, by input, or nothing where `known` is empty. Whether it helps or not, such
+    /// rows get the same values.
+    async fn open_knowing(
+        &self,
+        binding: &Binding,
+        known: &[Known],
+    ) -> Result<Arc<dyn Model>, Error> {
+        let _ = known;
+        self.open(binding).await
+    }
 }
 
 /// The host as an extension of a task's `SessionConfig` (extensions are looked up by a sized type).

@@ -7,6 +7,7 @@ use datafusion::logical_expr::ScalarUDF;
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::binding::BindingSource;
+use crate::known::KnownInputs;
 use crate::lower::LowerPredict;
 use crate::planner::PredictQueryPlanner;
 use crate::sql::{BindPredict, PartPlanner, PredictStub};
@@ -41,6 +42,12 @@ pub fn install(
         return Err(Error::new(ErrorCode::Bug, what));
     };
     optimizer.rules.insert(place + 1, Arc::new(LowerPredict));
+
+    let physical = builder.physical_optimizers().get_or_insert_default();
+    physical
+        .rules
+        .retain(|rule| rule.name() != KnownInputs::NAME);
+    physical.rules.push(Arc::new(KnownInputs));
 
     // Before the engine's own planner of brackets; of two of ours the first sees all there is.
     let parts = Arc::new(PartPlanner::new(Arc::clone(&bindings)));

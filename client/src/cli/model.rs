@@ -223,7 +223,7 @@ fn as_json(binding: &Binding) -> Value {
     let element = |element: &InputElement| {
         json!({
             "name": element.name, "named": element.named, "element": element.element, "shape": element.shape,
-            "optional": element.optional, "default": element.default_value,
+            "optional": element.optional, "default": element.default_value, "unused": element.unused,
         })
     };
     let library =

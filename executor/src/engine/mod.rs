@@ -42,7 +42,7 @@ pub(crate) use self::client_pool::ClientPool;
 use self::guard::CancelGuard;
 pub(crate) use self::guard::panicked;
 use crate::pass::PassExec;
-use crate::scan::{guard_scans, pinned};
+use crate::scan::{guard_scans, informed, pinned};
 use crate::sink::Writer;
 use whimbrel_proto::units::Bytes;
 use whimbrel_stores::{Refusals, Registry, Stores, Travelling};
@@ -133,14 +133,25 @@ impl Engine {
         )
     }
 
-    /// The stage of one task, which ends soon after `token` fires.
+    /// The task's plan, where its models know what the footers of its files tell.
+    pub(crate) async fn informed(
+        &self,
+        task: &TaskDefinition,
+        runtime: &RuntimeEnv,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = &task.global_output_partition_ids;
+        informed(Arc::clone(&task.plan), partitions, runtime).await
+    }
+
+    /// The stage of one task, which runs `plan` and ends soon after `token` fires.
     pub(crate) fn stage(
         &self,
         task: &TaskDefinition,
+        plan: Arc<dyn ExecutionPlan>,
         token: &CancellationToken,
         runtime: &RuntimeEnv,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
-        let plan = strict(Arc::clone(&task.plan))?;
+        let plan = strict(plan)?;
         let plan = match task.global_output_partition_ids.first() {
             Some(partition) => placed(plan, *partition)?,
             None => plan,

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::ArrayRef;
 use whimbrel_graph::Format;
 use whimbrel_predict::binding::RuntimeKind;
+use whimbrel_predict::known::{Known, Trees};
 use whimbrel_predict::runtime::Feed;
 use whimbrel_proto::Error;
 
+use super::cuts::Cuts;
 use super::files::ModelFile;
 use super::format::{format_of, unloadable};
 use super::native::{Failure, Native};
@@ -18,6 +20,7 @@ use super::pace::Pace;
 use super::sessions::Sessions;
 use super::tensors::FeedPlan;
 use super::threads::Worker;
+use super::trust::{Difference, Verdict};
 use super::{environment, trust};
 use crate::clock::monotonic;
 
@@ -35,6 +38,9 @@ pub(super) struct LoadedModel {
     pub(super) counts: Arc<Counts>,
     pace: Pace,
     engine: Engine,
+    /// By column whether it may be fed with anything; none may where it is empty.
+    unused: Vec<bool>,
+    cuts: Cuts,
 }
 
 enum Engine {
@@ -59,18 +65,44 @@ impl LoadedModel {
         counts: Arc<Counts>,
         loading: &mut Loading<'_>,
     ) -> Result<Self, Error> {
-        let engine = match runtime {
-            RuntimeKind::Ort => Engine::Ort(loading.sessions(&file.path)?),
+        let (engine, unused) = match runtime {
+            RuntimeKind::Ort => (Engine::Ort(loading.sessions(&file.path)?), Vec::new()),
             RuntimeKind::Native => match format_of(&file.path)? {
                 Format::Onnx => loading.native(&file.path)?,
                 Format::LightGbm | Format::XgBoost => loading.native_alone(&file.path)?,
             },
         };
-        Ok(Self {
+        let loaded = Self {
             file,
             counts,
             pace: Pace::default(),
             engine,
+            unused,
+            cuts: Cuts::default(),
+        };
+        loading.plan.check_left_out(&loaded.unused)?;
+        Ok(loaded)
+    }
+
+    /// Our own kernels for rows of which so much is known; none where another runtime scores it. Made on the calling scoring
+    /// thread where nobody has asked for it before.
+    pub(super) fn cut(&self, known: &[Known]) -> Option<Arc<Native>> {
+        match &self.engine {
+            Engine::Native(native, _) => Some(self.cuts.get(known, native)),
+            Engine::Ort(_) => None,
+        }
+    }
+
+    /// What is left of its trees in `cut`.
+    pub(super) fn left(&self, cut: &Native) -> Option<Trees> {
+        let Engine::Native(all, _) = &self.engine else {
+            return None;
+        };
+        Some(Trees {
+            trees: cut.model.trees(),
+            nodes: cut.model.nodes(),
+            all_trees: all.model.trees(),
+            all_nodes: all.model.nodes(),
         })
     }
 
@@ -84,18 +116,20 @@ impl LoadedModel {
 
     /// Whether the plan fits the model.
     pub(super) fn check(&self, plan: &FeedPlan) -> Result<(), Error> {
+        plan.check_left_out(&self.unused)?;
         match &self.engine {
             Engine::Native(native, _) => native.check(plan),
             Engine::Ort(sessions) => sessions.check(plan),
         }
     }
 
-    /// Scores on the calling scoring thread.
+    /// Scores on the calling scoring thread, with `cut` where there is one and our own kernels score.
     pub(super) fn score(
         &self,
         worker: &mut Worker,
         plan: &FeedPlan,
         feed: &Feed,
+        cut: Option<&Native>,
     ) -> Result<ArrayRef, Error> {
         if feed.rows == 0 {
             return Ok(plan.nothing());
@@ -103,6 +137,7 @@ impl LoadedModel {
         let begun = monotonic();
         let read = match &self.engine {
             Engine::Native(native, sessions) => {
+                let native = cut.unwrap_or(native);
                 match (native.run(&mut worker.native, plan, feed), sessions) {
                     (Err(Failure::Rows(_)), Some(sessions)) => sessions.run(worker, plan, feed),
                     (Err(Failure::Rows(error) | Failure::Else(error)), _) => Err(error),
@@ -132,7 +167,7 @@ impl LoadedModel {
         match &self.engine {
             Engine::Native(_, sessions) => {
                 let copies = sessions.as_ref().map_or(0, Sessions::copies);
-                self.file.bytes * (1 + copies)
+                self.file.bytes * (1 + copies + self.cuts.count())
             }
             Engine::Ort(sessions) => self.file.bytes * sessions.copies(),
         }
@@ -145,15 +180,16 @@ impl Loading<'_> {
         Sessions::load(environment, path, self.threads, self.worker, &self.plan.who)
     }
 
-    /// Our own kernels, where ONNX Runtime cannot read the file.
-    fn native_alone(&self, path: &Path) -> Result<Engine, Error> {
+    /// Our own kernels, where ONNX Runtime cannot read the file, and the columns that they do not use.
+    fn native_alone(&self, path: &Path) -> Result<(Engine, Vec<bool>), Error> {
         let native = Native::load(path).map_err(|why| unloadable(&self.plan.who, &why))?;
         native.check(self.plan)?;
-        Ok(Engine::Native(native, None))
+        let unused = native.unused();
+        Ok((Engine::Native(native, None), unused))
     }
 
-    /// Our own kernels, or ONNX Runtime's where they differ.
-    fn native(&mut self, path: &Path) -> Result<Engine, Error> {
+    /// Our own kernels, or ONNX Runtime's where they differ, and the columns that neither uses.
+    fn native(&mut self, path: &Path) -> Result<(Engine, Vec<bool>), Error> {
         let who = self.plan.who.clone();
         let native = match Native::load(path) {
             Ok(native) => native,
@@ -163,28 +199,37 @@ impl Loading<'_> {
                     why,
                     "ONNX Runtime scores it instead of the native kernels"
                 );
-                return self.sessions(path).map(Engine::Ort);
+                return Ok((Engine::Ort(self.sessions(path)?), Vec::new()));
             }
         };
         native.check(self.plan)?;
+        let unused = native.unused();
         let sessions = match self.sessions(path) {
             Ok(sessions) => sessions,
             Err(why) => {
                 tracing::info!(model = who, %why, "not compared with ONNX Runtime");
-                return Ok(Engine::Native(native, None));
+                return Ok((Engine::Native(native, None), unused));
             }
         };
         sessions.check(self.plan)?;
-        match trust::differ(&native, &sessions, self.plan, self.worker)? {
-            None => Ok(Engine::Native(native, Some(sessions))),
-            Some(difference) => {
-                tracing::warn!(
-                    model = who,
-                    %difference,
-                    "ONNX Runtime scores it: the native kernels give something else"
-                );
-                Ok(Engine::Ort(sessions))
+        match trust::compare(&native, &sessions, self.plan, self.worker)? {
+            Verdict::Same => Ok((Engine::Native(native, Some(sessions)), unused)),
+            Verdict::Differs(difference) => {
+                warn_of(&who, &difference);
+                Ok((Engine::Ort(sessions), unused))
+            }
+            Verdict::Misread(difference) => {
+                warn_of(&who, &difference);
+                Ok((Engine::Ort(sessions), Vec::new()))
             }
         }
     }
+}
+
+fn warn_of(who: &str, difference: &Difference) {
+    tracing::warn!(
+        model = who,
+        %difference,
+        "ONNX Runtime scores it: the native kernels give something else"
+    );
 }

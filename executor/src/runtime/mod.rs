@@ -2,6 +2,7 @@
 //! own kernels or by ONNX Runtime. The only module that names `ort`, and the only one with unsafe code.
 
 mod cache;
+mod cuts;
 mod environment;
 mod files;
 mod format;
@@ -34,10 +35,12 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use whimbrel_predict::binding::Binding;
 use whimbrel_predict::exec::BATCH_ROWS;
+use whimbrel_predict::known::{Known, Trees};
 use whimbrel_predict::runtime::{Feed, Model, ModelHost};
 use whimbrel_proto::{Error, v1};
 
 use self::cache::{ModelCache, Wanted};
+use self::cuts::Cutting;
 pub use self::files::ModelFetcher;
 use self::files::ModelFiles;
 pub(crate) use self::files::sha256_of_file;
@@ -149,6 +152,14 @@ impl fmt::Debug for ScoringHost {
 #[async_trait]
 impl ModelHost for ScoringHost {
     async fn open(&self, binding: &Binding) -> Result<Arc<dyn Model>, Error> {
+        self.open_knowing(binding, &[]).await
+    }
+
+    async fn open_knowing(
+        &self,
+        binding: &Binding,
+        known: &[Known],
+    ) -> Result<Arc<dyn Model>, Error> {
         let plan = Arc::new(FeedPlan::new(binding)?);
         let wanted = Wanted {
             digest: binding.digest.clone(),
@@ -158,6 +169,7 @@ impl ModelHost for ScoringHost {
         Ok(Arc::new(BoundModel {
             loaded,
             plan,
+            cutting: Cutting::new(known),
             queue: self.threads.queue().clone(),
             jobs: Arc::clone(&self.jobs),
             batch_rows: self.batch_rows,
@@ -170,6 +182,7 @@ impl ModelHost for ScoringHost {
 struct BoundModel {
     loaded: Arc<LoadedModel>,
     plan: Arc<FeedPlan>,
+    cutting: Arc<Cutting>,
     queue: ScoringQueue,
     jobs: Arc<Jobs>,
     batch_rows: usize,
@@ -178,16 +191,18 @@ struct BoundModel {
 
 impl Model for BoundModel {
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
-        let (loaded, plan, queue) = (
+        let (loaded, plan, cutting, queue) = (
             Arc::clone(&self.loaded),
             Arc::clone(&self.plan),
+            Arc::clone(&self.cutting),
             self.queue.clone(),
         );
         let job_rows = self.jobs.counter(&feed.job_id);
         Box::pin(async move {
             queue
                 .run(move |worker| {
-                    let scores = loaded.score(worker, &plan, &feed)?;
+                    let cut = cutting.of(&loaded, feed.rows);
+                    let scores = loaded.score(worker, &plan, &feed, cut)?;
                     job_rows.fetch_add(feed.rows as u64, Ordering::Relaxed);
                     Ok(scores)
                 })
@@ -197,6 +212,10 @@ impl Model for BoundModel {
 
     fn batch_rows(&self) -> usize {
         self.loaded.pace().rows(self.batch_rows)
+    }
+
+    fn cut(&self) -> Option<Trees> {
+        self.loaded.left(self.cutting.made()?)
     }
 
     fn feeds_ahead(&self) -> usize {

@@ -9,7 +9,8 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type,
 };
-use whimbrel_graph::{Column, Kind, Labels, Model, Scratch};
+use whimbrel_graph::{Column, Fact, Kind, Labels, Model, Scratch};
+use whimbrel_predict::known::Known;
 use whimbrel_predict::runtime::Feed;
 use whimbrel_predict::signature::OutputSpec;
 use whimbrel_proto::{Error, ErrorCode};
@@ -27,6 +28,20 @@ impl Native {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
         let model = Model::from_file(&bytes).map_err(|error| error.to_string())?;
         Ok(Self { model })
+    }
+
+    /// For rows of which so much is known, by column.
+    pub(super) fn narrowed(&self, known: &[Known]) -> Self {
+        let facts: Vec<Fact> = known.iter().map(Into::into).collect();
+        let model = self.model.narrowed_by(&facts);
+        Self { model }
+    }
+
+    /// By column whether no output depends on it.
+    pub(super) fn unused(&self) -> Vec<bool> {
+        let outputs: Vec<usize> = (0..self.model.outputs().len()).collect();
+        let used = self.model.used_columns(&outputs);
+        used.into_iter().map(|used| !used).collect()
     }
 
     /// Whether the plan fits the model.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::ScalarValue;
 use whimbrel_graph::Candidates;
 use whimbrel_predict::runtime::{Feed, FeedTimes};
 use whimbrel_predict::signature::ElementType;
@@ -22,6 +23,9 @@ const ROWS: usize = 256;
 /// How far two numbers may be apart, of the larger one, and where both are next to nothing.
 const RELATIVE: f64 = 1e-5;
 const ABSOLUTE: f64 = 1e-6;
+
+/// Numbers of every type, for columns that are not used.
+const ANY: [f64; 7] = [0.0, 1.0, 2.0, 3.0, 7.0, 50.0, 100.0];
 
 /// The first value that is another.
 #[derive(Debug, PartialEq)]
@@ -47,33 +51,82 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The first difference between the two, if there is one.
-pub(super) fn differ(
+/// What came out.
+pub(super) enum Verdict {
+    Same,
+    /// ONNX Runtime scores the model, whatever feeds the columns that our kernels do not use.
+    Differs(Difference),
+    /// ONNX Runtime uses columns that our kernels believe are not used, and that plans therefore may leave out.
+    Misread(Difference),
+}
+
+/// Compares the two. Our kernels are fed with the columns that they do not use left out, ONNX Runtime with all.
+pub(super) fn compare(
     native: &Native,
     sessions: &Sessions,
     plan: &FeedPlan,
     worker: &mut Worker,
-) -> Result<Option<Difference>, Error> {
-    let made = native.model.probes().into_iter().zip(plan.elements());
-    let columns = made.enumerate();
+) -> Result<Verdict, Error> {
+    let unused = native.unused();
+    let made = native.model.probes().into_iter().zip(&unused);
+    let made = made.map(|(values, unused)| match values {
+        Candidates::Numbers(_) if *unused => Candidates::Numbers(ANY.to_vec()),
+        values => values,
+    });
+    let columns = made.zip(plan.elements()).enumerate();
     let columns = columns.map(|(place, (values, element))| column(place, &values, element));
-    let feed = Feed {
-        columns: columns.collect::<Result<_, _>>()?,
+    let full = feed(columns.collect::<Result<_, _>>()?);
+    let columns = full.columns.iter().zip(plan.elements()).zip(&unused);
+    let columns = columns.map(|((column, element), unused)| match unused {
+        true => constant(element),
+        false => Ok(Arc::clone(column)),
+    });
+    let left_out = feed(columns.collect::<Result<_, _>>()?);
+    let ours = match native.run(&mut worker.native, plan, &left_out) {
+        Ok(ours) => ours,
+        // ONNX Runtime is asked for such rows anyway.
+        Err(Failure::Rows(_)) => return Ok(Verdict::Same),
+        Err(Failure::Else(error)) => return Err(error),
+    };
+    let theirs = match sessions.run(worker, plan, &full) {
+        // It may refuse what feeds a column that is not used, as a category that it does not know.
+        Err(_) if unused.contains(&true) => sessions.run(worker, plan, &left_out)?,
+        theirs => theirs?,
+    };
+    let Some(difference) = differ(plan, &ours, &theirs) else {
+        return Ok(Verdict::Same);
+    };
+    if !unused.contains(&true) {
+        return Ok(Verdict::Differs(difference));
+    }
+    let blind = sessions.run(worker, plan, &left_out)?;
+    Ok(match differ(plan, &blind, &theirs) {
+        None => Verdict::Differs(difference),
+        Some(_) => Verdict::Misread(difference),
+    })
+}
+
+fn differ(plan: &FeedPlan, ours: &[Rows], theirs: &[Rows]) -> Option<Difference> {
+    let outputs = plan.outputs().zip(ours.iter().zip(theirs));
+    let mut outputs =
+        outputs.filter_map(|(output, (ours, theirs))| first(&output.name, ours, theirs));
+    outputs.next()
+}
+
+fn feed(columns: Vec<ArrayRef>) -> Feed {
+    Feed {
+        columns,
         rows: ROWS,
         job_id: Arc::from(""),
         times: FeedTimes::default(),
-    };
-    let ours = match native.run(&mut worker.native, plan, &feed) {
-        Ok(ours) => ours,
-        // ONNX Runtime is asked for such rows anyway.
-        Err(Failure::Rows(_)) => return Ok(None),
-        Err(Failure::Else(error)) => return Err(error),
-    };
-    let theirs = sessions.run(worker, plan, &feed)?;
-    let outputs = plan.outputs().zip(ours.iter().zip(&theirs));
-    Ok(outputs
-        .filter_map(|(output, (ours, theirs))| first(&output.name, ours, theirs))
-        .next())
+    }
+}
+
+/// What plans put in the place of a column that is not used.
+fn constant(element: ElementType) -> Result<ArrayRef, Error> {
+    let value = ScalarValue::new_default(&element.arrow());
+    let values = value.and_then(|value| value.to_array_of_size(ROWS));
+    values.map_err(|error| Error::new(ErrorCode::Bug, error.to_string()))
 }
 
 /// A column of the values in turn, each at rows of its own: columns have different numbers of values, or start elsewhere.

@@ -5,6 +5,7 @@ mod borders;
 mod file;
 mod footers;
 mod guard;
+mod known;
 mod pins;
 mod read;
 mod small;
@@ -22,6 +23,7 @@ use url::Url;
 use whimbrel_stores::Refusals;
 
 pub(crate) use self::guard::{DecoderPanic, guard_scans};
+pub(crate) use self::known::informed;
 use self::pins::Pins;
 use self::read::PinnedStore;
 

@@ -244,7 +244,11 @@ async fn execute(
         }
     };
     let runtime = shared.engine.runtime(task, &refusals).map_err(failed)?;
-    let stage = shared.engine.stage(task, token, &runtime).map_err(failed)?;
+    let informed = shared.engine.informed(task, &runtime);
+    let plan = token.run_until_cancelled(informed).await;
+    let plan = plan.ok_or_else(Failure::cancelled)?.map_err(failed)?;
+    let stage = shared.engine.stage(task, plan, token, &runtime);
+    let stage = stage.map_err(failed)?;
     let context = shared.engine.context(task, name(task), runtime);
     let work = stage.execute_query_stage(task.task_id, Arc::clone(&context));
     let work = AssertUnwindSafe(work).catch_unwind();

@@ -15,6 +15,7 @@ use super::malformed;
 use crate::binding::Binding;
 use crate::error::external;
 use crate::exec::{PredictExec, RowErrors};
+use crate::known::{Known, Range};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PredictNode {
@@ -28,6 +29,9 @@ pub(super) struct PredictNode {
     output: String,
     #[prost(oneof = "Caught", tags = "5, 6")]
     errors: Option<Caught>,
+    /// By input; empty where nothing is known.
+    #[prost(message, repeated, tag = "7")]
+    known: Vec<KnownNode>,
 }
 
 /// What becomes of rows that cannot be scored, where they do not end the work.
@@ -37,6 +41,74 @@ enum Caught {
     Null(bool),
     #[prost(string, tag = "6")]
     Told(String),
+}
+
+/// Empty where nothing is known.
+#[derive(Clone, PartialEq, prost::Message)]
+struct KnownNode {
+    #[prost(oneof = "Told", tags = "1, 2")]
+    told: Option<Told>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Told {
+    #[prost(message, tag = "1")]
+    Numbers(RangeNode),
+    #[prost(string, tag = "2")]
+    Text(String),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RangeNode {
+    #[prost(double, tag = "1")]
+    low: f64,
+    #[prost(double, tag = "2")]
+    high: f64,
+    #[prost(bool, tag = "3")]
+    nan_below: bool,
+    #[prost(bool, tag = "4")]
+    nan_above: bool,
+}
+
+impl From<&Known> for KnownNode {
+    fn from(known: &Known) -> Self {
+        let told = match known {
+            Known::Anything => None,
+            Known::Numbers(Range {
+                low,
+                high,
+                nan_below,
+                nan_above,
+            }) => Some(Told::Numbers(RangeNode {
+                low: *low,
+                high: *high,
+                nan_below: *nan_below,
+                nan_above: *nan_above,
+            })),
+            Known::Text(text) => Some(Told::Text(text.clone())),
+        };
+        Self { told }
+    }
+}
+
+impl From<KnownNode> for Known {
+    fn from(node: KnownNode) -> Self {
+        match node.told {
+            None => Self::Anything,
+            Some(Told::Numbers(RangeNode {
+                low,
+                high,
+                nan_below,
+                nan_above,
+            })) => Self::Numbers(Range {
+                low,
+                high,
+                nan_below,
+                nan_above,
+            }),
+            Some(Told::Text(text)) => Self::Text(text),
+        }
+    }
 }
 
 impl PredictNode {
@@ -56,6 +128,7 @@ impl PredictNode {
                 RowErrors::Null => Some(Caught::Null(true)),
                 RowErrors::Told(name) => Some(Caught::Told(name.clone())),
             },
+            known: exec.known().iter().map(KnownNode::from).collect(),
         })
     }
 
@@ -71,6 +144,7 @@ impl PredictNode {
             mask,
             output,
             errors,
+            known,
         } = self;
         let [input] = inputs else {
             return Err(malformed("PREDICT has one input"));
@@ -86,7 +160,8 @@ impl PredictNode {
             Some(Caught::Null(_)) => RowErrors::Null,
             Some(Caught::Told(name)) => RowErrors::Told(name),
         };
-        PredictExec::try_new(Arc::clone(input), Arc::new(binding), args, mask, output)?
-            .catching(errors)
+        let known = known.into_iter().map(Known::from).collect();
+        let exec = PredictExec::try_new(Arc::clone(input), Arc::new(binding), args, mask, output)?;
+        Ok(exec.catching(errors)?.knowing(known))
     }
 }

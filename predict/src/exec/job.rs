@@ -1,6 +1,6 @@
 //! The scoring of one feed, from the model's host to rows with values beside them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -15,6 +15,7 @@ use crate::error::external;
 use crate::exec::catch::{self, RowErrors};
 use crate::exec::feeds::Group;
 use crate::exec::inputs::Inputs;
+use crate::known::Known;
 use crate::runtime::{Feed, FeedTimes, Model, ModelHost};
 
 /// The metrics that say where the time of a split goes: reading its rows, or waiting for them while nothing else can be done;
@@ -37,6 +38,10 @@ pub fn job_id(context: &TaskContext) -> String {
 pub(super) struct Metrics {
     rows_scored: Count,
     feeds: Count,
+    /// What scoring leaves out of the model, because no row of the partition could reach it.
+    trees_cut: Count,
+    nodes_cut: Count,
+    cut: OnceLock<()>,
     score_time: Time,
     load_time: Time,
     times: FeedTimes,
@@ -48,6 +53,9 @@ impl Metrics {
         Self {
             rows_scored: MetricBuilder::new(set).counter("rows_scored", partition),
             feeds: MetricBuilder::new(set).counter("feeds", partition),
+            trees_cut: MetricBuilder::new(set).counter("trees_cut", partition),
+            nodes_cut: MetricBuilder::new(set).counter("nodes_cut", partition),
+            cut: OnceLock::new(),
             score_time: MetricBuilder::new(set).subset_time("score_time", partition),
             load_time: MetricBuilder::new(set).subset_time("load_time", partition),
             times: FeedTimes {
@@ -55,6 +63,15 @@ impl Metrics {
                 model: MetricBuilder::new(set).subset_time(MODEL_TIME, partition),
             },
             read_time: MetricBuilder::new(set).subset_time(READ_TIME, partition),
+        }
+    }
+
+    fn note_cut(&self, model: &dyn Model) {
+        if let Some(left) = model.cut() {
+            self.cut.get_or_init(|| {
+                self.trees_cut.add(left.all_trees - left.trees);
+                self.nodes_cut.add(left.all_nodes - left.nodes);
+            });
         }
     }
 }
@@ -67,6 +84,7 @@ pub(super) struct Job {
     pub mask: Option<Arc<dyn PhysicalExpr>>,
     pub schema: SchemaRef,
     pub errors: RowErrors,
+    pub known: Vec<Known>,
     pub job_id: Arc<str>,
     pub partition: usize,
     pub metrics: Metrics,
@@ -75,7 +93,8 @@ pub(super) struct Job {
 impl Job {
     pub(super) async fn open(self: Arc<Self>, host: Arc<dyn ModelHost>) -> Result<Arc<dyn Model>> {
         let _timer = self.metrics.load_time.timer();
-        host.open(&self.binding).await.map_err(external)
+        let model = host.open_knowing(&self.binding, &self.known).await;
+        model.map_err(external)
     }
 
     /// Scores the group's rows and lays the values beside them.
@@ -119,6 +138,7 @@ impl Job {
             model.score(feed).await.map_err(external)?
         };
         self.check(&values, rows)?;
+        self.metrics.note_cut(model.as_ref());
         self.metrics.feeds.add(1);
         self.metrics.rows_scored.add(rows);
         Ok(values)

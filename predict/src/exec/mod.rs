@@ -44,6 +44,7 @@ use whimbrel_proto::{Error, ErrorCode};
 use crate::binding::Binding;
 use crate::error::external;
 use crate::exec::inputs::Inputs;
+use crate::known::{Known, Trees};
 
 pub use self::catch::RowErrors;
 pub(crate) use self::catch::values;
@@ -65,6 +66,8 @@ pub struct PredictExec {
     mask: Option<Arc<dyn PhysicalExpr>>,
     output: String,
     errors: RowErrors,
+    known: Vec<Known>,
+    trees: Option<Trees>,
     inputs: Arc<Inputs>,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -95,6 +98,8 @@ impl PredictExec {
             mask,
             output,
             errors,
+            known: Vec::new(),
+            trees: None,
             inputs,
             metrics: ExecutionPlanMetricsSet::new(),
             properties,
@@ -110,6 +115,22 @@ impl PredictExec {
             properties,
             ..self
         })
+    }
+
+    /// The same, with what is known of the rows that are scored, by input; where it is empty, nothing is.
+    pub fn knowing(self, known: Vec<Known>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// The same, which shows what is left of the model's trees.
+    pub fn showing(self, trees: Trees) -> Self {
+        let trees = Some(trees);
+        Self { trees, ..self }
+    }
+
+    /// What is known of each input; where it is empty, nothing is.
+    pub fn known(&self) -> &[Known] {
+        &self.known
     }
 
     /// What becomes of rows that cannot be scored.
@@ -142,10 +163,20 @@ impl PredictExec {
         &self.output
     }
 
+    fn shown_known(&self) -> Vec<String> {
+        let known = self.binding.elements.iter().zip(&self.known);
+        known
+            .filter_map(|(element, known)| known.shown(&element.name))
+            .collect()
+    }
+
     fn pairs(&self) -> String {
         let pairs = self.binding.elements.iter().zip(&self.args);
         pairs
-            .map(|(element, arg)| format!("{} ← {arg}", element.name))
+            .map(|(element, arg)| match element.unused {
+                true => format!("{} not read", element.name),
+                false => format!("{} ← {arg}", element.name),
+            })
             .collect::<Vec<_>>()
             .join(", ")
     }
@@ -229,6 +260,13 @@ impl DisplayAs for PredictExec {
                 if let Some(mask) = &self.mask {
                     write!(f, ", mask={mask}")?;
                 }
+                let known = self.shown_known();
+                if !known.is_empty() {
+                    write!(f, ", known=[{}]", known.join(", "))?;
+                }
+                if let Some(trees) = &self.trees {
+                    write!(f, ", {trees}")?;
+                }
                 match &self.errors {
                     RowErrors::Fail => Ok(()),
                     RowErrors::Null => f.write_str(", on_error=null"),
@@ -288,10 +326,17 @@ impl ExecutionPlan for PredictExec {
                     mask,
                     output,
                     errors,
+                    known,
+                    trees,
                     ..
                 } = self.as_ref().clone();
-                let new = Self::try_new(input, binding, args, mask, output)?;
-                Ok(Arc::new(new.catching(errors)?))
+                let new = Self::try_new(input, binding, args, mask, output)?.catching(errors)?;
+                // Another input gives the same rows, or it could not stand here.
+                Ok(Arc::new(Self {
+                    known,
+                    trees,
+                    ..new
+                }))
             }
         }
     }

@@ -55,6 +55,7 @@ pub(super) fn score(
         mask: exec.mask.clone(),
         schema: exec.schema(),
         errors: exec.errors.clone(),
+        known: exec.known.clone(),
         job_id: job_id(context).into(),
         partition,
         metrics: Metrics::new(&exec.metrics, partition),

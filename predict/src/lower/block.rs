@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Column, DFSchema, Result};
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, Projection};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, Projection, lit};
 
 use super::guards::{is_own, refused};
 use crate::node::PredictNode;
@@ -79,6 +79,18 @@ fn renamed(expr: &Expr, names: &HashMap<Column, Column>) -> Option<Expr> {
     complete.then_some(expr)
 }
 
+/// The arguments, with a constant for each that no output depends on: its column need not be read.
+fn used(binding: &Pinned, args: Vec<Expr>) -> Result<Vec<Expr>> {
+    let elements = binding.0.elements.iter();
+    let pairs = elements.zip(args);
+    pairs
+        .map(|(element, arg)| match element.unused {
+            true => ScalarValue::new_default(&element.element.arrow()).map(lit),
+            false => Ok(arg),
+        })
+        .collect()
+}
+
 /// Whether PREDICT added a column of this name.
 pub(super) fn is_hidden(column: &Column) -> bool {
     column.relation.is_none() && column.name.starts_with(HIDDEN_PREFIX)
@@ -111,6 +123,7 @@ impl Block {
         args: Vec<Expr>,
         mask: &[Expr],
     ) -> Result<Expr> {
+        let args = used(&call.binding, args)?;
         let is_own = args.iter().any(is_own);
         if !is_own
             && let Some(known) = self

@@ -115,7 +115,7 @@ pub(crate) struct Answer {
 impl Pool {
     /// `three` gives a's sum as three outputs; `matrix` adds what feeds its two columns, `ordered` does by position;
     /// `optional` adds a, k and bonus with defaults; `seconds` takes a time for a.
-    /// `m` adds floats a and b; `i` adds the integers k (no NULL allowed); `s` adds the number a; `xy` adds x and y.
+    /// `blind` does not use its input b. `m` adds floats a and b; `i` adds the integers k (no NULL allowed); `s` adds the number a; `xy` adds x and y.
     pub(crate) fn new() -> Self {
         Self::with(SessionConfig::new())
     }
@@ -149,6 +149,10 @@ impl Pool {
                     .elements
                     .iter_mut()
                     .for_each(|element| element.named = true);
+            })
+            .changed("blind", |binding| {
+                *binding = testing::binding("blind", &["a", "b"], ElementType::Float64).unwrap();
+                binding.elements[1].unused = true;
             })
             .changed("seconds", |binding| {
                 binding.options.datetime = Some(DateUnit::Seconds)

@@ -5,6 +5,7 @@
 mod guards;
 #[cfg(test)]
 mod harness;
+mod known;
 #[cfg(test)]
 mod parts;
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::net::TcpSocket;
+
 use super::testing::Served;
 use super::{Http, Trouble};
 use crate::clock::{SystemClock, SystemIds};
@@ -51,8 +53,10 @@ async fn an_answer_has_a_bound_and_a_closed_port_a_reason() {
     let http = http();
     let answer = http.send(http.get(&served.url()), 3).await;
     assert_eq!(answer.unwrap_err(), Trouble::TooLarge(3));
-    let closed = served.url();
-    drop(served);
+    // Bound and never listened on: nobody else can answer there.
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = format!("http://{}/", held.local_addr().unwrap());
     let Trouble::Unreachable(why) = http.send(http.get(&closed), 3).await.unwrap_err() else {
         panic!("a closed port answered");
     };

@@ -4,6 +4,7 @@
 
 mod content;
 mod inspect;
+mod kernels;
 mod listing;
 mod request;
 mod runtime;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
-use whimbrel_predict::binding::{Binding, BindingSource, RuntimeKind};
+use whimbrel_predict::binding::{Binding, BindingSource};
 use whimbrel_predict::facts::ModelFacts;
 use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
@@ -26,12 +27,14 @@ use whimbrel_proto::{Error, ErrorCode, v1};
 
 use self::content::blocking;
 use self::inspect::inspect;
+use self::runtime::Choice;
 use self::source::Fetched;
 use crate::clock::Clock;
 use crate::nearest;
 use crate::store::{Expect, Mirror, Record, Revision, StateStore, Transaction, keys};
 
 pub use content::{ContentStore, digest_of};
+pub(crate) use kernels::Kernels;
 pub(crate) use listing::{as_table, returns};
 pub use request::BindModel;
 pub use source::Sources;
@@ -139,8 +142,15 @@ impl Registry {
         let output = options.output.as_deref().or(main);
         let value = Value::resolve(&facts.signature, output, asked.as_ref())?;
         let columns = request::place_columns(&facts.elements, &facts.signature.inputs, columns)?;
-        let (runtime, note) = choose_runtime(asked_runtime, &file, &facts, &value).await?;
+        let Choice {
+            runtime,
+            note,
+            unused,
+        } = choose_runtime(asked_runtime, &file, &facts, &value).await?;
         facts.notes.extend(note);
+        for (element, unused) in facts.elements.iter_mut().zip(unused) {
+            element.unused = unused;
+        }
         let digest = self.content.put(file).await?;
         let binding = Binding {
             alias,
@@ -219,7 +229,7 @@ async fn choose_runtime(
     file: &Bytes,
     facts: &ModelFacts,
     value: &Value,
-) -> Result<(RuntimeKind, Option<String>), Error> {
+) -> Result<Choice, Error> {
     let (file, elements) = (file.clone(), facts.elements.clone());
     let outputs = value.outputs().into_iter();
     let outputs = outputs.filter_map(|place| facts.signature.outputs.get(place).cloned());

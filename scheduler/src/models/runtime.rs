@@ -40,34 +40,56 @@ pub(super) struct Use<'a> {
     pub(super) outputs: Vec<&'a OutputSpec>,
 }
 
-/// The runtime, and a note where it is the slower one.
-pub(super) fn choose(
-    asked: Asked,
-    file: &[u8],
-    wanted: &Use<'_>,
-) -> Result<(RuntimeKind, Option<String>), Error> {
+/// What was chosen.
+pub(super) struct Choice {
+    pub(super) runtime: RuntimeKind,
+    /// What a user should know where it is the slower one.
+    pub(super) note: Option<String>,
+    /// For each column that feeds the model whether no output depends on it; empty where nobody knows.
+    pub(super) unused: Vec<bool>,
+}
+
+impl Choice {
+    fn ort(note: Option<String>) -> Self {
+        Self {
+            runtime: RuntimeKind::Ort,
+            note,
+            unused: Vec::new(),
+        }
+    }
+
+    fn native(model: &Model) -> Self {
+        let outputs: Vec<usize> = (0..model.outputs().len()).collect();
+        let used = model.used_columns(&outputs).into_iter();
+        Self {
+            runtime: RuntimeKind::Native,
+            note: None,
+            unused: used.map(|used| !used).collect(),
+        }
+    }
+}
+
+/// The runtime for what is asked.
+pub(super) fn choose(asked: Asked, file: &[u8], wanted: &Use<'_>) -> Result<Choice, Error> {
     match (Format::of(file), asked) {
-        (Format::Onnx, Asked::This(RuntimeKind::Ort)) => Ok((RuntimeKind::Ort, None)),
+        (Format::Onnx, Asked::This(RuntimeKind::Ort)) => Ok(Choice::ort(None)),
         (Format::Onnx, Asked::Any | Asked::This(RuntimeKind::Native)) => {
             for_graph(asked, file, wanted)
         }
         (format @ (Format::LightGbm | Format::XgBoost), Asked::This(RuntimeKind::Ort)) => {
             Err(not_onnx(format))
         }
-        // It was read by the kernels when it was inspected.
         (Format::LightGbm | Format::XgBoost, Asked::Any | Asked::This(RuntimeKind::Native)) => {
-            Ok((RuntimeKind::Native, None))
+            let model = Model::from_file(file);
+            let model = model.map_err(|why| Error::new(ErrorCode::Model, why.to_string()))?;
+            Ok(Choice::native(&model))
         }
     }
 }
 
-fn for_graph(
-    asked: Asked,
-    onnx: &[u8],
-    wanted: &Use<'_>,
-) -> Result<(RuntimeKind, Option<String>), Error> {
+fn for_graph(asked: Asked, onnx: &[u8], wanted: &Use<'_>) -> Result<Choice, Error> {
     match (covered(onnx, wanted), asked) {
-        (Ok(()), _) => Ok((RuntimeKind::Native, None)),
+        (Ok(model), _) => Ok(Choice::native(&model)),
         (Err(why), Asked::This(_)) => {
             let what = format!("the native kernels do not cover the model: {why}");
             Err(Error::new(ErrorCode::Invalid, what)
@@ -76,7 +98,7 @@ fn for_graph(
         (Err(why), Asked::Any) => {
             let note =
                 format!("ONNX Runtime scores it, since the native kernels do not cover it: {why}");
-            Ok((RuntimeKind::Ort, Some(note)))
+            Ok(Choice::ort(Some(note)))
         }
     }
 }
@@ -89,7 +111,7 @@ fn not_onnx(format: Format) -> Error {
     ))
 }
 
-fn covered(onnx: &[u8], wanted: &Use<'_>) -> Result<(), String> {
+fn covered(onnx: &[u8], wanted: &Use<'_>) -> Result<Model, String> {
     if let Some(list) = wanted
         .elements
         .iter()
@@ -120,7 +142,7 @@ fn covered(onnx: &[u8], wanted: &Use<'_>) -> Result<(), String> {
             return Err(format!("output '{}' is {}", spec.name, spec.element));
         }
     }
-    Ok(())
+    Ok(model)
 }
 
 /// What our kernels call it, where they are fed with it.

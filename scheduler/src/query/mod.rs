@@ -3,6 +3,7 @@
 mod bounds;
 mod classify;
 mod ddl;
+mod explained;
 mod job_statements;
 mod links;
 mod local;

@@ -20,7 +20,7 @@ use super::ddl::effect;
 use super::job_statements::Read;
 use super::pinned::inputs;
 use super::score::{self, understood};
-use super::{Ask, Plan, Planned, bounds, job_statements, links, models, parameters};
+use super::{Ask, Plan, Planned, bounds, explained, job_statements, links, models, parameters};
 use crate::engine::Engine;
 use crate::error::plan_error;
 use crate::jobs::JobList;
@@ -242,12 +242,18 @@ impl Planning {
 
     async fn lower(
         &self,
-        state: SessionState,
+        mut state: SessionState,
         logical: &LogicalPlan,
     ) -> Result<Planned, DataFusionError> {
-        if let LogicalPlan::Explain(explain) = logical {
+        let asked = match logical {
+            LogicalPlan::Explain(explain) => Some(&explain.plan),
+            LogicalPlan::Analyze(analyze) => Some(&analyze.input),
+            _ => None,
+        };
+        if let Some(asked) = asked {
             // The engine explains a failure as if it were a plan.
-            state.create_physical_plan(&explain.plan).await?;
+            let plan = state.create_physical_plan(asked).await?;
+            state = explained::showing_trees(state, &plan, &self.models).await;
         }
         let optimized = state.optimize(logical)?;
         let physical = state

@@ -47,6 +47,8 @@ pub(super) struct FeedPlan {
     outputs: Vec<OutputPlan>,
     value: Value,
     returns: DataType,
+    /// The names of the columns that are fed with anything, since the model does not use them, by place.
+    left_out: Vec<(usize, String)>,
 }
 
 #[derive(Debug)]
@@ -152,7 +154,11 @@ impl FeedPlan {
         if outputs.is_empty() {
             return Err(Error::new(ErrorCode::Bug, format!("{who} reads no output")));
         }
+        let left_out = binding.elements.iter().enumerate();
+        let left_out = left_out.filter(|(_, element)| element.unused);
+        let left_out = left_out.map(|(place, element)| (place, element.name.clone()));
         Ok(Self {
+            left_out: left_out.collect(),
             who,
             inputs,
             outputs,
@@ -187,6 +193,19 @@ impl FeedPlan {
             return wrong(format!("the graph has no output '{}'", lost.spec.name));
         }
         Ok(())
+    }
+
+    /// Columns that hold anything must be such as the model does not use.
+    pub(super) fn check_left_out(&self, unused: &[bool]) -> Result<(), Error> {
+        let mut left_out = self.left_out.iter();
+        let used = left_out.find(|(place, _)| unused.get(*place) != Some(&true));
+        used.map_or(Ok(()), |(_, name)| {
+            let what = format!(
+                "{}: its binding leaves out input '{name}', which the model may use",
+                self.who
+            );
+            Err(Error::new(ErrorCode::Model, what).with_hint("bind the model again"))
+        })
     }
 
     /// How many columns a feed has.

@@ -70,6 +70,9 @@ fn input(element: &InputElement) -> String {
     if element.optional {
         text.push_str(", optional");
     }
+    if element.unused {
+        text.push_str(", not used by the model");
+    }
     if let Some(default) = &element.default {
         text.push_str(&format!(", default {}", default.text()));
     }
