@@ -198,3 +198,88 @@ fn of_column(of: &StatisticsConverter<'_>, groups: &[&RowGroupMetaData]) -> Opti
         nan_above: nan,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, RecordBatch};
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::physical_expr::expressions::{cast, col};
+    use datafusion::physical_plan::PhysicalExpr;
+    use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+    use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+    use whimbrel_predict::signature::ElementType;
+    use whimbrel_predict::testing;
+
+    use super::*;
+    use crate::runtime::testing::TempFolder;
+
+    const ROWS: i64 = 300_000;
+
+    /// A file of numbers from `from` up, too large to be small: whole ones, and the same and a half.
+    fn write(folder: &TempFolder, name: &str, from: i64) {
+        let k = Int64Array::from_iter_values(from..from + ROWS);
+        let x = Float64Array::from_iter_values((from..from + ROWS).map(|k| k as f64 + 0.5));
+        let batch = RecordBatch::try_from_iter([("k", Arc::new(k) as _), ("x", Arc::new(x) as _)]);
+        let batch = batch.unwrap();
+        let file = std::fs::File::create(folder.path().join(name)).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+
+    /// What the models of a task of these partitions know.
+    async fn known(folder: &TempFolder, runtime: RuntimeKind, partitions: &[usize]) -> Vec<Known> {
+        let config = SessionConfig::new()
+            .with_target_partitions(2)
+            .with_repartition_file_scans(false);
+        let context = SessionContext::new_with_config(config);
+        let path = folder.path().display().to_string();
+        let table = context
+            .read_parquet(path, ParquetReadOptions::default())
+            .await
+            .unwrap();
+        let scan = table.create_physical_plan().await.unwrap();
+        let schema = scan.schema();
+        let args = ["k", "x"].map(|name| -> Arc<dyn PhysicalExpr> {
+            cast(col(name, &schema).unwrap(), &schema, DataType::Float32).unwrap()
+        });
+        let mut binding = testing::binding("m", &["k", "x"], ElementType::Float32).unwrap();
+        binding.runtime = runtime;
+        let predict =
+            PredictExec::try_new(scan, Arc::new(binding), args.to_vec(), None, "p".to_owned());
+        let root = Arc::new(CoalescePartitionsExec::new(Arc::new(predict.unwrap())));
+        let plan = informed(root, partitions, &context.runtime_env())
+            .await
+            .unwrap();
+        let predict = plan.children()[0].downcast_ref::<PredictExec>().unwrap();
+        predict.known().to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_split_knows_what_its_footers_tell() {
+        let folder = TempFolder::new();
+        write(&folder, "a.parquet", 0);
+        write(&folder, "b.parquet", 1_000_000);
+        let one = |from: i64| {
+            let half = |k: i64| f64::from((k as f64 + 0.5) as f32);
+            let last = from + ROWS - 1;
+            let x = Range {
+                nan_below: true,
+                nan_above: true,
+                ..Range::between(half(from), half(last))
+            };
+            vec![
+                Known::Numbers(Range::between(from as f64, last as f64)),
+                Known::Numbers(x),
+            ]
+        };
+        assert_eq!(known(&folder, RuntimeKind::Native, &[0]).await, one(0));
+        assert_eq!(
+            known(&folder, RuntimeKind::Native, &[1]).await,
+            one(1_000_000)
+        );
+        let both = either(one(0), one(1_000_000));
+        assert_eq!(known(&folder, RuntimeKind::Native, &[0, 1]).await, both);
+        assert_eq!(known(&folder, RuntimeKind::Ort, &[0]).await, []);
+    }
+}

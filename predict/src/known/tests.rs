@@ -92,20 +92,20 @@ fn within(known: &Known, column: &ArrayRef) -> bool {
 }
 
 const COMPARED: [&str; 22] = [
-    "x < 3",
-    "x <= 3",
-    "x > 0",
+    "x < 3.0",
+    "x <= 3.0",
+    "x > 0.0",
     "x >= 0.1",
     "x = 2.5",
     "x < 0.1",
     "x < -0.0",
     "x > -0.0",
-    "3 > x",
+    "3.0 > x",
     "x <> 3",
-    "y < 3",
+    "y < 3.0",
     "y >= 0.1",
-    "y = 7",
-    "y BETWEEN 0 AND 3",
+    "y = 7.0",
+    "y BETWEEN 0.0 AND 3.0",
     "k < 3",
     "k > 2.5",
     "k <= 2.5",
@@ -168,12 +168,12 @@ fn a_condition_says_as_much_as_it_can() {
             Known::Numbers(Range::between(1.0, 7.0)),
         ),
         (
-            "y BETWEEN 1 AND 2",
+            "y BETWEEN 1.0 AND 2.0",
             1,
             Known::Numbers(Range::between(1.0, 2.0)),
         ),
         (
-            "y < 3",
+            "y < 3.0",
             1,
             Known::Numbers(Range {
                 high: 3_f64.next_down(),
@@ -182,7 +182,7 @@ fn a_condition_says_as_much_as_it_can() {
             }),
         ),
         (
-            "x >= 3",
+            "x >= 3.0",
             0,
             Known::Numbers(Range {
                 low: 3.0,
@@ -191,7 +191,7 @@ fn a_condition_says_as_much_as_it_can() {
             }),
         ),
         (
-            "x < 3",
+            "x < 3.0",
             0,
             Known::Numbers(Range {
                 high: f64::from(3_f32.next_down()),
@@ -200,7 +200,7 @@ fn a_condition_says_as_much_as_it_can() {
             }),
         ),
         (
-            "x > 1 AND x < 2 OR x = 9",
+            "x > 1.0 AND x < 2.0 OR x = 9.0",
             0,
             Known::Numbers(Range::between(f64::from(1_f32.next_up()), 9.0)),
         ),

@@ -24,14 +24,14 @@ async fn a_filter_below_the_model_is_known_to_it() {
             "1 <= a <= 2",
         ),
         (
-            "SELECT PREDICT('m', id, a) FROM t WHERE id IN (1, 2, 4)",
+            "SELECT PREDICT('m', id, b / 2) FROM t WHERE id IN (1, 2, 4)",
             "1 <= a <= 4",
         ),
         (
             "SELECT PREDICT('f', *) FROM t WHERE a < 0.1",
             "a <= 0.10000000149011612 or NaN",
         ),
-        ("SELECT PREDICT('m', 3.5, a) FROM t", "a = 3.5"),
+        ("SELECT PREDICT('m', 3.5, b) FROM t", "a = 3.5"),
         (
             "SELECT CASE WHEN a = 2 THEN PREDICT('m', *) END FROM t WHERE b = 1",
             "a = 2, b = 1",

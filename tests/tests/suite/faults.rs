@@ -11,15 +11,19 @@ use whimbrel_tests::pool::Asker;
 use whimbrel_tests::rows::Rows;
 use whimbrel_tests::wait;
 
-/// The slow model takes about a millisecond a row: seconds in all, so that a fault can strike in the middle.
+/// The slow model takes a tenth of a millisecond to a whole one a row: seconds in all, so that a fault can strike in the middle.
 const ROWS_EACH: usize = 2_000;
 const ALL: &str =
     "SELECT count(*) AS n, sum(trip_id) AS ids, sum(PREDICT('slow', *)) AS total FROM big";
 const SCAN: &str = "SELECT trip_id, PREDICT('slow', *) AS p FROM big";
 
 async fn furnish(cluster: &Cluster) -> Result<Asker> {
+    furnish_with(cluster, ROWS_EACH).await
+}
+
+async fn furnish_with(cluster: &Cluster, rows_each: usize) -> Result<Asker> {
     let client = cluster.client().await?;
-    let big = data::write_big(cluster.folder(), ROWS_EACH)?;
+    let big = data::write_big(cluster.folder(), rows_each)?;
     client.add_table("big", &big).await?;
     client.bind_model("slow", "slow").await?;
     Ok(client)
@@ -50,7 +54,8 @@ async fn scoring_began(cluster: &Cluster, executor_id: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_executor_that_joins_during_a_query_gets_work() -> Result<()> {
     let mut cluster = Cluster::start(1, 1).await?;
-    let client = furnish(&cluster).await?;
+    // An executor takes a second to start, in which a fast machine scores many rows.
+    let client = furnish_with(&cluster, 4 * ROWS_EACH).await?;
     let query = tokio::spawn(async move { answer(&client, ALL).await });
     let first = cluster.executors[0].field("executor_id")?;
     scoring_began(&cluster, &first).await?;

@@ -37,6 +37,7 @@ mod models_flavours;
 mod models_sources;
 mod models_zoo;
 mod native_parity;
+mod native_pruning;
 mod outputs;
 mod queries;
 mod stores;
