@@ -44,7 +44,7 @@ async fn a_filter_cuts_the_trees_and_changes_no_value() -> Result<()> {
 
     let all = explained(&client, "SELECT PREDICT('m', *) FROM pruned").await?;
     ensure!(all.contains("trees=200, nodes=12200"), "{all}");
-    let filter = "trip_distance < 3 AND passenger_count >= 1";
+    let filter = "trip_distance < 15 AND passenger_count >= 1";
     let less = explained(
         &client,
         &format!("SELECT PREDICT('m', *) FROM pruned WHERE {filter}"),
