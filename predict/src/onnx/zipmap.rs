@@ -184,7 +184,10 @@ fn attribute_lists(attribute: &[u8]) -> Result<(String, Vec<i64>, Vec<String>), 
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::onnx::messages::Model;
 
     const MODEL: &[u8] = include_bytes!("fixtures/classifier_zipmap.onnx");
 
