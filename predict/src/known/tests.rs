@@ -28,7 +28,7 @@ fn rows() -> RecordBatch {
     numbers.push(None);
     let count = numbers.len();
     let turned = |by: usize| (0..count).map(move |row| (row * by) % count);
-    let whole = |row: usize| (row % 11 != 0).then_some(row as i64 - 6);
+    let whole = |row: usize| (!row.is_multiple_of(11)).then_some(row as i64 - 6);
     let floats = numbers.iter().map(|x| x.map(|x| x as f32));
     let texts = turned(5).map(|row| ["cash", "card", "", "Cash"].get(row % 5).copied());
     let columns: [(&str, ArrayRef); 5] = [
