@@ -233,8 +233,7 @@ impl Planning {
         match kind(&logical)? {
             Kind::Effect if !ask.values.is_empty() => Err(no_parameters()),
             Kind::Effect => effect(&ask.sql, written, logical).map(Planned::Effect),
-            Kind::Rows => self
-                .lower(state, &logical)
+            Kind::Rows => Box::pin(self.lower(state, &logical))
                 .await
                 .map_err(|error| plan_error(&error)),
         }
@@ -253,7 +252,7 @@ impl Planning {
         if let Some(asked) = asked {
             // The engine explains a failure as if it were a plan.
             let plan = state.create_physical_plan(asked).await?;
-            state = explained::showing_trees(state, &plan, &self.models).await;
+            state = Box::pin(explained::showing_trees(state, &plan, &self.models)).await;
         }
         let optimized = state.optimize(logical)?;
         let physical = state
