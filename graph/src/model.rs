@@ -221,6 +221,13 @@ impl Model {
         used
     }
 
+    /// For each column whether no output needs it.
+    pub fn unused_columns(&self) -> Vec<bool> {
+        let outputs: Vec<usize> = (0..self.outputs.len()).collect();
+        let used = self.used_columns(&outputs);
+        used.into_iter().map(|used| !used).collect()
+    }
+
     /// By column the values on which a wrong kernel would show.
     pub fn probes(&self) -> Vec<Candidates> {
         probes(&self.program, &self.columns)

@@ -178,6 +178,10 @@ class Parity:
     def refusal(self, name: str, model, word: str) -> None:
         path = Path(self.folder.name) / "refused.onnx"
         path.write_bytes(model.SerializeToString())
+        self.refused(name, path, word)
+
+    def refused(self, name: str, path: Path, word: str) -> None:
+        """Whether the model is, and the reason has the word."""
         scored = Scored(self.score, path, np.zeros((1, 1), dtype=np.float32), "best")
         self.models += 1
         if not scored.refused or word not in scored.refused:

@@ -241,19 +241,16 @@ def check_estimators(parity: kit.Parity, folder: Path) -> None:
 
 
 def check_pandas(parity: kit.Parity, folder: Path) -> None:
-    """Categories with names: a file keeps them, and numbers are their places."""
+    """Categories with names: numbers would be their places in a list that no table has."""
     values, signal = data()
     frame = pd.DataFrame(values)
     frame[2] = pd.Categorical.from_codes(np.nan_to_num(values[:, 2], nan=-1).astype(int), [f"name {place}" for place in range(9)])
     frame.columns = NAMES
     booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(frame, signal, enable_categorical=True), ROUNDS)
-    rows = hard_rows(booster, True)
     for ending in ("ubj", "json"):
         path = folder / f"model.{ending}"
         booster.save_model(path)
-        loaded = xgboost.Booster({"nthread": 1}, model_file=path)
-        answer = loaded.inplace_predict(rows, validate_features=False)
-        report(parity, f"xgboost: named categories, {ending}", path, rows, answer, exact=True)
+        parity.refused(f"xgboost: named categories, {ending}", path, "pandas categories")
 
 
 def check(parity: kit.Parity) -> None:

@@ -184,7 +184,7 @@ impl Loading<'_> {
     fn native_alone(&self, path: &Path) -> Result<(Engine, Vec<bool>), Error> {
         let native = Native::load(path).map_err(|why| unloadable(&self.plan.who, &why))?;
         native.check(self.plan)?;
-        let unused = native.unused();
+        let unused = native.model.unused_columns();
         Ok((Engine::Native(native, None), unused))
     }
 
@@ -203,7 +203,7 @@ impl Loading<'_> {
             }
         };
         native.check(self.plan)?;
-        let unused = native.unused();
+        let unused = native.model.unused_columns();
         let sessions = match self.sessions(path) {
             Ok(sessions) => sessions,
             Err(why) => {

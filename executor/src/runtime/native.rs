@@ -37,13 +37,6 @@ impl Native {
         Self { model }
     }
 
-    /// By column whether no output depends on it.
-    pub(super) fn unused(&self) -> Vec<bool> {
-        let outputs: Vec<usize> = (0..self.model.outputs().len()).collect();
-        let used = self.model.used_columns(&outputs);
-        used.into_iter().map(|used| !used).collect()
-    }
-
     /// Whether the plan fits the model.
     pub(super) fn check(&self, plan: &FeedPlan) -> Result<(), Error> {
         let (columns, outputs) = (self.model.columns(), self.model.outputs());

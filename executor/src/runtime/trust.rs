@@ -67,7 +67,7 @@ pub(super) fn compare(
     plan: &FeedPlan,
     worker: &mut Worker,
 ) -> Result<Verdict, Error> {
-    let unused = native.unused();
+    let unused = native.model.unused_columns();
     let made = native.model.probes().into_iter().zip(&unused);
     let made = made.map(|(values, unused)| match values {
         Candidates::Numbers(_) if *unused => Candidates::Numbers(ANY.to_vec()),

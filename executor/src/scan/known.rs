@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::ScalarValue;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, ParquetSource};
@@ -22,7 +21,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use object_store::path::Path;
 use whimbrel_predict::binding::RuntimeKind;
 use whimbrel_predict::exec::PredictExec;
-use whimbrel_predict::known::{Known, Range, number, of_inputs};
+use whimbrel_predict::known::{Known, Range, either, number, of_inputs, with_scoring};
 
 use super::footers::Footers;
 use super::small::SMALL;
@@ -120,32 +119,18 @@ fn told(
     };
     let informed: Vec<*const PredictExec> =
         native(&plan).into_iter().map(std::ptr::from_ref).collect();
-    plan.transform_down(|node| {
-        let Some(predict) = node.downcast_ref::<PredictExec>() else {
-            return Ok(Transformed::no(node));
-        };
+    with_scoring(plan, |predict| {
         if !informed.contains(&std::ptr::from_ref(predict)) {
-            return Ok(Transformed::no(node));
+            return None;
         }
         let each = partitions.iter();
         let each = each.map(|partition| of_inputs(predict, Some(*partition), &of_group));
-        let Some(known) = each.reduce(either) else {
-            return Ok(Transformed::no(node));
-        };
-        let mut known = known;
+        let mut known = each.reduce(either)?;
         for (known, said) in known.iter_mut().zip(predict.known()) {
             *known = std::mem::take(known).and(said.clone());
         }
-        Ok(Transformed::yes(
-            Arc::new(predict.clone().knowing(known)) as _
-        ))
+        Some(predict.clone().knowing(known))
     })
-    .data()
-}
-
-fn either(one: Vec<Known>, other: Vec<Known>) -> Vec<Known> {
-    let pairs = one.into_iter().zip(other);
-    pairs.map(|(one, other)| one.or(other)).collect()
 }
 
 /// What the row groups that the scan reads of a file hold, by the table's columns.

@@ -9,7 +9,7 @@ use super::Planner;
 use super::lanes::{Entries, Lane, Source};
 use crate::kernel::linear::Linear;
 use crate::kernel::tables::Tables;
-use crate::program::{Action, Register};
+use crate::program::{Action, Pair, Register};
 
 /// What the lanes of one register of places add to each target.
 struct Group {
@@ -63,6 +63,13 @@ impl Planner {
             true => slots.into_iter().map(Lane::of).collect(),
             false => self.tables(groups, slots, Vec::new()),
         }
+    }
+
+    /// The two added.
+    pub(crate) fn sum(&mut self, left: &Lane, right: &Lane) -> Lane {
+        let from = vec![self.register(left), self.register(right)];
+        let to = self.step(from, Action::Pair(Pair::Add), 1);
+        Lane::of(to[0])
     }
 
     fn tabulate(

@@ -14,9 +14,9 @@ use std::fmt;
 use whimbrel_graph::Fact;
 
 pub use conditions::number;
-pub use of_plan::{Scanned, of_inputs};
+pub use of_plan::{Scanned, either, of_inputs};
 pub use range::Range;
-pub use rule::KnownInputs;
+pub use rule::{KnownInputs, with_scoring};
 
 /// What is known of the values of one column, or of one input of a model.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -171,7 +171,8 @@ fn of_union(
     each.reduce(either)
 }
 
-fn either(one: Vec<Known>, other: Vec<Known>) -> Vec<Known> {
+/// What is known of each column where one of the two holds.
+pub fn either(one: Vec<Known>, other: Vec<Known>) -> Vec<Known> {
     let pairs = one.into_iter().zip(other);
     pairs.map(|(one, other)| one.or(other)).collect()
 }

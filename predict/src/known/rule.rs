@@ -11,6 +11,21 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::{Known, of_inputs};
 use crate::exec::PredictExec;
 
+/// The plan with what `change` makes of each scoring node, the upper ones first; one that it makes nothing of stays.
+pub fn with_scoring(
+    plan: Arc<dyn ExecutionPlan>,
+    mut change: impl FnMut(&PredictExec) -> Option<PredictExec>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_down(|plan| {
+        let changed = plan.downcast_ref::<PredictExec>().and_then(&mut change);
+        Ok(match changed {
+            Some(changed) => Transformed::yes(Arc::new(changed) as Arc<dyn ExecutionPlan>),
+            None => Transformed::no(plan),
+        })
+    })
+    .data()
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct KnownInputs;
@@ -26,21 +41,13 @@ impl PhysicalOptimizerRule for KnownInputs {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let Some(predict) = plan.downcast_ref::<PredictExec>() else {
-                return Ok(Transformed::no(plan));
-            };
+        with_scoring(plan, |predict| {
             // Of its files' own columns nobody knows anything before they are opened.
             let files = |_: &_, _: &_| Vec::new();
             let known = of_inputs(predict, None, &files);
-            match known.iter().any(Known::tells) {
-                true => Ok(Transformed::yes(
-                    Arc::new(predict.clone().knowing(known)) as _
-                )),
-                false => Ok(Transformed::no(plan)),
-            }
+            let tells = known.iter().any(Known::tells);
+            tells.then(|| predict.clone().knowing(known))
         })
-        .data()
     }
 
     fn name(&self) -> &str {

@@ -59,12 +59,10 @@ impl Choice {
     }
 
     fn native(model: &Model) -> Self {
-        let outputs: Vec<usize> = (0..model.outputs().len()).collect();
-        let used = model.used_columns(&outputs).into_iter();
         Self {
             runtime: RuntimeKind::Native,
             note: None,
-            unused: used.map(|used| !used).collect(),
+            unused: model.unused_columns(),
         }
     }
 }

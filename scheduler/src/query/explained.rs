@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
@@ -13,7 +13,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use whimbrel_predict::binding::{Binding, RuntimeKind};
 use whimbrel_predict::exec::PredictExec;
-use whimbrel_predict::known::Trees;
+use whimbrel_predict::known::{Trees, with_scoring};
 use whimbrel_proto::ids::Digest;
 
 use crate::models::{Kernels, Registry};
@@ -74,18 +74,10 @@ impl PhysicalOptimizerRule for ShowTrees {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|plan| {
-            let predict = plan.downcast_ref::<PredictExec>();
-            let shown = predict.and_then(|predict| {
-                let left = self.left(predict)?;
-                Some(Arc::new(predict.clone().showing(left)))
-            });
-            Ok(match shown {
-                Some(shown) => Transformed::yes(shown as Arc<dyn ExecutionPlan>),
-                None => Transformed::no(plan),
-            })
+        with_scoring(plan, |predict| {
+            let left = self.left(predict)?;
+            Some(predict.clone().showing(left))
         })
-        .data()
     }
 
     fn name(&self) -> &str {

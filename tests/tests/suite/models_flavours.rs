@@ -7,12 +7,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use whimbrel_tests::cluster::{Cluster, Options};
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::registry::Registry;
 use whimbrel_tests::service;
 use whimbrel_tests::zoo::{self, Answers};
+
+use crate::models_sources::pool;
 
 const GAPPY: &str = "vendor_id, passenger_count, trip_distance, pickup_hour, pickup_weekday, \
                      pu_location, do_location, duration_min, payment_type, tip_amount";
@@ -73,21 +74,7 @@ async fn predict_says_what_pyfunc_says_of_the_libraries_own_files() -> Result<()
     let s3 = S3::start(&[("light", Path::new(&folder))])?;
     let mut variables = s3.environment("reader")?;
     variables.push(("MLFLOW_TRACKING_URI".to_owned(), registry.uri()));
-    let settings: Vec<_> = variables
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    let cluster = Cluster::with(Options {
-        executors: 1,
-        slots: 2,
-        scheduler: &settings,
-        ..Options::default()
-    })
-    .await?;
-    let client = cluster.client().await?;
-    client
-        .add_table("trips", &zoo::path("trips.parquet")?)
-        .await?;
+    let (_cluster, client) = pool(&variables).await?;
     let (server, logged) = (registry.uri(), folder.clone());
     tokio::task::spawn_blocking(move || log(&server, &logged)).await??;
 

@@ -95,7 +95,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 /// A pool with one executor whose scheduler has these variables.
-async fn pool(variables: &[(String, String)]) -> Result<(Cluster, Asker)> {
+pub(crate) async fn pool(variables: &[(String, String)]) -> Result<(Cluster, Asker)> {
     let settings: Vec<_> = variables
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))

@@ -2,12 +2,14 @@
 //! the conversion loses: thresholds are doubles, and the largest float below one splits floats exactly as it does.
 
 mod splits;
+mod sums;
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use self::splits::tree;
+use self::sums::Sums;
 use super::{Ensemble, Fold};
 use crate::changes::Change;
 use crate::error::Error;
@@ -29,9 +31,10 @@ pub(crate) fn plan(text: &[u8], order: Option<&[usize]>, level: Level) -> Result
     let lanes = (0..ensemble.features).map(|place| Ok(Lane::of(Register::Column(column(place)?))));
     let lanes = lanes.collect::<Result<Vec<_>, Error>>()?;
     let mut planner = Planner::new(level);
-    let mut scores = planner.trees(&ensemble, &lanes);
+    let parts = planner.trees(&ensemble, &lanes);
+    let mut scores = file.sums(&mut planner, &parts)?;
     if file.averages {
-        let iterations = (ensemble.trees.len() / ensemble.targets).max(1) as f32;
+        let iterations = (ensemble.trees.len() / scores.len()).max(1) as f32;
         let mean = |lane: Lane| lane.with(Change::Divide(iterations));
         scores = scores.into_iter().map(mean).collect();
     }
@@ -130,22 +133,56 @@ impl<'a> File<'a> {
         }
     }
 
+    /// How many numbers it predicts.
+    fn targets(&self) -> Result<usize, Error> {
+        match number(&self.head, "num_tree_per_iteration", 1)? {
+            0 => Err(Error::damaged("it has no trees for a number")),
+            targets if targets > self.trees.len().max(1) => {
+                Err(Error::damaged("it has fewer trees than numbers"))
+            }
+            targets => Ok(targets),
+        }
+    }
+
+    /// The trees, which add to two targets for each number: see [`Sums`].
     fn ensemble(&self) -> Result<Arc<Ensemble>, Error> {
-        let targets: usize = number(&self.head, "num_tree_per_iteration", 1)?;
+        let targets = self.targets()?;
         let last: usize = number(&self.head, "max_feature_idx", 0)?;
         // LightGBM writes something of each feature.
-        if targets == 0 || last >= self.bytes.max(1 << 12) || targets > self.trees.len().max(1) {
-            return Err(Error::damaged("it has no trees or too many features"));
+        if last >= self.bytes.max(1 << 12) {
+            return Err(Error::damaged("it has too many features"));
         }
-        let trees = self.trees.iter().enumerate();
-        let trees = trees.map(|(place, lines)| tree(lines, (place % targets) as u32));
+        let mut trees = Vec::with_capacity(self.trees.len());
+        let mut leaves = Vec::with_capacity(self.trees.len());
+        for lines in &self.trees {
+            let (tree, values) = tree(lines)?;
+            trees.push(tree);
+            leaves.push(values);
+        }
+        for target in 0..targets {
+            let sums = Sums::of(leaves.iter().skip(target).step_by(targets));
+            let of_target = trees.iter_mut().zip(&leaves).skip(target).step_by(targets);
+            for (tree, values) in of_target {
+                sums.weigh(tree, values, [target as u32, (targets + target) as u32]);
+            }
+        }
         Ensemble {
             features: last + 1,
-            targets,
+            targets: 2 * targets,
             fold: Fold::Sum,
-            trees: trees.collect::<Result<_, _>>()?,
+            trees,
         }
         .check()
+    }
+
+    /// What the trees add up to, number by number.
+    fn sums(&self, planner: &mut Planner, parts: &[Lane]) -> Result<Vec<Lane>, Error> {
+        let (coarse, fine) = parts.split_at(self.targets()?);
+        Ok(coarse
+            .iter()
+            .zip(fine)
+            .map(|(coarse, fine)| planner.sum(coarse, fine))
+            .collect())
     }
 
     /// The prediction that the sums of the trees stand for.

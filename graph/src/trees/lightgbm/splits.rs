@@ -21,8 +21,8 @@ struct Lines {
     sets: Vec<u32>,
 }
 
-/// The tree of some lines, all of whose leaves add to `target`.
-pub(super) fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Error> {
+/// The tree of some lines, and what its leaves add: leaf by leaf the tree has a place for one weight, but no weights.
+pub(super) fn tree(lines: &HashMap<&str, &str>) -> Result<(Tree, Vec<f64>), Error> {
     if number(lines, "is_linear", 0)? != 0 {
         return Err(Error::not_covered("LightGBM's linear trees"));
     }
@@ -54,8 +54,7 @@ pub(super) fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Err
         debug_assert_eq!(tree.nodes.len(), place);
         tree.nodes.push(split);
     }
-    for (place, value) in lines.leaves.iter().enumerate() {
-        tree.weights.push((target, *value as f32));
+    for place in 0..lines.leaves.len() {
         tree.nodes.push(Node::Leaf {
             first: place as u32,
             count: 1,
@@ -64,7 +63,7 @@ pub(super) fn tree(lines: &HashMap<&str, &str>, target: u32) -> Result<Tree, Err
     for place in 0..count {
         lines.split(place, &mut tree)?;
     }
-    Ok(tree)
+    Ok((tree, lines.leaves))
 }
 
 /// The largest float that is not above `value`, where what LightGBM takes for zero is all on one side: it drops such
