@@ -25,12 +25,13 @@ pub(super) type Counts = [u32; GROUP];
 #[derive(Debug)]
 pub(super) struct Feature {
     pub number: usize,
-    /// Ascending, each once.
-    pub thresholds: Vec<f32>,
-    /// The thresholds and then +inf, which is below nothing, up to a power of 16 or 4,096 times a power of two.
+    /// The thresholds, ascending, each once, and then +inf, which is below nothing: up to whole sixteens, or where they
+    /// are more than 4,096 up to a power of two.
     table: Vec<f32>,
-    /// The last of each sixteen of the table, the last of each sixteen of these, and so on up to sixteen of them; none
-    /// where the table is larger than 4,096.
+    /// How many of the table are thresholds.
+    known: usize,
+    /// The last of each sixteen of the table, the last of each sixteen of these, and so on up to sixteen of them, each
+    /// list filled up with +inf; none where the table is larger than 4,096.
     above: Vec<Vec<f32>>,
     /// The first line of those that send NaN left and of those that send it right.
     pub nan_left: Option<usize>,
@@ -38,9 +39,14 @@ pub(super) struct Feature {
 }
 
 impl Feature {
+    /// Ascending, each once.
+    pub(super) fn thresholds(&self) -> &[f32] {
+        &self.table[..self.known]
+    }
+
     /// Lines for each way of NaN.
     fn lines(&self) -> usize {
-        self.thresholds.len().div_ceil(MOST)
+        self.known.div_ceil(MOST)
     }
 }
 
@@ -57,7 +63,12 @@ impl Bins {
         if !sums_two_way(ensemble) {
             return None;
         }
-        let mut thresholds: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+        let mut tests: BTreeMap<u32, usize> = BTreeMap::new();
+        for branch in branches(ensemble) {
+            *tests.entry(branch.feature).or_default() += 1;
+        }
+        let with_room = |(feature, tests)| (feature, Vec::with_capacity(tests));
+        let mut thresholds: BTreeMap<u32, Vec<f32>> = tests.into_iter().map(with_room).collect();
         for branch in branches(ensemble) {
             // Both zeros are one threshold.
             let list = thresholds.entry(branch.feature).or_default();
@@ -95,7 +106,7 @@ impl Bins {
             .binary_search_by_key(&(feature as usize), |feature| feature.number)
             .ok()?;
         let feature = &self.features[place];
-        let below = feature.thresholds.partition_point(|value| *value < upto);
+        let below = feature.thresholds().partition_point(|value| *value < upto);
         let first = match nan_left {
             true => feature.nan_left?,
             false => feature.nan_right?,
@@ -108,8 +119,8 @@ impl Bins {
     pub(super) fn fill(&self, columns: &impl Columns, group: usize, lines: &mut [Line]) {
         for feature in &self.features {
             let column = group_of(columns.column(feature.number), group);
-            let counts = if feature.thresholds.len() <= FEW {
-                count_all(&feature.thresholds, column)
+            let counts = if feature.thresholds().len() <= FEW {
+                count_all(feature.thresholds(), column)
             } else if feature.is_in_sixteens() {
                 let mut counts = [0; GROUP];
                 for (count, value) in counts.iter_mut().zip(column) {
@@ -126,28 +137,30 @@ impl Bins {
 
 impl Feature {
     fn of(number: usize, thresholds: Vec<f32>) -> Self {
-        let mut size = SIXTEEN;
-        while size <= thresholds.len() {
-            size *= if size < LARGEST { SIXTEEN } else { 2 };
-        }
-        let mut table = thresholds.clone();
+        let known = thresholds.len();
+        let size = match known < LARGEST {
+            true => (known + 1).next_multiple_of(SIXTEEN),
+            false => (known + 1).next_power_of_two(),
+        };
+        let mut table = thresholds;
+        table.reserve_exact(size - known);
         table.resize(size, f32::INFINITY);
+        table.shrink_to_fit();
         let mut above: Vec<Vec<f32>> = Vec::new();
         let mut level = &table;
         while size <= LARGEST && level.len() > SIXTEEN {
             let (sixteens, _) = level.as_chunks::<SIXTEEN>();
-            above.push(
-                sixteens
-                    .iter()
-                    .map(|sixteen| sixteen[SIXTEEN - 1])
-                    .collect(),
-            );
+            let mut pivots = vec![f32::INFINITY; sixteens.len().next_multiple_of(SIXTEEN)];
+            for (pivot, sixteen) in pivots.iter_mut().zip(sixteens) {
+                *pivot = sixteen[SIXTEEN - 1];
+            }
+            above.push(pivots);
             level = above.last().unwrap_or(&table);
         }
         Self {
             number,
-            thresholds,
             table,
+            known,
             above,
             nan_left: None,
             nan_right: None,
@@ -166,7 +179,7 @@ impl Feature {
         let mut place = 0;
         for level in self.above.iter().rev().chain([&self.table]) {
             let (sixteens, _) = level.as_chunks::<SIXTEEN>();
-            // The last of all is +inf, so that there is one more sixteen below.
+            // The last that has a sixteen below is +inf, so that none of those after it is ever reached.
             place = SIXTEEN * place + below(&sixteens[place]);
         }
         place

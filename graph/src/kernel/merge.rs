@@ -73,18 +73,21 @@ pub(crate) struct Merge {
 impl Merge {
     /// Nothing where a tree has too many leaves or a test is more than one comparison.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
+        if ensemble.most_leaves() > LEAVES {
+            return None;
+        }
         let mut made = Self {
             bins: Bins::of(ensemble)?,
-            parts: Vec::with_capacity(ensemble.trees.len()),
+            parts: Vec::with_capacity(ensemble.count()),
             ops: Vec::new(),
             slots: 0,
-            tables: Vec::with_capacity(ensemble.trees.len()),
+            tables: Vec::with_capacity(ensemble.count()),
             values: Vec::new(),
             targets: ensemble.targets,
             level: level.min(Level::detect()),
         };
-        for tree in &ensemble.trees {
-            made.add(tree)?;
+        for tree in ensemble.trees() {
+            made.add(&tree)?;
         }
         made.ops.shrink_to_fit();
         made.values.shrink_to_fit();

@@ -63,12 +63,12 @@ impl Planes {
     /// for it: what compilers make of the same loops is slower than walking.
     pub(super) fn new(ensemble: &Ensemble, level: Level) -> Option<Self> {
         let level = level.min(Level::detect());
-        if level == Level::Portable {
+        if level == Level::Portable || ensemble.most_leaves() > LEAVES {
             return None;
         }
         let mut made = Self {
             bins: Bins::of(ensemble)?,
-            parts: Vec::with_capacity(ensemble.trees.len()),
+            parts: Vec::with_capacity(ensemble.count()),
             ends: vec![0],
             cuts: Vec::new(),
             floats: Vec::new(),
@@ -77,20 +77,34 @@ impl Planes {
             targets: ensemble.targets,
             level,
         };
-        for tree in &ensemble.trees {
-            made.add(tree)?;
+        made.make_room(ensemble)?;
+        for tree in ensemble.trees() {
+            made.add(&tree)?;
         }
         made.ends.shrink_to_fit();
-        made.cuts.shrink_to_fit();
-        made.floats.shrink_to_fit();
-        made.bytes.shrink_to_fit();
         made.table_targets.shrink_to_fit();
         Some(made)
     }
 
+    /// For the cuts and tables of all trees: lists that grow hold twice as much at times.
+    fn make_room(&mut self, ensemble: &Ensemble) -> Option<()> {
+        let (mut cuts, mut sixteens) = (0, 0);
+        for tree in ensemble.trees() {
+            let spread = Spread::of(&tree)?;
+            let planes = |(_, first, end): &(u32, usize, usize)| (end - 1) / 8 - first / 8 + 1;
+            cuts += spread.lefts.iter().map(planes).sum::<usize>();
+            sixteens += spread.leaves.len().div_ceil(SIXTEEN) * tree.targets().len();
+        }
+        self.cuts.reserve_exact(cuts);
+        match self.level {
+            Level::Avx512 => self.floats.reserve_exact(sixteens),
+            Level::Avx2 | Level::Portable => self.bytes.reserve_exact(sixteens),
+        }
+        Some(())
+    }
+
     fn add(&mut self, tree: &Tree) -> Option<()> {
-        let mut spread = Spread::default();
-        spread.node(tree, tree.root)?;
+        let spread = Spread::of(tree)?;
         let planes = spread.leaves.len().div_ceil(8);
         let first_plane = self.ends.len() as u32 - 1;
         for plane in 0..planes {
@@ -218,6 +232,12 @@ struct Spread {
 }
 
 impl Spread {
+    fn of(tree: &Tree) -> Option<Self> {
+        let mut spread = Self::default();
+        spread.node(tree, tree.root)?;
+        Some(spread)
+    }
+
     /// Gives up at the first leaf too many, so it nests no deeper than it has leaves.
     fn node(&mut self, tree: &Tree, node: u32) -> Option<()> {
         match tree.nodes.get(node as usize)? {

@@ -30,8 +30,8 @@ pub(super) fn avx512(
     for group in 0..groups {
         for feature in &planes.bins.features {
             let column = group_of(columns.column(feature.number), group);
-            let counts = if feature.thresholds.len() <= FEW {
-                count_all_512(&feature.thresholds, column)
+            let counts = if feature.thresholds().len() <= FEW {
+                count_all_512(feature.thresholds(), column)
             } else if feature.is_in_sixteens() {
                 look_up_512(feature, column)
             } else {
@@ -196,9 +196,9 @@ pub(super) fn avx2(
     for group in 0..groups {
         for feature in &planes.bins.features {
             let column = group_of(columns.column(feature.number), group);
-            let counts = if feature.thresholds.len() <= FEW {
+            let counts = if feature.thresholds().len() <= FEW {
                 // Compiled with the instructions of this function.
-                count_all(&feature.thresholds, column)
+                count_all(feature.thresholds(), column)
             } else if feature.is_in_sixteens() {
                 look_up_256(feature, column)
             } else {

@@ -10,9 +10,8 @@ use crate::trees::{Branch, Ensemble, Fold, Node};
 pub(super) type Route = (u32, bool);
 
 /// Every branch of an ensemble.
-pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = &Branch> {
-    let nodes = ensemble.trees.iter().flat_map(|tree| &tree.nodes);
-    nodes.filter_map(|node| match node {
+pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = Branch> {
+    ensemble.nodes().filter_map(|node| match node {
         Node::Branch(branch) => Some(branch),
         Node::Leaf { .. } => None,
     })
@@ -22,7 +21,7 @@ pub(super) fn branches(ensemble: &Ensemble) -> impl Iterator<Item = &Branch> {
 pub(super) fn sums_two_way(ensemble: &Ensemble) -> bool {
     ensemble.fold == Fold::Sum
         && branches(ensemble).all(|branch| branch.above.is_nan() && !branch.upto.is_nan())
-        && ensemble.trees.iter().all(|tree| {
+        && ensemble.trees().all(|tree| {
             tree.nodes.iter().all(|node| match node {
                 Node::Leaf { first, count } => adds_once(tree.leaf(*first, *count)),
                 Node::Branch(_) => true,
@@ -49,8 +48,11 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn of(ensemble: &Ensemble) -> (Self, BTreeMap<Route, usize>) {
-        let routes = branches(ensemble).map(|branch| (branch.feature, branch.nan_left));
-        let mut places: BTreeMap<Route, usize> = routes.map(|route| (route, 0)).collect();
+        let mut places: BTreeMap<Route, usize> = BTreeMap::new();
+        // One by one: to be collected they would all lie side by side first.
+        for branch in branches(ensemble) {
+            places.insert((branch.feature, branch.nan_left), 0);
+        }
         for (number, place) in places.values_mut().enumerate() {
             *place = number;
         }

@@ -85,7 +85,7 @@ fn trees_of_few_leaves_go_to_bytes() {
                 // A test that nothing but NaN passes, which is rare.
                 continue;
             }
-            let merges = level == Level::Portable || made.ensemble.trees.iter().any(is_large);
+            let merges = level == Level::Portable || made.trees.iter().any(is_large);
             let name = if merges { "merges" } else { "planes" };
             assert!(kernel.name().contains(name), "{}", kernel.name());
             check(
@@ -219,8 +219,12 @@ fn many_thresholds_of_one_feature_stay_apart() {
             missing: true,
             ..shape(&mut random, leaves)
         };
-        let mut made = make(&mut random, shape);
-        for (tree, tests) in made.ensemble.trees.iter_mut().zip(&mut made.tests) {
+        let Made {
+            mut trees,
+            mut tests,
+            ..
+        } = make(&mut random, shape);
+        for (tree, tests) in trees.iter_mut().zip(&mut tests) {
             for (node, test) in tree.nodes.iter_mut().zip(tests) {
                 if let Some(test) = test {
                     test.value = random.below(100_000) as f32 / 7.0;
@@ -228,6 +232,7 @@ fn many_thresholds_of_one_feature_stay_apart() {
                 }
             }
         }
+        let made = Made::of(shape, trees, tests);
         let mut rows = rows(&mut random, 1);
         move_to_thresholds(&mut random, &made, &mut rows);
         for kernel in kernels(&made.ensemble) {

@@ -49,15 +49,15 @@ impl TwoWay {
         if routes.list.is_empty() || routes.list.len() > usize::from(u16::MAX) {
             return None;
         }
-        let nodes = ensemble.trees.iter().map(|tree| tree.nodes.len()).sum();
+        let nodes = ensemble.nodes().count();
         let mut made = Self {
             routes,
-            parts: Vec::with_capacity(ensemble.trees.len()),
+            parts: Vec::with_capacity(ensemble.count()),
             pairs: Vec::with_capacity(nodes),
             values: Vec::with_capacity(nodes),
         };
-        for tree in &ensemble.trees {
-            made.add(tree, &places)?;
+        for tree in ensemble.trees() {
+            made.add(&tree, &places)?;
         }
         Some(made)
     }

@@ -56,8 +56,8 @@ impl Walk {
                 (Fold::Max, _) => f32::NEG_INFINITY,
             });
         let begin = begin.collect();
-        let trees = ensemble.trees.iter().map(|tree| match folded(tree) {
-            None => tree_of(tree, None, &columns),
+        let trees = ensemble.trees().map(|tree| match folded(&tree) {
+            None => tree_of(&tree, None, &columns),
             Some((tree, sets)) => tree_of(&tree, Some(sets), &columns),
         });
         let trees = trees.collect();

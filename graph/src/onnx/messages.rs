@@ -1,5 +1,6 @@
 //! The parts of an ONNX file that scoring needs, decoded: nodes with their attributes, constants, inputs and outputs.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::wire::{Fields, Value, each_float, each_int, each_text};
@@ -47,8 +48,9 @@ pub(crate) struct Attribute<'a> {
     pub float: f32,
     pub int: i64,
     pub text: Vec<u8>,
-    pub tensor: Option<Tensor>,
     message: &'a [u8],
+    /// The message of its tensor.
+    tensor: Option<&'a [u8]>,
     floats: OnceCell<Vec<f32>>,
     ints: OnceCell<Vec<i64>>,
     texts: OnceCell<Vec<String>>,
@@ -155,8 +157,52 @@ impl<'a> Node<'a> {
         each_text(self.message(name), TEXTS)
     }
 
-    pub(crate) fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.find(name).and_then(|found| found.tensor.as_ref())
+    fn tensor_message(&self, name: &str) -> Option<&'a [u8]> {
+        self.find(name).and_then(|found| found.tensor)
+    }
+
+    pub(crate) fn tensor(&self, name: &str) -> Result<Option<Tensor>, Error> {
+        let tensor = self.tensor_message(name).map(tensor).transpose()?;
+        Ok(tensor.map(|(_, tensor)| tensor))
+    }
+
+    /// The bytes of a tensor's floats, where they lie in the file if they lie together.
+    pub(crate) fn tensor_floats(&self, name: &str) -> Result<Cow<'a, [[u8; 4]]>, Error> {
+        if let Some(raw) = self.raw_tensor(name, FLOAT)?
+            && let (floats, []) = raw.as_chunks()
+        {
+            return Ok(Cow::Borrowed(floats));
+        }
+        let tensor = self.tensor(name)?.unwrap_or_default();
+        let floats = tensor.singles()?.iter().map(|float| float.to_le_bytes());
+        Ok(Cow::Owned(floats.collect()))
+    }
+
+    /// A tensor's numbers that are bytes, as [`Node::tensor_floats`].
+    pub(crate) fn tensor_bytes(&self, name: &str) -> Result<Cow<'a, [u8]>, Error> {
+        if let Some(raw) = self.raw_tensor(name, UINT8)? {
+            return Ok(Cow::Borrowed(raw));
+        }
+        let tensor = self.tensor(name)?.unwrap_or_default();
+        let bytes = tensor.ints.iter().map(|int| u8::try_from(*int));
+        let bytes: Result<_, _> = bytes.collect();
+        bytes
+            .map(Cow::Owned)
+            .map_err(|_| Error::damaged(format!("'{name}' has what is no byte")))
+    }
+
+    /// What is all that a tensor of this type has.
+    fn raw_tensor(&self, name: &str, wanted: i64) -> Result<Option<&'a [u8]>, Error> {
+        let (mut element, mut raw) = (0, None);
+        for field in Fields::of(self.tensor_message(name).unwrap_or(&[])) {
+            match field? {
+                (2, value) => element = value.number()?,
+                (9, value) => raw = Some(value.bytes()?),
+                (1 | 8 | 12, _) => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(raw.filter(|_| element == wanted))
     }
 }
 
@@ -221,7 +267,7 @@ fn attribute(bytes: &[u8]) -> Result<Attribute<'_>, Error> {
             (2, value) => attribute.float = value.float()?,
             (3, value) => attribute.int = value.number()?,
             (4, value) => attribute.text = value.bytes()?.to_vec(),
-            (5, value) => attribute.tensor = Some(tensor(value.bytes()?)?.1),
+            (5, value) => attribute.tensor = Some(value.bytes()?),
             (FLOATS, value) => value.are_floats()?,
             (INTS, value) => value.are_numbers()?,
             (TEXTS, value) => value.text().map(|_| ())?,

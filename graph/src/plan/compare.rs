@@ -255,7 +255,7 @@ impl Planner {
         let Value::Shape(width) = self.input(node, 0)? else {
             return Err(Error::not_covered("of a shape that is not a row's"));
         };
-        let (value, element) = match node.tensor("value") {
+        let (value, element) = match node.tensor("value")? {
             None => (0.0, Element::Float32),
             Some(Tensor {
                 floats, doubles, ..

@@ -77,7 +77,7 @@ impl Planner {
         mean: bool,
         transform: Transform,
     ) -> Covered {
-        if ensemble.targets == 0 || ensemble.trees.is_empty() {
+        if ensemble.targets == 0 || ensemble.count() == 0 {
             return Err(Error::not_covered("without trees or targets"));
         }
         if !is_certain(ensemble) {
@@ -87,7 +87,7 @@ impl Planner {
         let mut lanes = self.trees(ensemble, lanes);
         for (place, lane) in lanes.iter_mut().enumerate() {
             if mean {
-                let count = ensemble.trees.len() as f32;
+                let count = ensemble.count() as f32;
                 *lane = lane.clone().with(Change::Divide(count));
             }
             if base.len() == ensemble.targets {
@@ -111,11 +111,11 @@ impl Planner {
         let transform = Transform::named(node.text("post_transform", "NONE"))?;
         let base = node.floats("base_values");
         let spoken = ensemble.spoken();
-        if doubles && ensemble.trees.len() > 1 {
+        if doubles && ensemble.count() > 1 {
             // ONNX Runtime sums as doubles then, and a label may hang on the last bit.
             return Err(Error::not_covered("classes by sums of doubles"));
         }
-        if spoken.contains(&Spoken::Sometimes) || ensemble.trees.is_empty() {
+        if spoken.contains(&Spoken::Sometimes) || ensemble.count() == 0 {
             return Err(Error::not_covered("a leaf without weight"));
         }
         let mut scores = self.trees(&ensemble, &lanes);
@@ -273,7 +273,7 @@ impl Planner {
 
     /// Numbers as trees compare them: doubles become floats that answer every test as they do.
     fn tree_lanes(&mut self, node: &Node) -> Result<Vec<Lane>, Error> {
-        let rounding = rounding(node);
+        let rounding = rounding(node)?;
         let mut lanes = Vec::new();
         for lane in self.lanes(node, 0)? {
             lanes.push(match (&lane.source, lane.element) {
@@ -334,16 +334,14 @@ impl Planner {
 }
 
 /// How doubles must be rounded for every test of the trees; nothing where they differ in that.
-fn rounding(node: &Node) -> Option<Rounding> {
+fn rounding(node: &Node) -> Result<Option<Rounding>, Error> {
     let names = node.each_text("nodes_modes").map(|mode| match mode {
         "LEAF" => None,
         "BRANCH_LEQ" | "BRANCH_GT" => Some(Some(Rounding::Up)),
         "BRANCH_LT" | "BRANCH_GTE" => Some(Some(Rounding::Down)),
         _ => Some(None),
     });
-    let numbers = node
-        .tensor("nodes_modes")
-        .map_or(&[][..], |modes| &modes.ints);
+    let numbers = node.tensor_bytes("nodes_modes")?;
     let numbers = numbers.iter().map(|mode| match mode {
         0 | 3 => Some(Some(Rounding::Up)),
         1 | 2 => Some(Some(Rounding::Down)),
@@ -351,7 +349,7 @@ fn rounding(node: &Node) -> Option<Rounding> {
     });
     let mut all = names.chain(numbers).flatten();
     let first = all.next().unwrap_or(Some(Rounding::Nearest));
-    first.filter(|_| all.all(|other| other == first))
+    Ok(first.filter(|_| all.all(|other| other == first)))
 }
 
 fn labels(node: &Node) -> Option<Labels> {

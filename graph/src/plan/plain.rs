@@ -23,8 +23,8 @@ impl Planner {
                 let value = self.input(node, 0)?;
                 Ok(self.set(node, 0, value))
             }
-            "Constant" => match node.tensor("value") {
-                Some(tensor) => Ok(self.set(node, 0, Value::Constant(tensor.clone()))),
+            "Constant" => match node.tensor("value")? {
+                Some(tensor) => Ok(self.set(node, 0, Value::Constant(tensor))),
                 None => Ok(None),
             },
             "Cast" => self.cast(node),

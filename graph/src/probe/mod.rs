@@ -94,8 +94,7 @@ fn thresholds(program: &Program) -> BTreeMap<Register, Vec<f32>> {
 
 /// The feature and the ends of each test.
 fn tests(ensemble: &Ensemble) -> impl Iterator<Item = (usize, [f32; 2])> {
-    let nodes = ensemble.trees.iter().flat_map(|tree| &tree.nodes);
-    nodes.filter_map(|node| match node {
+    ensemble.nodes().filter_map(|node| match node {
         Node::Branch(branch) => Some((branch.feature as usize, [branch.above, branch.upto])),
         Node::Leaf { .. } => None,
     })

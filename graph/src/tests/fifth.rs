@@ -49,10 +49,10 @@ fn file(made: &Made, order: &[(usize, usize)]) -> Vec<u8> {
         .map(|(tree, node)| made.tests[*tree][*node].unwrap_or(LEAF));
     let tests: Vec<Test> = tests.collect();
     let mut weights: Vec<f32> = Vec::new();
-    let mut ways = |tree: usize, next: u32| match made.ensemble.trees[tree].nodes[next as usize] {
+    let mut ways = |tree: usize, next: u32| match made.trees[tree].nodes[next as usize] {
         Node::Branch(_) => (0, place(tree, next)),
         Node::Leaf { first, count } => {
-            weights.push(made.ensemble.trees[tree].leaf(first, count)[0].1);
+            weights.push(made.trees[tree].leaf(first, count)[0].1);
             (1, weights.len() as u64 - 1)
         }
     };

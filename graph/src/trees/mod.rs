@@ -2,19 +2,19 @@
 //! NaN, so that no kernel knows of modes, and several tests may lead to one node, so that a set is a chain of tests.
 
 mod cut;
+mod ensemble;
 pub(crate) mod lightgbm;
 mod onnx;
+mod packed;
 #[cfg(test)]
 pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 pub(crate) mod xgboost;
 
-use std::sync::Arc;
-
 pub(crate) use self::cut::cut;
+pub(crate) use self::ensemble::{Ensemble, Spoken};
 pub(crate) use self::onnx::{read_classes, read_regressor, read_v5};
-use crate::error::Error;
 
 /// More than any model has: a file's numbers must not make what it does not hold.
 pub(crate) const MOST_TARGETS: usize = 1 << 14;
@@ -27,16 +27,7 @@ pub(crate) enum Fold {
     Max,
 }
 
-/// Trees over `features` numbers, each adding to some of `targets`; their order is the order of the additions.
-#[derive(Clone, Debug)]
-pub(crate) struct Ensemble {
-    pub features: usize,
-    pub targets: usize,
-    pub fold: Fold,
-    pub trees: Vec<Tree>,
-}
-
-/// Nodes are reached from `root`; [`Ensemble::check`] sees to it that no walk goes in circles.
+/// Nodes are reached from `root`; [`Ensemble`] sees to it that no walk goes in circles.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     pub root: u32,
@@ -136,16 +127,6 @@ impl From<Test> for Branch {
     }
 }
 
-/// Which targets a model's leaves speak of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoken {
-    /// Some tree has a weight for it in every leaf.
-    Always,
-    Never,
-    /// It depends on the row.
-    Sometimes,
-}
-
 impl Tree {
     pub(crate) fn leaf(&self, first: u32, count: u32) -> &[(u32, f32)] {
         let first = first as usize;
@@ -201,93 +182,5 @@ impl Tree {
         targets.sort_unstable();
         targets.dedup();
         targets
-    }
-}
-
-impl Ensemble {
-    /// Everything that the kernels rely on.
-    pub(crate) fn check(self) -> Result<Arc<Self>, Error> {
-        if self.targets > MOST_TARGETS {
-            return Err(Error::not_covered(format!("{} targets", self.targets)));
-        }
-        for (place, tree) in self.trees.iter().enumerate() {
-            if tree.depth().is_none() {
-                return Err(Error::damaged(format!("tree {place} is not a tree")));
-            }
-            let known = |target: u32| (target as usize) < self.targets;
-            if !tree.weights.iter().all(|(target, _)| known(*target)) {
-                return Err(Error::damaged(format!(
-                    "tree {place} adds to a target that the model has not"
-                )));
-            }
-            for node in &tree.nodes {
-                match node {
-                    Node::Branch(branch) if branch.feature as usize >= self.features => {
-                        return Err(Error::damaged(format!(
-                            "tree {place} asks for feature {} of {}",
-                            branch.feature, self.features
-                        )));
-                    }
-                    Node::Leaf { first, count }
-                        if u64::from(*first) + u64::from(*count) > tree.weights.len() as u64 =>
-                    {
-                        return Err(Error::damaged(format!("tree {place} lacks weights")));
-                    }
-                    Node::Branch(_) | Node::Leaf { .. } => {}
-                }
-            }
-        }
-        Ok(Arc::new(self))
-    }
-
-    /// How many trees have a test, and how many nodes those have.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        let is_branch = |node: &Node| matches!(node, Node::Branch(_));
-        let trees = self.trees.iter();
-        trees.fold((0, 0), |(trees, nodes), tree| {
-            match tree.nodes.iter().any(is_branch) {
-                true => (trees + 1, nodes + tree.nodes.len()),
-                false => (trees, nodes),
-            }
-        })
-    }
-
-    /// For each feature whether a test asks for it.
-    pub(crate) fn asks(&self) -> Vec<bool> {
-        let mut asks = vec![false; self.features];
-        for node in self.trees.iter().flat_map(|tree| &tree.nodes) {
-            if let Node::Branch(branch) = node {
-                asks[branch.feature as usize] = true;
-            }
-        }
-        asks
-    }
-
-    /// For each target whether it gets a weight from every row.
-    pub(crate) fn spoken(&self) -> Vec<Spoken> {
-        let mut spoken = vec![Spoken::Never; self.targets];
-        let mut leaves_with = vec![0_u32; self.targets];
-        for tree in &self.trees {
-            let mut leaves = 0_u32;
-            let targets = tree.targets();
-            for node in &tree.nodes {
-                if let Node::Leaf { first, count } = node {
-                    leaves += 1;
-                    for (target, _) in tree.leaf(*first, *count) {
-                        leaves_with[*target as usize] += 1;
-                    }
-                }
-            }
-            for target in targets {
-                let target = target as usize;
-                let everywhere = std::mem::take(&mut leaves_with[target]) >= leaves;
-                if everywhere {
-                    spoken[target] = Spoken::Always;
-                } else if spoken[target] == Spoken::Never {
-                    spoken[target] = Spoken::Sometimes;
-                }
-            }
-        }
-        spoken
     }
 }

@@ -80,25 +80,25 @@ impl Shape {
 /// An ensemble, and the tests it was made of, by tree and node.
 pub(crate) struct Made {
     pub ensemble: Ensemble,
+    pub trees: Vec<Tree>,
     pub tests: Vec<Vec<Option<Test>>>,
 }
 
-pub(crate) fn make(random: &mut Random, shape: Shape) -> Made {
-    let mut made = Made {
-        ensemble: Ensemble {
-            features: shape.features,
-            targets: shape.targets,
-            fold: shape.fold,
-            trees: Vec::new(),
-        },
-        tests: Vec::new(),
-    };
-    for _ in 0..shape.trees {
-        let (tree, tests) = tree(random, shape);
-        made.ensemble.trees.push(tree);
-        made.tests.push(tests);
+impl Made {
+    pub(crate) fn of(shape: Shape, trees: Vec<Tree>, tests: Vec<Vec<Option<Test>>>) -> Self {
+        let ensemble = Ensemble::new(shape.features, shape.targets, shape.fold).unwrap();
+        Self {
+            ensemble: ensemble.with(trees.clone()).unwrap(),
+            trees,
+            tests,
+        }
     }
-    made
+}
+
+pub(crate) fn make(random: &mut Random, shape: Shape) -> Made {
+    let made = (0..shape.trees).map(|_| tree(random, shape));
+    let (trees, tests) = made.unzip();
+    Made::of(shape, trees, tests)
 }
 
 /// Rarely the smallest of all, which few kernels like: nothing is below it.
@@ -135,7 +135,7 @@ fn set(
     [holds, place]
 }
 
-fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
+pub(crate) fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
     let leaves = 1 + random.below(shape.leaves);
     let mut tests: Vec<Option<Test>> = vec![None];
     let mut open = vec![0_usize];
@@ -198,7 +198,7 @@ fn tree(random: &mut Random, shape: Shape) -> (Tree, Vec<Option<Test>>) {
 /// The tests as ONNX words them, one by one.
 pub(crate) fn walk(made: &Made, row: &[f32]) -> Vec<f32> {
     let mut scores = vec![None; made.ensemble.targets];
-    for (tree, tests) in made.ensemble.trees.iter().zip(&made.tests) {
+    for (tree, tests) in made.trees.iter().zip(&made.tests) {
         let mut place = 0;
         while let Some(test) = tests[place] {
             let (x, value) = (row[test.feature as usize], test.value);

@@ -17,21 +17,20 @@ fn branch(feature: u32, left: u32, right: u32) -> Node {
 const LEAF: Node = Node::Leaf { first: 0, count: 1 };
 const SILENT: Node = Node::Leaf { first: 0, count: 0 };
 
-fn ensemble(nodes: Vec<Node>) -> Ensemble {
-    Ensemble {
-        features: 2,
-        targets: 1,
-        fold: Fold::Sum,
-        trees: vec![Tree {
-            root: 0,
-            nodes,
-            weights: vec![(0, 1.0)],
-        }],
+fn tree(nodes: Vec<Node>) -> Tree {
+    Tree {
+        root: 0,
+        nodes,
+        weights: vec![(0, 1.0)],
     }
 }
 
+fn ensemble(nodes: Vec<Node>) -> Result<Ensemble, Error> {
+    Ensemble::new(2, 1, Fold::Sum)?.with(vec![tree(nodes)])
+}
+
 fn is_damaged(nodes: Vec<Node>) -> bool {
-    matches!(ensemble(nodes).check(), Err(Error::Damaged(_)))
+    matches!(ensemble(nodes), Err(Error::Damaged(_)))
 }
 
 #[test]
@@ -41,7 +40,7 @@ fn a_walk_that_never_ends_is_refused() {
     assert!(is_damaged(vec![branch(0, 1, 7), LEAF]));
     assert!(is_damaged(Vec::new()));
     let shared = vec![branch(0, 1, 2), branch(0, 2, 2), LEAF];
-    assert!(ensemble(shared).check().is_ok());
+    assert!(ensemble(shared).is_ok());
 }
 
 #[test]
@@ -52,9 +51,8 @@ fn what_a_tree_points_to_is_there() {
         first: u32::MAX,
         count: 9
     }]));
-    let mut other = ensemble(vec![LEAF]);
-    other.targets = 0;
-    assert!(other.check().is_err());
+    let mut none = Ensemble::new(2, 0, Fold::Sum).unwrap();
+    assert!(none.add(&tree(vec![LEAF])).is_err());
 }
 
 #[test]
@@ -66,19 +64,19 @@ fn depth_is_the_longest_way() {
         LEAF,
         branch(0, 1, 3),
     ];
-    assert_eq!(ensemble(nodes).trees[0].depth(), Some(3));
+    assert_eq!(tree(nodes).depth(), Some(3));
     let chain = |length: u32| {
         let mut nodes: Vec<Node> = (0..length).map(|at| branch(0, at + 1, at + 1)).collect();
         nodes.push(LEAF);
         nodes
     };
-    assert_eq!(ensemble(chain(300_000)).trees[0].depth(), Some(300_000));
+    assert_eq!(tree(chain(300_000)).depth(), Some(300_000));
 }
 
 #[test]
 fn a_target_may_depend_on_the_row() {
     let nodes = vec![branch(0, 1, 2), LEAF, SILENT];
-    assert_eq!(ensemble(nodes).spoken(), [Spoken::Sometimes]);
+    assert_eq!(ensemble(nodes).unwrap().spoken(), [Spoken::Sometimes]);
     let nodes = vec![branch(0, 1, 2), LEAF, LEAF];
-    assert_eq!(ensemble(nodes).spoken(), [Spoken::Always]);
+    assert_eq!(ensemble(nodes).unwrap().spoken(), [Spoken::Always]);
 }

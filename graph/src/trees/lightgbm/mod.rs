@@ -34,7 +34,7 @@ pub(crate) fn plan(text: &[u8], order: Option<&[usize]>, level: Level) -> Result
     let parts = planner.trees(&ensemble, &lanes);
     let mut scores = file.sums(&mut planner, &parts)?;
     if file.averages {
-        let iterations = (ensemble.trees.len() / scores.len()).max(1) as f32;
+        let iterations = (ensemble.count() / scores.len()).max(1) as f32;
         let mean = |lane: Lane| lane.with(Change::Divide(iterations));
         scores = scores.into_iter().map(mean).collect();
     }
@@ -166,13 +166,8 @@ impl<'a> File<'a> {
                 sums.weigh(tree, values, [target as u32, (targets + target) as u32]);
             }
         }
-        Ensemble {
-            features: last + 1,
-            targets: 2 * targets,
-            fold: Fold::Sum,
-            trees,
-        }
-        .check()
+        let ensemble = Ensemble::new(last + 1, 2 * targets, Fold::Sum)?;
+        ensemble.with(trees).map(Arc::new)
     }
 
     /// What the trees add up to, number by number.

@@ -81,13 +81,8 @@ fn read_flat(
     let mut trees = flat_nodes(operator, &index)?;
     weigh(operator, prefix, &index, &mut trees)?;
     let fold = fold(operator.text("aggregate_function", "SUM"))?;
-    Ensemble {
-        features,
-        targets,
-        fold,
-        trees,
-    }
-    .check()
+    let ensemble = Ensemble::new(features, targets, fold)?;
+    ensemble.with(trees).map(Arc::new)
 }
 
 fn differ() -> Error {

@@ -212,13 +212,8 @@ fn ensemble(file: &mut File, shape: &Shape, predicts: Predicts) -> Result<Arc<En
         };
         trees.insert(0, base);
     }
-    Ensemble {
-        features: shape.features,
-        targets: shape.targets,
-        fold: Fold::Sum,
-        trees,
-    }
-    .check()
+    let ensemble = Ensemble::new(shape.features, shape.targets, Fold::Sum)?;
+    ensemble.with(trees).map(Arc::new)
 }
 
 /// How many trees the rounds up to the best one have.
