@@ -71,9 +71,11 @@ pub struct InputElement {
     /// The model's signature says that a table may lack the column.
     pub optional: bool,
     /// What feeds the place where the column is absent, or NULL.
-    pub default: Option<DefaultValue>,
+    pub default: Option<GivenValue>,
     /// No output depends on it: anything may feed the place, and its column is not read.
     pub unused: bool,
+    /// Its values in the rows that were logged with the model, in their order; none, or as many as every place has.
+    pub examples: Vec<GivenValue>,
 }
 
 impl InputElement {
@@ -88,6 +90,7 @@ impl InputElement {
             optional: false,
             default: None,
             unused: false,
+            examples: Vec::new(),
         }
     }
 
@@ -123,11 +126,11 @@ impl InputElement {
     }
 }
 
-/// A value that stands for a missing one, in the text that was checked to be of its input's type.
+/// A value that somebody wrote down for a place, in the text that was checked to be of its type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct DefaultValue(String);
+pub struct GivenValue(String);
 
-impl DefaultValue {
+impl GivenValue {
     /// `text` as a value of the input.
     pub fn parse(text: &str, input: &InputElement) -> Result<Self, Error> {
         if !input.shape.is_empty() {

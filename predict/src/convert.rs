@@ -6,7 +6,7 @@ use std::str::FromStr;
 use whimbrel_proto::ids::Generation;
 use whimbrel_proto::{Error, ErrorCode, v1};
 
-use crate::binding::{Binding, DefaultValue, InputElement, elements};
+use crate::binding::{Binding, GivenValue, InputElement, elements};
 use crate::options::BindOptions;
 use crate::signature::{OutputSpec, RowNames, Signature, TensorSpec};
 use crate::types::{parse_returns, returns_name};
@@ -202,6 +202,11 @@ impl TryFrom<&InputElement> for v1::InputElement {
                 .as_ref()
                 .map(|value| value.text().to_owned()),
             unused: element.unused,
+            examples: element
+                .examples
+                .iter()
+                .map(|value| value.text().to_owned())
+                .collect(),
         })
     }
 }
@@ -219,12 +224,18 @@ impl TryFrom<v1::InputElement> for InputElement {
             optional: wire.optional,
             default: None,
             unused: wire.unused,
+            examples: Vec::new(),
         };
         element.default = wire
             .default_value
-            .map(|text| DefaultValue::parse(&text, &element))
+            .map(|text| GivenValue::parse(&text, &element))
             .transpose()
             .map_err(|error| malformed("default_value", &error.to_string()))?;
+        let examples = wire.examples.iter();
+        element.examples = examples
+            .map(|text| GivenValue::parse(text, &element))
+            .collect::<Result<_, _>>()
+            .map_err(|error| malformed("examples", &error.to_string()))?;
         Ok(element)
     }
 }
@@ -404,8 +415,7 @@ mod tests {
     fn rich() -> Binding {
         let mut binding = matrix(&["a", "b", "c"]);
         binding.elements[1].optional = true;
-        binding.elements[2].default =
-            Some(DefaultValue::parse("NaN", &binding.elements[2]).unwrap());
+        binding.elements[2].default = Some(GivenValue::parse("NaN", &binding.elements[2]).unwrap());
         binding.signature.inputs.push(TensorSpec {
             name: "image".to_owned(),
             element: ElementType::UInt8,

@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 use whimbrel_proto::Error;
 
-use crate::binding::{DefaultValue, InputElement, elements};
+use crate::binding::{GivenValue, InputElement, elements};
 use crate::mlmodel::{Agreed, MlModel, Named, agree};
 use crate::signature::{OutputSpec, RowNames, Signature};
 use crate::value::Value;
@@ -60,6 +60,9 @@ impl Stated {
         let names = spread(&signature, agreed.names);
         let mut elements = elements(&signature, &names)?;
         may_miss(&mut elements, &agreed.named)?;
+        if let Some(beside) = beside {
+            beside.example().give(&mut elements);
+        }
         let mut recorded = beside.map_or(&[][..], MlModel::recorded).to_vec();
         recorded.extend(made);
         Ok(ModelFacts {
@@ -123,7 +126,7 @@ fn may_miss(elements: &mut [InputElement], named: &[Named]) -> Result<(), Error>
                 serde_json::Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            element.default = Some(DefaultValue::parse(&text, element)?);
+            element.default = Some(GivenValue::parse(&text, element)?);
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::TimeUnit;
 use whimbrel_proto::{Error, ErrorCode};
 
-use crate::binding::{DefaultValue, InputElement};
+use crate::binding::{GivenValue, InputElement};
 use crate::mapping::nearest;
 use crate::signature::{OutputSpec, RowNames, Signature};
 
@@ -168,7 +168,7 @@ impl BindOptions {
         }
         for (name, text) in &self.defaults {
             let element = find_element(elements, name)?;
-            element.default = Some(DefaultValue::parse(text, element)?);
+            element.default = Some(GivenValue::parse(text, element)?);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Whether our own kernels give what ONNX Runtime gives, on rows made to tell them apart: values on the thresholds of trees,
-//! right beside them, zeros, and what is missing.
+//! right beside them, zeros, and what is missing; and on the rows that were logged with the model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::sessions::Sessions;
 use super::tensors::{FeedPlan, Rows};
 use super::threads::Worker;
 
-/// How many rows are compared.
+/// How many rows are made.
 const ROWS: usize = 256;
 /// How far two numbers may be apart, of the larger one, and where both are next to nothing.
 const RELATIVE: f64 = 1e-5;
@@ -75,10 +75,29 @@ pub(super) fn compare(
     });
     let columns = made.zip(plan.elements()).enumerate();
     let columns = columns.map(|(place, (values, element))| column(place, &values, element));
-    let full = feed(columns.collect::<Result<_, _>>()?);
+    let made = feed(columns.collect::<Result<_, _>>()?);
+    let verdict = on(&made, native, sessions, plan, worker)?;
+    let Some(logged) = plan.examples().filter(|_| matches!(verdict, Verdict::Same)) else {
+        return Ok(verdict);
+    };
+    on(&feed(logged?), native, sessions, plan, worker).or_else(|why| {
+        tracing::info!(model = plan.who, %why, "not compared on the rows that were logged with it");
+        Ok(Verdict::Same)
+    })
+}
+
+/// The same on one feed.
+fn on(
+    full: &Feed,
+    native: &Native,
+    sessions: &Sessions,
+    plan: &FeedPlan,
+    worker: &mut Worker,
+) -> Result<Verdict, Error> {
+    let unused = native.model.unused_columns();
     let columns = full.columns.iter().zip(plan.elements()).zip(&unused);
     let columns = columns.map(|((column, element), unused)| match unused {
-        true => constant(element),
+        true => constant(element, full.rows),
         false => Ok(Arc::clone(column)),
     });
     let left_out = feed(columns.collect::<Result<_, _>>()?);
@@ -88,7 +107,7 @@ pub(super) fn compare(
         Err(Failure::Rows(_)) => return Ok(Verdict::Same),
         Err(Failure::Else(error)) => return Err(error),
     };
-    let theirs = match sessions.run(worker, plan, &full) {
+    let theirs = match sessions.run(worker, plan, full) {
         // It may refuse what feeds a column that is not used, as a category that it does not know.
         Err(_) if unused.contains(&true) => sessions.run(worker, plan, &left_out)?,
         theirs => theirs?,
@@ -115,17 +134,17 @@ fn differ(plan: &FeedPlan, ours: &[Rows], theirs: &[Rows]) -> Option<Difference>
 
 fn feed(columns: Vec<ArrayRef>) -> Feed {
     Feed {
+        rows: columns.first().map_or(0, |column| column.len()),
         columns,
-        rows: ROWS,
         job_id: Arc::from(""),
         times: FeedTimes::default(),
     }
 }
 
 /// What plans put in the place of a column that is not used.
-fn constant(element: ElementType) -> Result<ArrayRef, Error> {
+fn constant(element: ElementType, rows: usize) -> Result<ArrayRef, Error> {
     let value = ScalarValue::new_default(&element.arrow());
-    let values = value.and_then(|value| value.to_array_of_size(ROWS));
+    let values = value.and_then(|value| value.to_array_of_size(rows));
     values.map_err(|error| Error::new(ErrorCode::Bug, error.to_string()))
 }
 
@@ -189,7 +208,11 @@ fn alike(a: f64, b: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use arrow::array::Float32Array;
+    use whimbrel_predict::binding::GivenValue;
 
+    use super::super::environment::environment;
+    use super::super::tensors::Scratch;
+    use super::super::testing::{Graph, TempFolder, digest_of, int, library, node};
     use super::*;
 
     fn rows(values: Vec<f32>, width: usize) -> Rows {
@@ -212,5 +235,55 @@ mod tests {
             "output 'p', row 1: NaN natively, 0.5 by ONNX Runtime"
         );
         assert!(first("p", &ours, &rows(vec![1.0], 1)).is_some());
+    }
+
+    /// The input, and one more where it is 777.5, which no made row is.
+    fn odd() -> Graph {
+        let mut more = node("Cast", &["is"], &["more"]);
+        more.attribute.push(int("to", 1));
+        let equal = node("Equal", &["x", "w"], &["is"]);
+        Graph {
+            nodes: vec![equal, more, node("Add", &["x", "more"], &["y"])],
+            ..Graph::linear(&[777.5])
+        }
+    }
+
+    #[test]
+    fn the_rows_that_were_logged_with_a_model_tell_kernels_apart() {
+        let folder = TempFolder::new();
+        let file = |name: &str, graph: &Graph| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, graph.bytes()).expect("write a model");
+            path
+        };
+        let plain = file("plain.onnx", &Graph::linear(&[1.0]));
+        let odd = file("odd.onnx", &odd());
+        let native = Native::load(&plain).expect("a native model");
+        let environment = environment(Some(&library())).expect("ONNX Runtime");
+        let mut worker = Worker {
+            index: 0,
+            scratch: Scratch::default(),
+            native: whimbrel_graph::Scratch::default(),
+        };
+        let sessions = Sessions::load(environment, &odd, 1, &worker, "odd").expect("a session");
+        let mut verdict = |examples: &[&str]| {
+            let mut binding = Graph::linear(&[1.0]).binding(digest_of(b""), DataType::Float32);
+            let element = binding.elements[0].clone();
+            let values = examples
+                .iter()
+                .map(|text| GivenValue::parse(text, &element));
+            binding.elements[0].examples = values.collect::<Result<_, _>>().expect("numbers");
+            let plan = FeedPlan::new(&binding).expect("a plan");
+            compare(&native, &sessions, &plan, &mut worker).expect("a verdict")
+        };
+        assert!(matches!(verdict(&[]), Verdict::Same));
+        assert!(matches!(verdict(&["1", "NaN", "776"]), Verdict::Same));
+        let Verdict::Differs(difference) = verdict(&["1", "777.5"]) else {
+            panic!("nothing was found");
+        };
+        assert_eq!(
+            difference.to_string(),
+            "output 'y', row 1: 777.5 natively, 778.5 by ONNX Runtime"
+        );
     }
 }

@@ -46,7 +46,7 @@ enum Caught {
 /// Empty where nothing is known.
 #[derive(Clone, PartialEq, prost::Message)]
 struct KnownNode {
-    #[prost(oneof = "Told", tags = "1, 2")]
+    #[prost(oneof = "Told", tags = "1, 3")]
     told: Option<Told>,
 }
 
@@ -54,8 +54,14 @@ struct KnownNode {
 enum Told {
     #[prost(message, tag = "1")]
     Numbers(RangeNode),
-    #[prost(string, tag = "2")]
-    Text(String),
+    #[prost(message, tag = "3")]
+    Texts(TextsNode),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct TextsNode {
+    #[prost(string, repeated, tag = "1")]
+    texts: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -85,7 +91,9 @@ impl From<&Known> for KnownNode {
                 nan_below: *nan_below,
                 nan_above: *nan_above,
             })),
-            Known::Text(text) => Some(Told::Text(text.clone())),
+            Known::Texts(texts) => Some(Told::Texts(TextsNode {
+                texts: texts.clone(),
+            })),
         };
         Self { told }
     }
@@ -106,7 +114,7 @@ impl From<KnownNode> for Known {
                 nan_below,
                 nan_above,
             }),
-            Some(Told::Text(text)) => Self::Text(text),
+            Some(Told::Texts(TextsNode { texts })) => Self::Texts(texts),
         }
     }
 }

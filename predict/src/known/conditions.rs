@@ -33,6 +33,9 @@ fn told_by(condition: &Expr, schema: &Schema, count: usize) -> Vec<Known> {
         let pairs = one.into_iter().zip(other);
         pairs.map(|(one, other)| by(one, other)).collect()
     };
+    if let Some(certain) = is_true(condition) {
+        return told_by(certain, schema, count);
+    }
     if let Some(sides) = both(condition) {
         return join(sides, Known::and);
     }
@@ -47,6 +50,13 @@ fn told_by(condition: &Expr, schema: &Schema, count: usize) -> Vec<Known> {
         *told = known;
     }
     told
+}
+
+/// What is asked to be true and not merely unknown, as guards around a call ask.
+fn is_true(condition: &Expr) -> Option<&Expr> {
+    let asked = condition.downcast_ref::<BinaryExpr>()?;
+    let is_true = literal(asked.right())? == &ScalarValue::Boolean(Some(true));
+    (*asked.op() == Operator::IsNotDistinctFrom && is_true).then(|| asked.left())
 }
 
 /// The conditions of which the one holds where both do: AND, and CASE that asks the second only where the first is true.
@@ -124,7 +134,7 @@ impl<'a> Operand<'a> {
     fn compared(&self, op: Operator, value: &ScalarValue) -> Option<Known> {
         if let Some(Some(text)) = value.try_as_str() {
             let same = matches!(op, Operator::Eq | Operator::IsNotDistinctFrom);
-            return (same && is_text(self.own)).then(|| Known::Text(text.to_owned()));
+            return (same && is_text(self.own)).then(|| Known::Texts(vec![text.to_owned()]));
         }
         let bound = number(value).filter(|_| self.is_number())?;
         if self.is_whole() && bound.abs() >= WHOLE {
@@ -236,7 +246,7 @@ pub fn number(value: &ScalarValue) -> Option<f64> {
 pub(super) fn constant(value: &ScalarValue) -> Known {
     match (number(value), value.try_as_str()) {
         (Some(number), _) => Known::Numbers(Range::between(number, number)),
-        (None, Some(Some(text))) => Known::Text(text.to_owned()),
+        (None, Some(Some(text))) => Known::Texts(vec![text.to_owned()]),
         (None, _) => Known::Anything,
     }
 }
@@ -261,9 +271,9 @@ pub(super) fn of_expr(expr: &Expr, schema: &Schema, columns: &[Known]) -> Known 
     };
     let fails = tried.is_some();
     match of_expr(inner, schema, columns) {
-        Known::Text(text) if is_text(&from) && is_text(to) => Known::Text(text),
+        Known::Texts(texts) if is_text(&from) && is_text(to) => Known::Texts(texts),
         Known::Numbers(range) => cast_range(range, &from, to, fails),
-        Known::Text(_) | Known::Anything => Known::Anything,
+        Known::Texts(_) | Known::Anything => Known::Anything,
     }
 }
 

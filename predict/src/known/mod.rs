@@ -9,6 +9,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use whimbrel_graph::Fact;
@@ -25,9 +26,12 @@ pub enum Known {
     Anything,
     /// Numbers of the range, and what its flags let in besides.
     Numbers(Range),
-    /// This text only.
-    Text(String),
+    /// One of these texts, which are in their order.
+    Texts(Vec<String>),
 }
+
+/// More texts than this are not told apart: they travel with the plan.
+const MOST_TEXTS: usize = 64;
 
 impl Known {
     /// What is known where both hold.
@@ -35,7 +39,15 @@ impl Known {
         match (self, other) {
             (Self::Anything, known) | (known, Self::Anything) => known,
             (Self::Numbers(one), Self::Numbers(other)) => Self::Numbers(one.and(other)),
-            // Two different texts are of no row at all: either is right.
+            (Self::Texts(one), Self::Texts(other)) => {
+                let both: Vec<String> = one
+                    .iter()
+                    .filter(|text| other.contains(text))
+                    .cloned()
+                    .collect();
+                // Where no text is left there is no row at all: anything is right.
+                Self::Texts(if both.is_empty() { one } else { both })
+            }
             (known, _) => known,
         }
     }
@@ -44,7 +56,13 @@ impl Known {
     pub fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Numbers(one), Self::Numbers(other)) => Self::Numbers(one.or(other)),
-            (Self::Text(one), Self::Text(other)) if one == other => Self::Text(one),
+            (Self::Texts(one), Self::Texts(other)) => {
+                let all: BTreeSet<String> = one.into_iter().chain(other).collect();
+                match all.len() <= MOST_TEXTS {
+                    true => Self::Texts(all.into_iter().collect()),
+                    false => Self::Anything,
+                }
+            }
             _ => Self::Anything,
         }
     }
@@ -54,7 +72,7 @@ impl Known {
         match self {
             Self::Anything => false,
             Self::Numbers(range) => range.tells(),
-            Self::Text(_) => true,
+            Self::Texts(_) => true,
         }
     }
 
@@ -63,7 +81,10 @@ impl Known {
         match self {
             Self::Anything => None,
             Self::Numbers(range) => range.shown(name),
-            Self::Text(text) => Some(format!("{name} = '{text}'")),
+            Self::Texts(texts) => Some(match texts.as_slice() {
+                [text] => format!("{name} = '{text}'"),
+                texts => format!("{name} in ('{}')", texts.join("', '")),
+            }),
         }
     }
 }
@@ -77,7 +98,7 @@ impl From<&Known> for Fact {
                 high: range.high as f32,
                 nan: range.nan(),
             }),
-            Known::Text(text) => Self::OneOf(vec![text.clone()]),
+            Known::Texts(texts) => Self::OneOf(texts.clone()),
             Known::Anything => Self::Within(whimbrel_graph::Known::NOTHING),
         }
     }

@@ -53,7 +53,7 @@ pub fn of_inputs(
 fn with_default(known: Known, default: &ScalarValue) -> Known {
     match &known {
         Known::Numbers(range) if range.nan() => known.or(constant(default)),
-        Known::Anything | Known::Numbers(_) | Known::Text(_) => known,
+        Known::Anything | Known::Numbers(_) | Known::Texts(_) => known,
     }
 }
 

@@ -57,7 +57,12 @@ pub fn agree(
         ..Agreed::default()
     };
     if said.inputs.is_empty() {
-        agreed.names = names_of_example(signature, own_names, model.example(), &mut agreed.notes);
+        agreed.names = names_of_example(
+            signature,
+            own_names,
+            &model.example().columns,
+            &mut agreed.notes,
+        );
         return Ok(agreed);
     }
     let sides = Sides {

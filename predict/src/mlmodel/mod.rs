@@ -10,6 +10,7 @@ mod yaml;
 
 use whimbrel_proto::Error;
 
+use self::example::Example;
 use self::flavor::Saved;
 use self::yaml::Node;
 use crate::onnx::safety::contained;
@@ -24,7 +25,7 @@ pub struct MlModel {
     saved: Option<Saved>,
     signature: Option<MlSignature>,
     example_file: Option<String>,
-    example: Vec<Field>,
+    example: Example,
     recorded: Vec<(String, String)>,
 }
 
@@ -45,7 +46,7 @@ impl MlModel {
             saved,
             signature: signature_of(&root)?,
             example_file: example_file(&root),
-            example: Vec::new(),
+            example: Example::default(),
             recorded: recorded(&root, flavors),
         })
     }
@@ -73,30 +74,20 @@ impl MlModel {
         self.signature.as_ref()
     }
 
-    /// The path of a JSON file with example rows, relative to the folder. It is of use where there is no signature: see
-    /// [`Self::with_example`].
+    /// The path of a JSON file with example rows, relative to the folder: see [`Self::with_example`].
     pub fn example_file(&self) -> Option<&str> {
         let path = self.example_file.as_deref()?;
         contained("the MLmodel file's input example", path).ok()
     }
 
-    /// Whether the example's text would say something that the signature does not.
-    pub fn wants_example(&self) -> bool {
-        self.signature
-            .as_ref()
-            .is_none_or(|signature| signature.inputs.is_empty())
-            && self.example_file().is_some()
-    }
-
     /// The same with the text of the example's file; one that is of another form says nothing.
     #[must_use]
     pub fn with_example(mut self, text: &str) -> Self {
-        self.example = example::columns(text).unwrap_or_default();
+        self.example = Example::read(text).unwrap_or_default();
         self
     }
 
-    /// The columns of the example.
-    pub fn example(&self) -> &[Field] {
+    pub(crate) fn example(&self) -> &Example {
         &self.example
     }
 
@@ -122,9 +113,9 @@ fn signature_of(root: &Node) -> Result<Option<MlSignature>, Error> {
 
 fn example_file(root: &Node) -> Option<String> {
     let info = root.get("saved_input_example_info")?;
-    let is_frame = info.get("type").and_then(Node::text) == Some("dataframe");
+    let kind = info.get("type").and_then(Node::text)?;
     let path = info.get("artifact_path").and_then(Node::text)?;
-    is_frame.then(|| path.to_owned())
+    matches!(kind, "dataframe" | "ndarray").then(|| path.to_owned())
 }
 
 /// Versions that the file records: MLflow's own, and every `..._version` of the flavors.

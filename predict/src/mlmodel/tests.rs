@@ -45,7 +45,6 @@ fn a_file_of_mlflow_is_read() {
     let signature = model.signature().unwrap();
     assert_eq!(signature.inputs.len(), 2);
     assert!(!signature.inputs[1].required);
-    assert!(!model.wants_example());
 }
 
 #[test]
@@ -74,13 +73,15 @@ fn the_flavor_that_is_read_names_file_and_class() {
 }
 
 #[test]
-fn the_example_is_wanted_where_there_is_no_signature() {
+fn the_example_is_a_file_of_the_folder() {
     let text = "flavors: {onnx: {data: m.onnx}}\nsaved_input_example_info: {artifact_path: input_example.json, type: dataframe}\n";
     let model = MlModel::parse(text).unwrap();
     assert_eq!(model.example_file(), Some("input_example.json"));
-    assert!(model.wants_example());
     let model = model.with_example(r#"{"columns": ["a"], "data": [[1]]}"#);
-    assert_eq!(model.example().len(), 1);
+    assert_eq!(model.example().columns.len(), 1);
+    let array = text.replace("dataframe", "ndarray");
+    let array = MlModel::parse(&array).unwrap();
+    assert_eq!(array.example_file(), Some("input_example.json"));
     let outside = text.replace("input_example.json", "../x.json");
     assert_eq!(MlModel::parse(&outside).unwrap().example_file(), None);
 }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use whimbrel_predict::binding::{Binding, BindingSource, DefaultValue, InputElement, elements};
+use whimbrel_predict::binding::{Binding, BindingSource, GivenValue, InputElement, elements};
 use whimbrel_predict::error::find;
 use whimbrel_predict::options::DateUnit;
 use whimbrel_predict::runtime::ModelHostRef;
@@ -87,7 +87,7 @@ fn optional(binding: &mut Binding) {
     let element = |name: &str, element, optional, default: Option<&str>| {
         let mut input = InputElement::scalar(name, true, element, 0);
         input.optional = optional;
-        input.default = default.map(|text| DefaultValue::parse(text, &input).unwrap());
+        input.default = default.map(|text| GivenValue::parse(text, &input).unwrap());
         input
     };
     binding.elements = vec![

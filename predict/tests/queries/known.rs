@@ -34,7 +34,7 @@ async fn a_filter_below_the_model_is_known_to_it() {
         ("SELECT PREDICT('m', 3.5, b) FROM t", "a = 3.5"),
         (
             "SELECT CASE WHEN a = 2 THEN PREDICT('m', *) END FROM t WHERE b = 1",
-            "b = 1",
+            "a = 2, b = 1",
         ),
         (
             "SELECT PREDICT('m', a, b) FROM (SELECT b AS a, a AS b FROM t WHERE a = 1 ORDER BY id LIMIT 9)",

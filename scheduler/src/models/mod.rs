@@ -17,7 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
-use whimbrel_predict::binding::{Binding, BindingSource};
+use whimbrel_graph::Format;
+use whimbrel_predict::binding::{Binding, BindingSource, RuntimeKind};
 use whimbrel_predict::facts::ModelFacts;
 use whimbrel_predict::options::BindOptions;
 use whimbrel_predict::types::parse_returns;
@@ -150,6 +151,11 @@ impl Registry {
         facts.notes.extend(note);
         for (element, unused) in facts.elements.iter_mut().zip(unused) {
             element.unused = unused;
+        }
+        // They are for the comparison of our kernels with ONNX Runtime.
+        if runtime == RuntimeKind::Ort || Format::of(&file) != Format::Onnx {
+            let elements = facts.elements.iter_mut();
+            elements.for_each(|element| element.examples.clear());
         }
         let digest = self.content.put(file).await?;
         let binding = Binding {

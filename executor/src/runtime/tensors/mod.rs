@@ -16,8 +16,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, StructArray, new_empty_array};
 use arrow::buffer::MutableBuffer;
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::ScalarValue;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
-use whimbrel_predict::binding::{Binding, InputElement};
+use whimbrel_predict::binding::{Binding, GivenValue, InputElement};
 use whimbrel_predict::runtime::Feed;
 use whimbrel_predict::signature::{ElementType, OutputSpec, TensorSpec};
 use whimbrel_predict::value::Value;
@@ -49,6 +50,8 @@ pub(super) struct FeedPlan {
     returns: DataType,
     /// The names of the columns that are fed with anything, since the model does not use them, by place.
     left_out: Vec<(usize, String)>,
+    /// By column the values of some rows that the model is meant for, if there are any.
+    examples: Vec<Vec<GivenValue>>,
 }
 
 #[derive(Debug)]
@@ -157,7 +160,9 @@ impl FeedPlan {
         let left_out = binding.elements.iter().enumerate();
         let left_out = left_out.filter(|(_, element)| element.unused);
         let left_out = left_out.map(|(place, element)| (place, element.name.clone()));
+        let examples = binding.elements.iter();
         Ok(Self {
+            examples: examples.map(|element| element.examples.clone()).collect(),
             left_out: left_out.collect(),
             who,
             inputs,
@@ -217,6 +222,18 @@ impl FeedPlan {
     pub(super) fn elements(&self) -> impl Iterator<Item = ElementType> {
         let inputs = self.inputs.iter();
         inputs.flat_map(|input| std::iter::repeat_n(input.element, input.columns.len()))
+    }
+
+    /// By column the values of some rows that the model is meant for; nothing where there are none.
+    pub(super) fn examples(&self) -> Option<Result<Vec<ArrayRef>, Error>> {
+        let is_known = self.examples.iter().all(|values| !values.is_empty());
+        let column = |(values, element): (&Vec<GivenValue>, ElementType)| {
+            let values = values.iter().map(|value| value.scalar(element));
+            ScalarValue::iter_to_array(values)
+                .map_err(|error| Error::new(ErrorCode::Bug, error.to_string()))
+        };
+        let columns = self.examples.iter().zip(self.elements());
+        (is_known && !self.examples.is_empty()).then(|| columns.map(column).collect())
     }
 
     /// The outputs that are read.

@@ -102,11 +102,7 @@ pub(super) async fn read_mlmodel(folder: &dyn Folder) -> Result<MlModel, Error> 
     };
     let text = String::from_utf8_lossy(&bytes);
     let mlmodel = MlModel::parse(&text).map_err(|error| at(folder.place(), &error))?;
-    let example = mlmodel
-        .example_file()
-        .filter(|_| mlmodel.wants_example())
-        .map(str::to_owned);
-    let Some(example) = example else {
+    let Some(example) = mlmodel.example_file().map(str::to_owned) else {
         return Ok(mlmodel);
     };
     // The example only helps; a model without it is as good.
