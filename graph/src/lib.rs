@@ -22,6 +22,7 @@ mod plan;
 mod probe;
 mod program;
 mod read;
+mod score;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -34,3 +35,4 @@ pub use kernel::Level;
 pub use known::Known;
 pub use model::{Input, Kind, Labels, Model, Output, Scratch};
 pub use probe::Candidates;
+pub use score::Out;

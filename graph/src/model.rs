@@ -1,17 +1,16 @@
-//! The door: load a model once, then score with it from as many threads as there are, each with a [`Scratch`] of its
-//! own.
+//! The door: load a model once, then [score](crate::score) with it from as many threads as there are, each with a
+//! [`Scratch`] of its own.
 
-use crate::column::{Column, Element, Values, fill};
-use crate::encode::Trouble;
+use crate::column::Element;
 use crate::error::Error;
 use crate::fact::Fact;
-use crate::kernel::{BLOCK, Level};
+use crate::kernel::Level;
 use crate::known::Known;
 use crate::narrow::narrow;
 use crate::onnx::read_graph;
 use crate::plan::{Plan, PlannedOutput, plan};
 use crate::probe::{Candidates, probes};
-use crate::program::{Block, Memory, Program, Register};
+use crate::program::{Memory, Program, Register};
 use crate::trees::{lightgbm, xgboost};
 
 /// What the places of classes are called.
@@ -66,23 +65,24 @@ pub struct Input {
 /// A model made ready; it is only read while it scores.
 #[derive(Debug)]
 pub struct Model {
-    program: Program,
-    level: Level,
+    pub(crate) program: Program,
+    pub(crate) level: Level,
     inputs: Vec<Input>,
     /// By column: what its values are; nothing where it is not read.
-    columns: Vec<Option<Element>>,
-    outputs: Vec<Output>,
-    wanted: Vec<Wanted>,
+    pub(crate) columns: Vec<Option<Element>>,
+    pub(crate) outputs: Vec<Output>,
+    pub(crate) wanted: Vec<Wanted>,
     column_names: Option<Vec<String>>,
 }
 
 /// What it takes to have an output.
 #[derive(Debug)]
-struct Wanted {
-    registers: Vec<Register>,
-    steps: Vec<usize>,
+pub(crate) struct Wanted {
+    pub registers: Vec<Register>,
+    /// Ascending.
+    pub steps: Vec<usize>,
     /// For each of the model's columns whether it is read.
-    columns: Vec<bool>,
+    pub columns: Vec<bool>,
 }
 
 impl Wanted {
@@ -100,9 +100,9 @@ impl Wanted {
 /// What scoring writes to; one for each thread, made by [`Model::scratch`].
 #[derive(Debug, Default)]
 pub struct Scratch {
-    memory: Memory,
-    /// [`BLOCK`] values of each column; empty until a column is strided.
-    gathered: Vec<f32>,
+    pub(crate) memory: Memory,
+    /// [`BLOCK`](crate::kernel::BLOCK) values of each column; empty until a column is strided.
+    pub(crate) gathered: Vec<f32>,
 }
 
 impl Model {
@@ -274,184 +274,5 @@ impl Model {
         let mut scratch = Scratch::default();
         self.program.fit(&mut scratch.memory);
         scratch
-    }
-
-    /// The numbers of an output, row by row: `out` has `rows * width` places.
-    pub fn score(
-        &self,
-        output: usize,
-        columns: &[Column<'_>],
-        rows: usize,
-        scratch: &mut Scratch,
-        out: &mut [f32],
-    ) -> Result<(), Error> {
-        let Some(Output {
-            kind: Kind::Numbers { width, .. },
-            ..
-        }) = self.outputs.get(output)
-        else {
-            return Err(Error::Call(format!("output {output} has no numbers")));
-        };
-        self.fits(output, columns, rows, out.len(), *width)?;
-        let width = *width;
-        self.run(output, columns, rows, scratch, |first, place, values| {
-            if width == 1 {
-                out[first..first + values.len()].copy_from_slice(values);
-                return;
-            }
-            let places = out[first * width..].iter_mut().skip(place).step_by(width);
-            for (to, from) in places.zip(values) {
-                *to = *from;
-            }
-        })
-    }
-
-    /// The places of the rows' labels: `out` has `rows` places.
-    pub fn classify(
-        &self,
-        output: usize,
-        columns: &[Column<'_>],
-        rows: usize,
-        scratch: &mut Scratch,
-        out: &mut [u32],
-    ) -> Result<(), Error> {
-        let Some(Output {
-            kind: Kind::Label(_),
-            ..
-        }) = self.outputs.get(output)
-        else {
-            return Err(Error::Call(format!("output {output} has no labels")));
-        };
-        self.fits(output, columns, rows, out.len(), 1)?;
-        self.run(output, columns, rows, scratch, |first, _, values| {
-            for (to, from) in out[first..].iter_mut().zip(values) {
-                *to = *from as u32;
-            }
-        })
-    }
-
-    fn fits(
-        &self,
-        output: usize,
-        columns: &[Column<'_>],
-        rows: usize,
-        places: usize,
-        width: usize,
-    ) -> Result<(), Error> {
-        if columns.len() != self.columns.len() {
-            let (given, takes) = (columns.len(), self.columns.len());
-            return Err(Error::Call(format!("{given} columns, not {takes}")));
-        }
-        for (number, read) in self.wanted[output].columns.iter().enumerate() {
-            let (column, takes) = (&columns[number], self.columns[number]);
-            if !read {
-                continue;
-            }
-            if let Some(takes) = takes.filter(|takes| *takes != column.element()) {
-                return Err(Error::Call(format!("column {number} is not {takes:?}")));
-            }
-            if !column.holds(rows) {
-                return Err(Error::Call(format!(
-                    "column {number} has fewer than {rows} rows"
-                )));
-            }
-        }
-        if rows.checked_mul(width) != Some(places) {
-            return Err(Error::Call(format!("{places} places for {rows} rows")));
-        }
-        Ok(())
-    }
-
-    /// Hands each block's values of each of the output's registers to `take`, with the block's first row.
-    fn run(
-        &self,
-        output: usize,
-        columns: &[Column<'_>],
-        rows: usize,
-        scratch: &mut Scratch,
-        mut take: impl FnMut(usize, usize, &[f32]),
-    ) -> Result<(), Error> {
-        let Scratch { memory, gathered } = scratch;
-        // Nothing to do, but for the scratch of another model.
-        self.program.fit(memory);
-        let strided = columns.iter().any(|column| column.stride > 1);
-        if strided && gathered.len() < columns.len() * BLOCK {
-            gathered.resize(columns.len() * BLOCK, 0.0);
-        }
-        let wanted = &self.wanted[output];
-        for first in (0..rows).step_by(BLOCK) {
-            let count = (rows - first).min(BLOCK);
-            if strided {
-                gather(columns, &wanted.columns, first, count, gathered);
-            }
-            let block = Window {
-                columns,
-                gathered,
-                first,
-                count,
-            };
-            self.program.run(&wanted.steps, self.level, &block, memory);
-            if let Some((step, trouble)) = memory.trouble {
-                return Err(self.trouble(step, trouble));
-            }
-            for (place, register) in wanted.registers.iter().enumerate() {
-                take(first, place, Program::read(*register, &block, memory));
-            }
-        }
-        Ok(())
-    }
-
-    fn trouble(&self, step: usize, trouble: Trouble) -> Error {
-        let from = self
-            .program
-            .steps
-            .get(step)
-            .and_then(|step| step.from.first());
-        let of = match from {
-            Some(Register::Column(number)) => format!("column {number}"),
-            Some(Register::Slot(_)) | None => "what is made of the columns".to_owned(),
-        };
-        Error::Rows(match trouble {
-            Trouble::Unknown => format!("{of} has a category that the model does not know"),
-            Trouble::Offsets => format!("{of} has offsets beyond its bytes"),
-            Trouble::Beyond => format!("{of} has a number that is too large for a 32-bit float"),
-        })
-    }
-}
-
-fn gather(columns: &[Column<'_>], read: &[bool], first: usize, count: usize, gathered: &mut [f32]) {
-    let read = columns.iter().zip(read);
-    for ((column, read), into) in read.zip(gathered.chunks_exact_mut(BLOCK)) {
-        if let (true, Values::Float32(values), 2..) = (read, column.values, column.stride) {
-            let values = &values[first * column.stride..];
-            fill(values, column.stride, &mut into[..count], |x| x);
-        }
-    }
-}
-
-/// The rows of a block, in the caller's columns.
-struct Window<'a> {
-    columns: &'a [Column<'a>],
-    gathered: &'a [f32],
-    first: usize,
-    count: usize,
-}
-
-impl Block for Window<'_> {
-    #[inline]
-    fn column(&self, number: usize) -> &[f32] {
-        let column = &self.columns[number];
-        match (column.values, column.stride) {
-            (Values::Float32(values), 1) => &values[self.first..self.first + self.count],
-            _ => &self.gathered[number * BLOCK..][..self.count],
-        }
-    }
-
-    fn any_column(&self, number: usize) -> Column<'_> {
-        self.columns[number].skip(self.first)
-    }
-
-    fn rows(&self) -> usize {
-        self.count
     }
 }

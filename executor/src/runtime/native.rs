@@ -9,7 +9,7 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type,
 };
-use whimbrel_graph::{Column, Fact, Kind, Labels, Model, Scratch};
+use whimbrel_graph::{Column, Fact, Kind, Labels, Model, Out, Scratch};
 use whimbrel_predict::known::Known;
 use whimbrel_predict::runtime::Feed;
 use whimbrel_predict::signature::OutputSpec;
@@ -78,48 +78,68 @@ impl Native {
             .map_err(|what| bug(plan, &what))?;
         made.done();
         let _run = feed.times.model.timer();
-        plan.outputs()
-            .map(|spec| self.output(spec, &columns, feed.rows, scratch, plan))
-            .collect()
+        let mut made = plan
+            .outputs()
+            .map(|spec| self.room(spec, feed.rows, plan))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut outs: Vec<(usize, Out<'_>)> = made.iter_mut().map(Made::out).collect();
+        self.model
+            .score_all(&mut outs, &columns, feed.rows, scratch)
+            .map_err(|error| match error {
+                whimbrel_graph::Error::Rows(why) => {
+                    let what = format!("{} failed while scoring: {why}", plan.who);
+                    Failure::Rows(Error::new(ErrorCode::Model, what))
+                }
+                other => bug(plan, &other.to_string()).into(),
+            })?;
+        let rows = made.into_iter().zip(plan.outputs());
+        let rows = rows.map(|(made, spec)| made.rows(spec, feed.rows));
+        rows.collect::<Result<_, _>>()
+            .map_err(|what| bug(plan, &what).into())
     }
 
-    fn output(
-        &self,
-        spec: &OutputSpec,
-        columns: &[Column<'_>],
-        rows: usize,
-        scratch: &mut Scratch,
-        plan: &FeedPlan,
-    ) -> Result<Rows, Failure> {
-        let failed = |error| match error {
-            whimbrel_graph::Error::Rows(why) => {
-                let what = format!("{} failed while scoring: {why}", plan.who);
-                Failure::Rows(Error::new(ErrorCode::Model, what))
-            }
-            other => bug(plan, &other.to_string()).into(),
-        };
-        let mut own = self.model.outputs().iter();
-        let place = own
-            .position(|own| own.name == spec.name)
+    fn room(&self, spec: &OutputSpec, rows: usize, plan: &FeedPlan) -> Result<Made<'_>, Failure> {
+        let mut own = self.model.outputs().iter().enumerate();
+        let (place, own) = own
+            .find(|(_, own)| own.name == spec.name)
             .ok_or_else(|| bug(plan, &format!("no output '{}'", spec.name)))?;
-        let (values, width): (ArrayRef, usize) = match &self.model.outputs()[place].kind {
-            Kind::Numbers { width, .. } => {
-                let mut values = vec![0.0; rows * width];
-                self.model
-                    .score(place, columns, rows, scratch, &mut values)
-                    .map_err(failed)?;
-                let values: ArrayRef = Arc::new(Float32Array::from(values));
-                let values = cast(&values, &spec.element.arrow())
-                    .map_err(|error| bug(plan, &error.to_string()))?;
-                (values, *width)
+        let values = match &own.kind {
+            Kind::Numbers { width, .. } => Values::Numbers(vec![0.0; rows * width], *width),
+            Kind::Label(labels) => Values::Labels(vec![0; rows], labels),
+        };
+        Ok(Made { place, values })
+    }
+}
+
+/// What an output gives, while it is made.
+struct Made<'a> {
+    place: usize,
+    values: Values<'a>,
+}
+
+enum Values<'a> {
+    /// And how many of them a row has.
+    Numbers(Vec<f32>, usize),
+    Labels(Vec<u32>, &'a Labels),
+}
+
+impl Made<'_> {
+    fn out(&mut self) -> (usize, Out<'_>) {
+        let out = match &mut self.values {
+            Values::Numbers(numbers, _) => Out::Numbers(numbers),
+            Values::Labels(places, _) => Out::Labels(places),
+        };
+        (self.place, out)
+    }
+
+    fn rows(self, spec: &OutputSpec, count: usize) -> Result<Rows, String> {
+        let (values, width): (ArrayRef, usize) = match self.values {
+            Values::Numbers(numbers, width) => {
+                let values: ArrayRef = Arc::new(Float32Array::from(numbers));
+                let values = cast(&values, &spec.element.arrow());
+                (values.map_err(|error| error.to_string())?, width)
             }
-            Kind::Label(labels) => {
-                let mut places = vec![0; rows];
-                self.model
-                    .classify(place, columns, rows, scratch, &mut places)
-                    .map_err(failed)?;
-                (named(labels, &places), 1)
-            }
+            Values::Labels(places, labels) => (named(labels, &places), 1),
         };
         let sizes = match spec.shape.len() {
             0 | 1 => Vec::new(),
@@ -127,7 +147,7 @@ impl Native {
         };
         Ok(Rows {
             values,
-            count: rows,
+            count,
             sizes,
         })
     }

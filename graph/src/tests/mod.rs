@@ -6,7 +6,7 @@ mod narrowed;
 mod pipelines;
 mod probes;
 
-use crate::{Column, Element, Error, Kind, Labels, Level, Model};
+use crate::{Column, Element, Error, Kind, Labels, Level, Model, Out};
 
 fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -226,6 +226,25 @@ fn labels_and_numbers_are_outputs_of_their_own() {
     assert_eq!(places, [0, 1, 2, 0]);
     model.score(1, &columns, 4, &mut scratch, &mut out).unwrap();
     assert_eq!(out[3..6], [1.0, 4.0, -5.0]);
+    let (mut labels, mut numbers) = ([9; 4], [0.0; 12]);
+    let mut both = [
+        (1, Out::Numbers(&mut numbers)),
+        (0, Out::Labels(&mut labels)),
+    ];
+    model
+        .score_all(&mut both, &columns, 4, &mut scratch)
+        .unwrap();
+    assert_eq!((labels, numbers), (places, out));
+    let mut wrong = [
+        (0, Out::Labels(&mut labels)),
+        (0, Out::Numbers(&mut numbers)),
+    ];
+    let why = model.score_all(&mut wrong, &columns, 4, &mut scratch);
+    assert!(
+        why.unwrap_err()
+            .to_string()
+            .contains("output 0 has no numbers")
+    );
 }
 
 #[test]

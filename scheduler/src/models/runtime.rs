@@ -24,12 +24,10 @@ impl FromStr for Asked {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.to_ascii_lowercase().as_str() {
             "" | "onnx" => Ok(Self::Any),
-            "native" => Ok(Self::This(RuntimeKind::Native)),
-            "ort" => Ok(Self::This(RuntimeKind::Ort)),
-            _ => Err(
-                Error::new(ErrorCode::Invalid, format!("'{text}' is not a runtime"))
-                    .with_hint("say native or ort, or leave it out"),
-            ),
+            name => name
+                .parse()
+                .map(Self::This)
+                .map_err(|error: Error| error.with_hint("say native or ort, or leave it out")),
         }
     }
 }
