@@ -20,7 +20,7 @@ import pools
 import scoring
 from jobs_report import report
 from scoring import PREDICT, Scored
-from words import say
+from words import chosen, say
 
 BATCHES = [4_096, 16_384, 65_536, 131_072, 1_048_576]
 # As a job writes.
@@ -29,6 +29,7 @@ LIKE_A_JOB = {"group_rows": 1_048_576, "writer": {"compression": "zstd", "compre
 BESIDE = {"linear": {"polars": "floor_polars.py"}}
 # Of a scheduler that cuts as fine as it ever does.
 FINE = "partitions_per_slot = 5000\nmax_partitions = 5000\n"
+MODELS = ["linear", "mlp", "lightgbm"]
 TINY_MODEL = "linear"
 POISONED_MODEL = "fails_above_two"
 
@@ -38,6 +39,7 @@ class Bench:
         self.arguments = arguments
         self.rows, self.repeats = arguments.rows, arguments.repeats
         self.whimbrel = str(arguments.whimbrel.resolve())
+        self.wanted = chosen(MODELS, arguments.models)
         self.models = arguments.dev.resolve() / "models"
         self.folder = arguments.dev.resolve() / "bench-jobs" / "run"
         self.data = self.folder.parent / "data"
@@ -51,7 +53,7 @@ class Bench:
         try:
             for count in (1, 2):
                 running.append(self.start(f"pool-{count}", count))
-            for model in self.arguments.models:
+            for model in self.wanted:
                 self.take_turns(running, model)
             if self.arguments.poison_rows:
                 self.poison(running[0])
@@ -69,7 +71,7 @@ class Bench:
 
     def start(self, name: str, executors: int, options: tuple[str, ...] = ()) -> pools.Cluster:
         pool = pools.Cluster(self.whimbrel, self.folder / name, executors, options)
-        for model in {*self.arguments.models, TINY_MODEL, POISONED_MODEL}:
+        for model in {*self.wanted, TINY_MODEL, POISONED_MODEL}:
             pool.whimbrel_command("model", "bind", model, "--uri", str(self.models / f"{model}.onnx"))
         return pool
 
@@ -241,7 +243,7 @@ def main() -> int:
     parser.add_argument("--whimbrel", type=Path, required=True, help="the binary to measure")
     parser.add_argument("--dev", type=Path, required=True, help="the folder with models and data")
     parser.add_argument("--rows", type=int, default=10_000_000, help="how many trips")
-    parser.add_argument("--models", type=lambda text: text.split(","), default=["linear", "mlp", "lightgbm"])
+    parser.add_argument("--models", type=lambda text: text.split(","), default=[], help="only these")
     parser.add_argument("--files", type=int, default=5_000, help="how many tiny files, each its own split; 0 leaves them out")
     parser.add_argument("--rows-each", type=int, default=20, help="rows of a tiny file")
     parser.add_argument("--poison-rows", type=int, default=5_000_000, help="rows of which one cannot be scored; 0 leaves them out")

@@ -24,7 +24,7 @@ import kernel_models
 import kernel_rivals
 from kernels_plot import plot
 from kernels_report import report
-from words import machine, say
+from words import chosen, machine, say
 
 LEVELS = ["portable", "avx2", "avx512"]
 # Of the sum by which predictions are compared.
@@ -35,7 +35,8 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
         self.folder = arguments.dev.resolve() / "bench-kernels" / "run"
-        self.cases = [case for case in kernel_models.CASES if not arguments.models or case.name in arguments.models]
+        wanted = chosen([case.name for case in kernel_models.CASES], arguments.models)
+        self.cases = [case for case in kernel_models.CASES if case.name in wanted]
         self.found: dict = {"machine": machine(), "rows": arguments.rows, "windows": arguments.windows, "models": [], "left_out": []}
 
     def run(self) -> None:

@@ -24,7 +24,7 @@ import pool_models
 import pools
 from cases import PREDICT, Case
 from run_report import report
-from words import machine, say
+from words import chosen, machine, say
 
 FORMATS = ["parquet", "csv"]
 # What polars may give the model at a time; the best is taken.
@@ -39,8 +39,9 @@ class Bench:
         self.folder = self.dev / "bench"
         self.repeats = arguments.repeats
         self.sizes = arguments.rows
-        self.models = [case for case in cases.MODELS if not arguments.models or case.model in arguments.models]
-        self.variants = [case for case in cases.VARIANTS if not arguments.models or case.model in arguments.models]
+        wanted = chosen([case.model for case in [*cases.MODELS, *cases.VARIANTS]], arguments.models)
+        self.models = [case for case in cases.MODELS if case.model in wanted]
+        self.variants = [case for case in cases.VARIANTS if case.model in wanted]
         self.formats = arguments.formats
         self.passes: list[dict] = []
         self.varied: list[dict] = []

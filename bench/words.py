@@ -9,6 +9,14 @@ def say(text: str) -> None:
     print(f"bench: {text}", flush=True)
 
 
+def chosen(names: list[str], asked: list[str]) -> list[str]:
+    """Those that were asked for, or all where nothing was."""
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        raise SystemExit(f"bench: --models: '{unknown[0]}' is none of {', '.join(names)}")
+    return [name for name in names if name in asked or not asked]
+
+
 def rate(rows: int, seconds: float) -> str:
     per_second = rows / seconds
     return f"{per_second / 1e6:.2f} M" if per_second >= 1e6 else f"{per_second / 1e3:.0f} k"

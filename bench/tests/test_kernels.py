@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import kernels_plot
 import kernels_report
-from words import millions
+from words import chosen, millions
 
 
 def kernel_case(title: str, kind: str, speeds: dict[str, float], trees: int = 100, ms: float = 20.0, peak: float = 1.5) -> dict:
@@ -34,6 +34,13 @@ def verdicts(report: str) -> list[str]:
 @pytest.mark.parametrize(("speed", "words"), [(87_000.0, "0.087"), (6_374_000.0, "6.37"), (1_234_567_890.0, "1230"), (999_960_000.0, "1000")])
 def test_speeds_have_three_digits(speed: float, words: str) -> None:
     assert millions(speed) == words
+
+
+def test_a_model_that_there_is_not_ends_the_bench() -> None:
+    assert chosen(["a", "b"], []) == ["a", "b"]
+    assert chosen(["a", "b"], ["b"]) == ["b"]
+    with pytest.raises(SystemExit, match="'c' is none of a, b"):
+        chosen(["a", "b"], ["c"])
 
 
 def test_kernels_are_set_beside_onnx_runtime() -> None:
