@@ -10,6 +10,7 @@ import queue
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -31,20 +32,21 @@ class Finished:
 
 def run(arguments: list[str], folder: Path) -> Finished:
     """Runs a command to its end and measures it; an error ends the bench with the command's own words."""
-    log = folder / "command.log"
-    with log.open("w+") as words:
-        begun = time.monotonic()
-        process = subprocess.Popen(arguments, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=words, stderr=words)
-        timer = threading.Timer(QUERY_DEADLINE, process.kill)
-        timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - begun
-        timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
+    log, figures = folder / "command.log", folder / "command.figures"
+    measured = [sys.executable, "-S", str(Path(__file__).parent / "measured.py"), str(figures), *arguments]
+    with log.open("w") as words:
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": words, "stderr": words}
+        with subprocess.Popen(measured, cwd=folder, env=environment(), start_new_session=True, **quiet) as process:
+            try:
+                code = process.wait(QUERY_DEADLINE)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
     output = log.read_text()
-    if process.returncode != 0:
-        raise SystemExit(f"bench: {' '.join(arguments)} ended with {process.returncode}\n{output}")
-    return Finished(seconds, usage.ru_maxrss / 1024, output)
+    if code != 0:
+        raise SystemExit(f"bench: {' '.join(arguments)} failed\n{output}")
+    seconds, peak_mib = map(float, figures.read_text().split())
+    return Finished(seconds, peak_mib, output)
 
 
 def environment() -> dict[str, str]:
