@@ -40,6 +40,7 @@ use crate::error::Teller;
 
 pub use allow::{Allow, EVERYTHING, STORES_ONLY};
 pub use area::Area;
+pub use door::Here;
 pub use environment::Environment;
 pub use error::{Told, entra_refusal, explain, is_missing, told};
 pub use link::{Access, AzureIdentity, S3Identity, StoreLink, Travelling};

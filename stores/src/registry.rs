@@ -10,24 +10,21 @@ use url::Url;
 use crate::Stores;
 use crate::door::LocalDoor;
 
-/// Buckets by their URLs; local files as ever, or as far as the pool may read them.
+/// Buckets by their URLs; local files as far as the pool may read them.
 #[derive(Debug)]
 pub struct Registry {
     stores: Stores,
     others: DefaultObjectStoreRegistry,
-    files: Option<Arc<dyn ObjectStore>>,
+    files: Arc<dyn ObjectStore>,
 }
 
 impl Registry {
     /// The engine's view of `stores`.
     pub fn new(stores: Stores) -> Self {
-        let allow = stores.allow();
-        let files = (!allow.any_file())
-            .then(|| Arc::new(LocalDoor::new(allow.clone())) as Arc<dyn ObjectStore>);
         Self {
-            stores,
+            files: Arc::new(LocalDoor::new(stores.allow().clone())),
             others: DefaultObjectStoreRegistry::new(),
-            files,
+            stores,
         }
     }
 }
@@ -42,8 +39,8 @@ impl ObjectStoreRegistry for Registry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        if let ("file", Some(files)) = (url.scheme(), &self.files) {
-            return Ok(Arc::clone(files));
+        if url.scheme() == "file" {
+            return Ok(Arc::clone(&self.files));
         }
         let external = |error| DataFusionError::External(Box::new(error));
         match self.stores.locate(url.as_str()).map_err(external)? {

@@ -17,7 +17,7 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
-use whimbrel_stores::{Refusals, Refused, spent};
+use whimbrel_stores::{Here, Refusals, Refused, spent};
 
 use super::borders::Border;
 use super::file;
@@ -126,7 +126,9 @@ impl PinnedStore {
             return Ok(whole);
         }
         let answer = if self.local {
-            let answer = self.inner.get_opts(location, GetOptions::default()).await?;
+            let mut options = GetOptions::default();
+            options.extensions.insert(Here);
+            let answer = self.inner.get_opts(location, options).await?;
             pin.check(&answer.meta)?;
             answer
         } else {

@@ -26,6 +26,7 @@ use crate::location::{Bucket, Location};
 use crate::patience::PatientStore;
 use crate::purpose::Purpose;
 
+pub use local::Here;
 pub(crate) use local::LocalDoor;
 
 /// See the module.
