@@ -9,6 +9,8 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use arrow::csv::WriterBuilder;
 use parquet::arrow::ArrowWriter;
 
+use crate::checkout::checkout;
+
 /// Rows of the trips table.
 pub const TRIPS: usize = 16_000;
 /// Parquet files it lies in.
@@ -16,9 +18,7 @@ pub const FILES: usize = 8;
 
 /// The models that `make` trains into the checkout's git-ignored folder.
 pub fn model(name: &str) -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../.dev/models")
-        .join(format!("{name}.onnx"));
+    let path = checkout(".dev/models").join(format!("{name}.onnx"));
     if !path.exists() {
         bail!("{} is missing: `make models` makes it", path.display());
     }

@@ -3,6 +3,7 @@
 
 pub mod azureml;
 pub mod certificates;
+pub mod checkout;
 pub mod cluster;
 pub mod command;
 pub mod data;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::checkout::checkout;
 use crate::http;
 use crate::process::Process;
 use crate::service::{self, Service};
@@ -263,7 +264,7 @@ impl Entra {
 }
 
 fn azurite() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.dev/azurite");
+    let folder = checkout(".dev/azurite");
     let binary = folder.join("node_modules/.bin/azurite-blob");
     if !binary.exists() {
         bail!("{} is missing: `make fixtures` makes it", binary.display());

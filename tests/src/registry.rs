@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::checkout::checkout;
 use crate::http;
 use crate::service::{self, Service};
 
@@ -100,7 +101,7 @@ fn auth_settings() -> String {
 }
 
 fn made() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.dev/registry");
+    let folder = checkout(".dev/registry");
     if !folder.join("done.json").exists() {
         bail!("{} is missing: `make fixtures` makes it", folder.display());
     }

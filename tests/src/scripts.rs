@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::checkout::checkout;
 use crate::{process, service};
 
 /// Imports take long while a compiler has the cores.
@@ -67,9 +68,7 @@ impl Scenario {
 
     /// Starts one that says how far it is.
     pub fn start(&self) -> Result<Running> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("python")
-            .join(self.script);
+        let script = checkout("tests/python").join(self.script);
         let mut command = Command::new(service::python()?);
         command.arg(script).arg(&self.uri).arg(&self.name);
         if let Some(token) = &self.token {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::checkout::checkout;
 use crate::{http, process, wait};
 
 /// MLflow imports for a quarter of a minute, and longer while a compiler has the cores.
@@ -96,7 +97,7 @@ impl Drop for Service {
 
 /// The Python of the tests.
 pub fn python() -> Result<PathBuf> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.dev/venv/bin/python");
+    let python = checkout(".dev/venv/bin/python");
     if !python.exists() {
         bail!("{} is missing: `make servers` makes it", python.display());
     }
@@ -105,7 +106,5 @@ pub fn python() -> Result<PathBuf> {
 
 /// A script of `tests/models`.
 pub fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("models")
-        .join(name)
+    checkout("tests/models").join(name)
 }

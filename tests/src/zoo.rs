@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -12,11 +12,11 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::checkout::checkout;
+
 /// Something in the folder that `make` filled.
 pub fn path(name: &str) -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../.dev/zoo")
-        .join(name);
+    let path = checkout(".dev/zoo").join(name);
     if !path.exists() {
         bail!("{} is missing: `make zoo` makes it", path.display());
     }

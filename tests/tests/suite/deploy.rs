@@ -1,13 +1,12 @@
 //! The example configurations in `deploy/` are ones that the daemons take.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
+use whimbrel_tests::checkout::checkout;
 use whimbrel_tests::command::run;
 
 #[test]
 fn every_example_configuration_is_taken_as_it_is() -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let folder = checkout("deploy");
     let mut taken = 0;
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();

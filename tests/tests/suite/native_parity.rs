@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use whimbrel_tests::checkout::checkout;
 use whimbrel_tests::{jobs, service, zoo};
 
 /// Example programs lie beside the tests' own.
@@ -21,9 +22,9 @@ fn score() -> Result<PathBuf> {
 
 #[test]
 fn the_kernels_give_what_onnx_runtime_and_the_libraries_give() -> Result<()> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../graph/tests/parity.py");
+    let script = checkout("graph/tests/parity.py");
     let mut command = Command::new(service::python()?);
-    command.args([script, "--score"]).arg(score()?);
+    command.arg(script).arg("--score").arg(score()?);
     command.arg("--zoo").arg(zoo::path("")?);
     match jobs::chaos() {
         true => command.args(["--trained", "--pipelines", "--rows", "100000"]),
