@@ -219,6 +219,8 @@ async fn a_model_that_crashes_its_process_is_named_and_the_pool_lives() -> Resul
     client.bind_model("slow", "slow").await?;
     client.bind_model("fare", "fare").await?;
     let address = cluster.scheduler.field("cluster_address")?;
+    let temporary = cluster.folder().join("temporary");
+    std::fs::create_dir(&temporary)?;
     let args = [
         "executor",
         "--json",
@@ -236,7 +238,7 @@ async fn a_model_that_crashes_its_process_is_named_and_the_pool_lives() -> Resul
         "supervised",
         cluster.folder(),
         &args.map(str::to_owned),
-        &[],
+        &[("TMPDIR", &temporary.to_string_lossy())],
     )?;
     let asking = cluster.client().await?;
     let query =
@@ -268,5 +270,7 @@ async fn a_model_that_crashes_its_process_is_named_and_the_pool_lives() -> Resul
     let mut supervisor = supervisor;
     let ended = supervisor.wait_exit(std::time::Duration::from_secs(30))?;
     ensure!(ended.success(), "{ended}");
+    let left = std::fs::read_dir(&temporary)?.count();
+    ensure!(left == 0, "{left} folders are left of executors");
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! `whimbrel executor --supervise`: a small parent that starts the executor again when a signal has ended it, as a model that
-//! crashes its process does. An executor that ends by itself, with or without an error, is not started again.
+//! crashes its process does. An executor that ends by itself, with or without an error, is not started again. What one that
+//! crashed leaves among temporary files goes with it.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Builder;
-use whimbrel::clock::Stopwatch;
+use whimbrel::clock::{Stopwatch, unique_name};
 use whimbrel_proto::{Error, ErrorCode};
 
 use super::Signals;
@@ -43,8 +47,10 @@ async fn supervise() -> Result<ExitStatus, Failure> {
     let mut pause = FIRST_PAUSE;
     loop {
         let lived = Stopwatch::start();
-        let mut child = start()?;
+        let temporary = Temporary::make()?;
+        let mut child = start(&temporary)?;
         let (ended, told) = watch(&mut child, &mut signals).await?;
+        drop(temporary);
         let Some(signal) = ended.signal().filter(|_| !told) else {
             return Ok(ended);
         };
@@ -91,15 +97,35 @@ fn hand_on(child: &Child, signal: i32) {
     }
 }
 
+/// A child's folder for temporary files.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn make() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("whimbrel-{}", unique_name()));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| cannot("make a temporary folder for", &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(dir = %self.0.display(), %error, "cannot remove the executor's temporary folder");
+        }
+    }
+}
+
 /// The same command line without `--supervise`.
-fn start() -> Result<Child, Failure> {
+fn start(temporary: &Temporary) -> Result<Child, Failure> {
     let program = std::env::current_exe().map_err(|error| cannot("find", &error))?;
     let args: Vec<OsString> = std::env::args_os()
         .skip(1)
         .filter(|arg| arg != "--supervise")
         .collect();
     let mut command = Command::new(program);
-    command.args(args);
+    command.args(args).env("TMPDIR", &temporary.0);
     #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe and touches only the child, which must not outlive whoever would restart it.
     unsafe {
