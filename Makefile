@@ -73,7 +73,7 @@ bench-kernels: $(DEV)/venv/bench-done
 	@$(CARGO) build --quiet --package whimbrel-graph --examples --locked
 	@$(VENV_PYTHON) bench/kernels.py --examples $(CARGO_TARGET_DIR)/debug/examples --dev $(DEV)
 
-bench-lake: setup
+bench-lake: setup $(DEV)/venv/bench-done
 	@$(VENV_PYTHON) bench/lake.py --whimbrel $(WHIMBREL) --dev $(DEV)
 
 setup: build library models

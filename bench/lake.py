@@ -3,7 +3,7 @@
 A scheduler and two executors answer. Of the huge file the rows that each executor scored are shown: a file that were not cut
 would be one executor's. Ten thousand files take turns with sixteen, and the ratio of their times is printed. Every answer is
 checked: every row once, by count and sum of the keys. Each model has its own ratio: the less it does, the more of the time goes to
-files. Nothing here fails for being slow.
+files; so polars with ONNX Runtime (`floor_polars.py`) is asked about the same Parquet files, too. Nothing here fails for being slow.
 """
 
 import argparse
@@ -25,6 +25,7 @@ LIGHTEST = "linear"
 SMALL_ROWS = 1000
 FEW_FILES = 16
 RATIO_TARGET = 1.5
+POLARS_BATCH = 131_072
 REPORT_DEADLINE = 30
 
 
@@ -80,6 +81,8 @@ class Lake:
                 self.many_files(pool, name, small[name], few[name])
         finally:
             pool.close()
+        if "parquet" in arguments.formats:
+            self.beside(small["parquet"], few["parquet"])
 
     def one_file(self, pool: pools.Cluster, data: Path) -> None:
         rows = self.arguments.big_rows
@@ -121,6 +124,19 @@ class Lake:
                 f"{met}: {model}: {self.arguments.files:,} {name} files of {SMALL_ROWS:,} rows {many:.2f} s,"
                 f" the same in {FEW_FILES} files {those:.2f} s: {many / those:.2f} times (at most {RATIO_TARGET})"
             )
+
+    def beside(self, small: Path, few: Path) -> None:
+        polars = pools.Floor(sys.executable, self.models / f"{LIGHTEST}.onnx", self.folder, "floor_polars.py")
+        out = self.folder / "polars.parquet"
+        seconds: dict[Path, list[float]] = {small: [], few: []}
+        try:
+            for _ in range(self.arguments.repeats):
+                for data, times in seconds.items():
+                    times.append(polars.score(data, "parquet", out, keep=[], batch_rows=POLARS_BATCH)["seconds"])
+        finally:
+            polars.close()
+        many, those = median(seconds[small]), median(seconds[few])
+        self.say(f"polars with ONNX Runtime, {LIGHTEST}: the small parquet files {many:.2f} s, the few {those:.2f} s: {many / those:.2f} times")
 
     def ask(self, pool: pools.Cluster, model: str, table: str, rows: int) -> float:
         query = f"SELECT count(*) AS n, sum(trip_id) AS ids, sum(PREDICT('{model}', *)) AS fares FROM {table}"
