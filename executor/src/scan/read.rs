@@ -227,12 +227,11 @@ fn bounds(asked: Option<&GetRange>, size: u64) -> Range<u64> {
     }
 }
 
-/// Whether these bytes are some of a small file, and no piece of it whose end is watched.
-fn is_part_of_small(pin: &Pin, asked: &GetOptions) -> bool {
+/// Whether these bytes are of a small file, and no piece of it whose end is watched.
+fn is_of_small(pin: &Pin, asked: &GetOptions) -> bool {
     let watched = match &asked.range {
         Some(GetRange::Bounded(range)) => pin.piece(range).is_some(),
-        Some(GetRange::Offset(_) | GetRange::Suffix(_)) => false,
-        None => return false,
+        Some(GetRange::Offset(_) | GetRange::Suffix(_)) | None => false,
     };
     pin.size <= SMALL && !asked.head && !watched
 }
@@ -284,7 +283,7 @@ impl ObjectStore for PinnedStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         match self.pins.get(location) {
             None => self.inner.get_opts(location, options).await,
-            Some(pin) if is_part_of_small(pin, &options) => {
+            Some(pin) if is_of_small(pin, &options) => {
                 let whole = self.noted(self.whole(pin, location).await)?;
                 let range = bounds(options.range.as_ref(), pin.size);
                 let bytes = self.noted(slice(&whole, range.clone()))?;
@@ -438,6 +437,8 @@ mod tests {
             );
             // What comes now comes from memory.
             inner.delete(&path).await.unwrap();
+            let whole = store.get(&path).await.unwrap();
+            assert_eq!(whole.bytes().await.unwrap(), "0123456789");
             assert_eq!(
                 store.get_ranges(&path, &[0..2, 4..5]).await.unwrap(),
                 ["01", "4"]
