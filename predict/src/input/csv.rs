@@ -51,6 +51,17 @@ impl CsvReader {
         })
     }
 
+    /// The reader of a text of so many bytes. A decoder makes room for all rows that it may give at once; each of them has at least
+    /// a mark after every column.
+    pub(super) fn of_size(&self, bytes: u64) -> Self {
+        let columns = self.columns.fields().len().max(1);
+        let rows = usize::try_from(bytes).unwrap_or(usize::MAX) / columns;
+        Self {
+            batch_rows: self.batch_rows.min(rows + 1),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn marks(&self) -> Marks {
         Marks {
             delimiter: self.source.delimiter(),

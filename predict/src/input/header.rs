@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use whimbrel_proto::{Error, ErrorCode};
 
 use crate::error::external;
-use crate::locate::{Record, Records, field};
+use crate::locate::{Record, Records, fields};
 
 /// A header longer than this is not looked at.
 const LONGEST: usize = 1 << 20;
@@ -68,8 +68,8 @@ fn compare(header: &Record, marks: Marks, columns: &Schema, shown: &str) -> Resu
             format!("its header has {has} columns, not {expected}"),
         ));
     }
-    for (at, column) in columns.fields().iter().enumerate() {
-        let name = field(header, at, marks.delimiter, marks.quote).unwrap_or_default();
+    let names = fields(header, marks.delimiter, marks.quote);
+    for (name, column) in names.iter().zip(columns.fields()) {
         if !name.trim().eq_ignore_ascii_case(column.name().trim()) {
             let what = format!(
                 "it has the column '{name}' where '{}' is expected",

@@ -212,6 +212,10 @@ impl FileOpener for TextOpener {
             told,
         });
         let from_start = range.is_none_or(|(_, start, _)| start == 0);
+        let bytes = range.map_or(file.object_meta.size, |(_, start, end)| {
+            end.saturating_sub(start)
+        });
+        let plain = self.reading.is_divisible(location.as_ref());
         let text = {
             let shown = shown.clone();
             async move {
@@ -233,7 +237,10 @@ impl FileOpener for TextOpener {
                 let has_header = csv.source.has_header() && from_start;
                 let check = has_header && !self.reading.any_header;
                 let (columns, marks) = (Arc::clone(&csv.columns), csv.marks());
-                let csv = csv.clone();
+                let csv = match plain {
+                    true => Box::new(csv.of_size(bytes)),
+                    false => csv.clone(),
+                };
                 Ok(async move {
                     let mut text = text.await?;
                     if check {

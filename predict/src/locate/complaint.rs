@@ -1,7 +1,7 @@
 //! What the CSV reader complains about. Its errors have no structure, so their text is read here and nowhere else, and taken
 //! as a hint only: what it says is looked up in the file before anybody is told.
 
-use super::records::{Record, field};
+use super::records::{Record, fields};
 
 /// A complaint about one record, counted from the first of the bytes that the reader was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Complaint {
                 data_type,
                 ..
             } => {
-                let found = field(record, *column, delimiter, quote)?;
+                let found = fields(record, delimiter, quote).into_iter().nth(*column)?;
                 if !value.is_empty() && found != *value {
                     return None;
                 }

@@ -27,7 +27,7 @@ use whimbrel_proto::{Error, ErrorCode};
 
 use self::complaint::Complaint;
 pub use self::damage::broken_file;
-pub(crate) use self::records::{Record, Records, field};
+pub(crate) use self::records::{Record, Records, fields};
 use crate::input::{InputSource, Piece, Reading, open, unfit_column};
 
 const HINT: &str = "repair the row; a text with a delimiter or a line break in it needs quotes";

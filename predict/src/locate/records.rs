@@ -95,9 +95,9 @@ impl Records {
     }
 }
 
-/// The text of a record's n-th field, without its quotes.
-pub(crate) fn field(record: &Record, column: usize, delimiter: u8, quote: u8) -> Option<String> {
-    let mut fields = vec![Vec::new()];
+/// The texts of a record's fields, without their quotes.
+pub(crate) fn fields(record: &Record, delimiter: u8, quote: u8) -> Vec<String> {
+    let (mut fields, mut field) = (Vec::with_capacity(record.fields), Vec::new());
     let mut walk = Records::new(delimiter, quote, 1);
     for &byte in &record.bytes {
         let before = walk.state;
@@ -105,13 +105,19 @@ pub(crate) fn field(record: &Record, column: usize, delimiter: u8, quote: u8) ->
         match (before, walk.state) {
             (State::Quoted, State::Closing) | (State::Start | State::FieldStart, State::Quoted) => {
             }
-            (before, State::FieldStart) if before != State::Quoted => fields.push(Vec::new()),
-            _ => fields.last_mut()?.push(byte),
+            (before, State::FieldStart) if before != State::Quoted => {
+                fields.push(text(&field));
+                field.clear();
+            }
+            _ => field.push(byte),
         }
     }
+    fields.push(text(&field));
     fields
-        .get(column)
-        .map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(field).into_owned()
 }
 
 #[cfg(test)]
@@ -144,7 +150,7 @@ mod tests {
             bytes: br#"a,"b ""q"", c",,d"#.to_vec(),
             ..Record::default()
         };
-        let read = |column| field(&record, column, b',', b'"');
+        let read = |column| fields(&record, b',', b'"').get(column).cloned();
         assert_eq!(read(0).unwrap(), "a");
         assert_eq!(read(1).unwrap(), "b \"q\", c");
         assert_eq!(read(2).unwrap(), "");
