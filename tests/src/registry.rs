@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::checkout::checkout;
 use crate::http;
 use crate::service::{self, Service};
+use crate::wait;
 
 /// Who may use a server that asks; made up for the tests.
 pub const ADMIN: &str = "admin";
@@ -41,6 +42,16 @@ impl Registry {
         )
         .await?;
         ensure!(status == 200, "create a user: {status} {body}");
+        let (path, who) = (
+            "/api/2.0/mlflow/experiments/search",
+            (STRANGER, STRANGER_PASSWORD),
+        );
+        wait::until("the registry knows the new user", async || {
+            let answer = http::post(registry.service.port, path, who, r#"{"max_results": 1}"#);
+            let (status, _) = answer.await.ok()?;
+            (status != 401).then_some(())
+        })
+        .await?;
         Ok(registry)
     }
 
