@@ -69,7 +69,9 @@ fn compare(header: &Record, marks: Marks, columns: &Schema, shown: &str) -> Resu
         ));
     }
     let names = fields(header, marks.delimiter, marks.quote);
-    for (name, column) in names.iter().zip(columns.fields()) {
+    for (at, column) in columns.fields().iter().enumerate() {
+        // Of an overlong header only the beginning is kept; a column that cannot be looked at is no match.
+        let name = names.get(at).map_or("", String::as_str);
         if !name.trim().eq_ignore_ascii_case(column.name().trim()) {
             let what = format!(
                 "it has the column '{name}' where '{}' is expected",
