@@ -33,10 +33,11 @@ pub struct FeedTimes {
     pub model: Time,
 }
 
-/// A loaded model. Scoring runs on the host's own threads, never on the caller's; dropping the future gives up the work that
-/// has not begun.
+/// A loaded model. Scoring runs on the host's own threads, on the caller's only what is over sooner than it could be handed
+/// over; dropping the future gives up the work that has not begun.
 pub trait Model: Send + Sync + fmt::Debug {
-    /// One value per row of the feed, of the binding's `returns` type.
+    /// One value per row of the feed, of the binding's `returns` type. What the caller's thread scores may be done when this
+    /// returns.
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>>;
     /// The most rows that the next feed should have.
     fn batch_rows(&self) -> usize;
@@ -44,7 +45,7 @@ pub trait Model: Send + Sync + fmt::Debug {
     fn cut(&self) -> Option<Trees> {
         None
     }
-    /// How many feeds one caller should keep under way at once, so that the scoring threads never wait for it.
+    /// How many feeds one caller should keep under way now, so that the scoring threads never wait for it.
     fn feeds_ahead(&self) -> usize;
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arrow::array::ArrayRef;
 use whimbrel_graph::Format;
@@ -18,11 +19,15 @@ use super::format::{format_of, unloadable};
 use super::native::{Failure, Native};
 use super::pace::Pace;
 use super::sessions::Sessions;
-use super::tensors::FeedPlan;
+use super::tensors::{FeedPlan, Rows};
 use super::threads::Worker;
 use super::trust::{Difference, Verdict};
 use super::{environment, trust};
 use crate::clock::monotonic;
+
+/// What is scored in no more than this is scored by the thread that has the rows, while they are still in its cache: to hand
+/// them to another, and to be woken with the answer, costs a good part of it.
+const QUICK: Duration = Duration::from_micros(200);
 
 /// Counted since the host started, over all loads of one model.
 #[derive(Default)]
@@ -146,7 +151,43 @@ impl LoadedModel {
             }
             Engine::Ort(sessions) => sessions.run(worker, plan, feed),
         }?;
-        let scores = plan.column(feed, &read)?;
+        self.answer(plan, feed, &read, begun)
+    }
+
+    /// Whether so many rows may be scored by any thread, with [`Self::score_here`].
+    pub(super) fn is_quick(&self, rows: usize) -> bool {
+        let native = matches!(self.engine, Engine::Native(..));
+        native && self.pace.takes(rows).is_some_and(|span| span <= QUICK)
+    }
+
+    /// Scores on the calling thread, whichever it is; none where that takes a scoring thread, which has ONNX Runtime.
+    pub(super) fn score_here(
+        &self,
+        scratch: &mut whimbrel_graph::Scratch,
+        plan: &FeedPlan,
+        feed: &Feed,
+        cut: Option<&Native>,
+    ) -> Result<Option<ArrayRef>, Error> {
+        let Engine::Native(native, sessions) = &self.engine else {
+            return Ok(None);
+        };
+        let begun = monotonic();
+        match cut.unwrap_or(native).run(scratch, plan, feed) {
+            Err(Failure::Rows(_)) if sessions.is_some() => Ok(None),
+            Err(Failure::Rows(error) | Failure::Else(error)) => Err(error),
+            Ok(read) => self.answer(plan, feed, &read, begun).map(Some),
+        }
+    }
+
+    /// The values as a column, after what they took since then was noted.
+    fn answer(
+        &self,
+        plan: &FeedPlan,
+        feed: &Feed,
+        read: &[Rows],
+        begun: Instant,
+    ) -> Result<ArrayRef, Error> {
+        let scores = plan.column(feed, read)?;
         let taken = monotonic().saturating_duration_since(begun);
         self.pace.note(feed.rows, taken);
         let micros = u64::try_from(taken.as_micros()).unwrap_or(u64::MAX);

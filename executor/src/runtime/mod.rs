@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::ArrayRef;
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use whimbrel_predict::binding::Binding;
 use whimbrel_predict::exec::BATCH_ROWS;
 use whimbrel_predict::known::{Known, Trees};
@@ -189,8 +189,19 @@ struct BoundModel {
     feeds_ahead: usize,
 }
 
-impl Model for BoundModel {
-    fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
+impl BoundModel {
+    /// The values, where the calling thread may score these rows.
+    fn score_here(&self, feed: &Feed) -> Result<Option<ArrayRef>, Error> {
+        if !self.loaded.is_quick(feed.rows) {
+            return Ok(None);
+        }
+        self.queue.run_here(|scratch| {
+            let cut = self.cutting.of(&self.loaded, feed.rows);
+            self.loaded.score_here(scratch, &self.plan, feed, cut)
+        })
+    }
+
+    fn score_there(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
         let (loaded, plan, cutting, queue) = (
             Arc::clone(&self.loaded),
             Arc::clone(&self.plan),
@@ -209,6 +220,20 @@ impl Model for BoundModel {
                 .await
         })
     }
+}
+
+impl Model for BoundModel {
+    fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
+        match self.score_here(&feed) {
+            Ok(None) => self.score_there(feed),
+            Ok(Some(scores)) => {
+                let job_rows = self.jobs.counter(&feed.job_id);
+                job_rows.fetch_add(feed.rows as u64, Ordering::Relaxed);
+                Box::pin(ready(Ok(scores)))
+            }
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    }
 
     fn batch_rows(&self) -> usize {
         self.loaded.pace().rows(self.batch_rows)
@@ -219,7 +244,10 @@ impl Model for BoundModel {
     }
 
     fn feeds_ahead(&self) -> usize {
-        self.feeds_ahead
+        match self.loaded.is_quick(self.batch_rows()) {
+            true => 1,
+            false => self.feeds_ahead,
+        }
     }
 }
 

@@ -26,6 +26,14 @@ impl Pace {
         known.clamp(1, most.max(1))
     }
 
+    /// How long a run of so many rows will take; unknown before the first.
+    pub(super) fn takes(&self, rows: usize) -> Option<Duration> {
+        match self.nanos_per_row.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos.saturating_mul(rows as u64))),
+        }
+    }
+
     /// Takes in one run. Recent runs count most, and no single one for all: a thread may have been put off in the middle.
     pub(super) fn note(&self, rows: usize, took: Duration) {
         if rows == 0 {
@@ -51,7 +59,9 @@ mod tests {
     fn a_slow_model_gets_short_runs_and_a_fast_one_full_ones() {
         let pace = Pace::default();
         assert_eq!((pace.rows(4096), pace.rows(10)), (FIRST_ROWS, 10));
+        assert_eq!(pace.takes(10), None);
         pace.note(256, Duration::from_micros(256));
+        assert_eq!(pace.takes(10), Some(Duration::from_micros(10)));
         assert_eq!(pace.rows(4096), 4096);
         for _ in 0..40 {
             pace.note(100, Duration::from_millis(100));

@@ -201,9 +201,20 @@ pub(crate) fn longs(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         dims: vec![i64::try_from(values.len()).unwrap()],
         data_type: onnx_type(ElementType::Int64),
-        float_data: Vec::new(),
         int64_data: values.to_vec(),
         name: name.to_owned(),
+        ..TensorProto::default()
+    }
+}
+
+/// A constant of these numbers.
+pub(crate) fn doubles(name: &str, values: &[f64]) -> TensorProto {
+    TensorProto {
+        dims: vec![i64::try_from(values.len()).unwrap()],
+        data_type: onnx_type(ElementType::Float64),
+        double_data: values.to_vec(),
+        name: name.to_owned(),
+        ..TensorProto::default()
     }
 }
 
@@ -219,8 +230,8 @@ impl Graph {
                 dims: vec![width, 1],
                 data_type: onnx_type(ElementType::Float32),
                 float_data: weights.to_vec(),
-                int64_data: Vec::new(),
                 name: "w".to_owned(),
+                ..TensorProto::default()
             }],
         }
     }
@@ -406,6 +417,8 @@ pub(crate) struct TensorProto {
     pub(crate) int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub(crate) name: String,
+    #[prost(double, repeated, tag = "10")]
+    pub(crate) double_data: Vec<f64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,5 +1,5 @@
-//! The scoring threads: started once with the host, one per core, fed through a bounded queue. Inference never runs on an
-//! async thread, and what waits for a place in the queue waits asynchronously.
+//! The scoring threads: started once with the host, one per core, fed through a bounded queue. What waits for a place in the
+//! queue waits asynchronously. Only what is over sooner than it could be handed over runs on the thread that asks.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -43,6 +43,8 @@ struct Shared {
     places: Arc<Semaphore>,
     state: Mutex<State>,
     arrived: Condvar,
+    /// For those that do not wait for a thread, as many as there ever were at once.
+    spare: Mutex<Vec<whimbrel_graph::Scratch>>,
 }
 
 struct State {
@@ -59,6 +61,7 @@ impl ScoringThreads {
                 stopped: false,
             }),
             arrived: Condvar::new(),
+            spare: Mutex::default(),
         }));
         // Made before the threads, so that those already started end if a later one cannot be.
         let threads = Self {
@@ -131,12 +134,28 @@ impl ScoringQueue {
             if answer.is_closed() {
                 return;
             }
-            let result = catch_unwind(AssertUnwindSafe(|| job(worker)))
-                .unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let result = caught(|| job(worker));
             // The caller may have left meanwhile; then nobody wants the answer.
             answer.send(result).ok();
         }))?;
         answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Runs `job` at once, on the calling thread: only for what takes it no longer than to hand the job over and to be woken.
+    pub(super) fn run_here<T>(
+        &self,
+        job: impl FnOnce(&mut whimbrel_graph::Scratch) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.0.places.is_closed() {
+            return Err(stopping());
+        }
+        let spare = || self.0.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = spare().pop().unwrap_or_default();
+        caught(|| {
+            let done = job(&mut scratch);
+            spare().push(scratch);
+            done
+        })
     }
 }
 
@@ -207,6 +226,10 @@ fn lower_priority() {
 #[cfg(not(target_os = "linux"))]
 fn lower_priority() {}
 
+fn caught<T>(job: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
 fn stopping() -> Error {
     Error::new(
         ErrorCode::Unavailable,
@@ -268,6 +291,24 @@ mod tests {
             (ErrorCode::Bug, "scoring panicked: index out of bounds")
         );
         assert_eq!(threads.queue().run(|worker| Ok(worker.index)).await, Ok(0));
+    }
+
+    #[test]
+    fn what_runs_here_has_scratch_of_its_own_until_the_threads_stop() {
+        let threads = ScoringThreads::start(1).unwrap();
+        let queue = threads.queue().clone();
+        let spares = || queue.0.spare.lock().unwrap().len();
+        assert_eq!(queue.run_here(|_| queue.run_here(|_| Ok(1))), Ok(1));
+        assert_eq!(spares(), 2);
+        assert_eq!(queue.run_here(|_| Ok(spares())), Ok(1));
+        let error = queue
+            .run_here::<()>(|_| panic!("index out of bounds"))
+            .unwrap_err();
+        assert_eq!(error.message(), "scoring panicked: index out of bounds");
+        assert_eq!(spares(), 1);
+        threads.stop();
+        let error = queue.run_here(|_| Ok(())).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::Unavailable);
     }
 
     #[tokio::test]

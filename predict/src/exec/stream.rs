@@ -81,7 +81,7 @@ pub(super) fn score(
 enum ModelState {
     Closed,
     Opening(BoxFuture<'static, Result<Arc<dyn Model>>>),
-    Open { model: Arc<dyn Model>, ahead: usize },
+    Open(Arc<dyn Model>),
 }
 
 /// Rows read but not yet cut into segments.
@@ -198,17 +198,20 @@ impl ScoreStream {
         }
     }
 
+    /// Asked for anew each time, as the bounds are: what a model takes at once changes as the host learns how fast it is.
     fn ahead(&self) -> usize {
         match &self.model {
-            ModelState::Open { ahead, .. } => self.allowed.min(*ahead),
+            ModelState::Open(model) => {
+                let ahead = model.feeds_ahead().clamp(1, MAX_FEEDS_AHEAD);
+                self.allowed.min(ahead)
+            }
             ModelState::Closed | ModelState::Opening(_) => 1,
         }
     }
 
-    /// Asked for anew each time: what a model takes at once changes as the host learns how fast it is.
     fn bounds(&self) -> Bounds {
         let rows = match &self.model {
-            ModelState::Open { model, .. } => model.batch_rows().clamp(1, BATCH_ROWS),
+            ModelState::Open(model) => model.batch_rows().clamp(1, BATCH_ROWS),
             ModelState::Closed | ModelState::Opening(_) => BATCH_ROWS,
         };
         Bounds {
@@ -232,7 +235,7 @@ impl ScoreStream {
 
     fn send(&mut self) {
         let model = match &self.model {
-            ModelState::Open { model, .. } => Some(Arc::clone(model)),
+            ModelState::Open(model) => Some(Arc::clone(model)),
             ModelState::Closed | ModelState::Opening(_) => None,
         };
         let group = mem::take(&mut self.group);
@@ -325,20 +328,14 @@ impl ScoreStream {
     fn poll_model(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>> {
         loop {
             match &mut self.model {
-                ModelState::Open { .. } => return Ok(Poll::Ready(())),
+                ModelState::Open(_) => return Ok(Poll::Ready(())),
                 ModelState::Closed => {
                     let opening = Arc::clone(&self.job).open(Arc::clone(&self.host));
                     self.model = ModelState::Opening(Box::pin(opening));
                 }
                 ModelState::Opening(opening) => match opening.as_mut().poll(cx) {
                     Poll::Pending => return Ok(Poll::Pending),
-                    Poll::Ready(model) => {
-                        let model = model?;
-                        self.model = ModelState::Open {
-                            ahead: model.feeds_ahead().clamp(1, MAX_FEEDS_AHEAD),
-                            model,
-                        };
-                    }
+                    Poll::Ready(model) => self.model = ModelState::Open(model?),
                 },
             }
         }
