@@ -9,7 +9,7 @@ use object_store::{Error, Result};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
-use whimbrel_stores::output::{DeferredOutput, Intent, MAX_PARTS, PART_BYTES, Receipt};
+use whimbrel_stores::output::{DeferredOutput, Intent, MAX_PARTS, Receipt};
 
 /// Parts that are sent at once; as many bytes lie in memory for each split, and one part more.
 const AT_ONCE: usize = 3;
@@ -61,7 +61,7 @@ impl Upload {
         } else {
             self.buffer.append(bytes);
         }
-        let part = usize::try_from(PART_BYTES).unwrap_or(usize::MAX);
+        let part = usize::try_from(self.output.part_bytes()).unwrap_or(usize::MAX);
         while self.buffer.len() >= part {
             let rest = self.buffer.split_off(part);
             let full = mem::replace(&mut self.buffer, rest);
@@ -117,7 +117,7 @@ impl Upload {
                 source: format!(
                     "'{}' would be larger than {} GiB: cut the input into smaller files",
                     self.path,
-                    (MAX_PARTS * PART_BYTES) >> 30
+                    (MAX_PARTS * self.output.part_bytes()) >> 30
                 )
                 .into(),
             });

@@ -56,6 +56,10 @@ impl DeferredOutput for Tripwire {
         self.inner.begin(path).await
     }
 
+    fn part_bytes(&self) -> u64 {
+        self.inner.part_bytes()
+    }
+
     async fn part(&self, intent: &Intent, index: usize, bytes: Bytes) -> Result<String> {
         self.inner.part(intent, index, bytes).await
     }

@@ -70,6 +70,9 @@ impl DeferredOutput for Dying {
     async fn begin(&self, path: &str) -> Result<Intent> {
         self.call(self.inner.begin(path)).await
     }
+    fn part_bytes(&self) -> u64 {
+        self.inner.part_bytes()
+    }
     async fn part(&self, intent: &Intent, index: usize, bytes: Bytes) -> Result<String> {
         self.call(self.inner.part(intent, index, bytes)).await
     }

@@ -12,6 +12,9 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutO
 
 use super::{DeferredOutput, Intent, Listed, Published, Receipt};
 
+/// No store takes smaller ones than 5 MiB, but for the last.
+const PART_BYTES: u64 = 8 << 20;
+
 /// Tells the uploads that a store holds unfinished, where it can: `object_store` has no call for it.
 #[async_trait]
 pub trait Uploads: fmt::Debug + Send + Sync {
@@ -77,6 +80,10 @@ impl DeferredOutput for CloudOutput {
             path: path.to_owned(),
             upload,
         })
+    }
+
+    fn part_bytes(&self) -> u64 {
+        PART_BYTES
     }
 
     async fn part(&self, intent: &Intent, index: usize, bytes: Bytes) -> Result<String> {

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::fault::{Call, Fault, FaultStore};
 use super::{
-    Claim, CloudOutput, DeferredOutput, Intent, LocalOutput, PART_BYTES, Patience, Published,
-    Receipt, claim, probe, sweep,
+    Claim, CloudOutput, DeferredOutput, Intent, LocalOutput, Patience, Published, Receipt, claim,
+    probe, sweep,
 };
 
 /// An output under test, and what must live as long.
@@ -89,8 +89,8 @@ async fn staged(output: &dyn DeferredOutput, path: &str, content: &[Bytes]) -> R
     output.seal(intent, parts, bytes).await.unwrap()
 }
 
-fn content() -> Vec<Bytes> {
-    let first = vec![7; usize::try_from(PART_BYTES).unwrap()];
+fn content(output: &dyn DeferredOutput) -> Vec<Bytes> {
+    let first = vec![7; usize::try_from(output.part_bytes()).unwrap()];
     vec![first.into(), Bytes::from_static(b"the rest")]
 }
 
@@ -101,36 +101,39 @@ async fn paths(output: &dyn DeferredOutput) -> Vec<String> {
 
 async fn what_is_staged_is_unseen_until_it_is_published(subject: Subject) {
     let output = subject.output.as_ref();
-    let receipt = staged(output, "part/a-1.parquet", &content()).await;
+    let receipt = staged(output, "part/a-1.parquet", &content(output)).await;
     assert_eq!(paths(output).await, Vec::<String>::new());
     assert_eq!(output.get("part/a-1.parquet").await.unwrap(), None);
     let published = output.publish(&receipt).await.unwrap();
     assert!(matches!(published, Published::Visible { .. }));
     assert_eq!(paths(output).await, ["part/a-1.parquet"]);
     let whole = output.get("part/a-1.parquet").await.unwrap().unwrap();
-    assert_eq!(whole, content().concat());
+    assert_eq!(whole, content(output).concat());
     assert_eq!(output.list("").await.unwrap()[0].bytes, receipt.bytes);
 }
 
 async fn publishing_again_does_no_harm(subject: Subject) {
     let output = subject.output.as_ref();
-    let receipt = staged(output, "a", &content()).await;
+    let receipt = staged(output, "a", &content(output)).await;
     let first = output.publish(&receipt).await.unwrap();
     assert_eq!(output.publish(&receipt).await.unwrap(), first);
     // A receipt survives the process that made it.
     let read: Receipt = serde_json::from_str(&serde_json::to_string(&receipt).unwrap()).unwrap();
     assert_eq!(output.publish(&read).await.unwrap(), first);
-    assert_eq!(output.get("a").await.unwrap().unwrap(), content().concat());
+    assert_eq!(
+        output.get("a").await.unwrap().unwrap(),
+        content(output).concat()
+    );
 }
 
 async fn what_is_discarded_is_gone(subject: Subject) {
     let output = subject.output.as_ref();
-    let receipt = staged(output, "a", &content()).await;
+    let receipt = staged(output, "a", &content(output)).await;
     output.discard(&receipt.intent).await.unwrap();
     output.discard(&receipt.intent).await.unwrap();
     assert_eq!(output.publish(&receipt).await.unwrap(), Published::Gone);
     assert_eq!(paths(output).await, Vec::<String>::new());
-    let kept = staged(output, "b", &content()).await;
+    let kept = staged(output, "b", &content(output)).await;
     output.publish(&kept).await.unwrap();
     output.discard(&kept.intent).await.unwrap();
     assert_eq!(paths(output).await, ["b"]);
@@ -138,10 +141,10 @@ async fn what_is_discarded_is_gone(subject: Subject) {
 
 async fn a_sweep_takes_what_nobody_keeps(subject: Subject) {
     let output = subject.output.as_ref();
-    let kept = staged(output, "x/kept", &content()).await;
-    staged(output, "x/stray", &content()).await;
+    let kept = staged(output, "x/kept", &content(output)).await;
+    staged(output, "x/stray", &content(output)).await;
     output.begin("x/empty").await.unwrap();
-    staged(output, "y/other", &content()).await;
+    staged(output, "y/other", &content(output)).await;
     let keep: HashSet<Intent> = [kept.intent.clone()].into();
     assert_eq!(sweep(output, "x", &keep).await.unwrap(), 2);
     assert_eq!(sweep(output, "x", &keep).await.unwrap(), 0);
@@ -251,12 +254,12 @@ async fn a_claim_is_settled_whatever_the_store_answers() {
 #[tokio::test]
 async fn publishing_is_settled_by_the_object_itself() {
     let (store, output) = cloud();
-    let receipt = staged(output.as_ref(), "a", &content()).await;
+    let receipt = staged(output.as_ref(), "a", &content(output.as_ref())).await;
     store.order(Call::Complete, Fault::Lost);
     let published = output.publish(&receipt).await.unwrap();
     assert!(matches!(published, Published::Visible { .. }));
 
-    let receipt = staged(output.as_ref(), "b", &content()).await;
+    let receipt = staged(output.as_ref(), "b", &content(output.as_ref())).await;
     store.order(Call::Complete, Fault::Refused);
     assert!(
         output.publish(&receipt).await.is_err(),
@@ -265,7 +268,7 @@ async fn publishing_is_settled_by_the_object_itself() {
     let published = output.publish(&receipt).await.unwrap();
     assert!(matches!(published, Published::Visible { .. }));
 
-    let receipt = staged(output.as_ref(), "c", &content()).await;
+    let receipt = staged(output.as_ref(), "c", &content(output.as_ref())).await;
     store.order(Call::Complete, Fault::Dropped);
     assert_eq!(output.publish(&receipt).await.unwrap(), Published::Gone);
     assert_eq!(store.fired(), 3);
@@ -276,8 +279,8 @@ async fn a_hidden_output_appears_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("out");
     let output = LocalOutput::hidden(target.clone(), "job-1");
-    let receipt = staged(&output, "a", &content()).await;
-    staged(&output, "stray", &content()).await;
+    let receipt = staged(&output, "a", &content(&output)).await;
+    staged(&output, "stray", &content(&output)).await;
     output.publish(&receipt).await.unwrap();
     assert!(!target.exists());
     output.reveal().await.unwrap();

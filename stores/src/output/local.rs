@@ -11,12 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{Error, Result};
 
-use super::{DeferredOutput, Intent, Listed, PART_BYTES, Published, Receipt};
+use super::{DeferredOutput, Intent, Listed, Published, Receipt};
 
 /// Readers skip names that begin with a dot.
 const STAGED: &str = ".whimbrel-staged";
 const HALF_WRITTEN: &str = ".whimbrel-half";
 const REVEALED: &str = ".whimbrel-revealed";
+/// So much reaches the disk while the rest is still being made, and is not waited for at the end.
+const PART_BYTES: u64 = 4 << 20;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -140,11 +142,19 @@ impl DeferredOutput for LocalOutput {
         .await
     }
 
+    fn part_bytes(&self) -> u64 {
+        PART_BYTES
+    }
+
     async fn part(&self, intent: &Intent, index: usize, bytes: Bytes) -> Result<String> {
         let path = intent.path.clone();
         self.blocking(&intent.path, move |folder| {
             let staged = File::options().write(true).open(folder.staged(&path)?)?;
             staged.write_all_at(&bytes, index as u64 * PART_BYTES)?;
+            // The last one is synced with the whole.
+            if bytes.len() as u64 == PART_BYTES {
+                staged.sync_data()?;
+            }
             Ok(String::new())
         })
         .await

@@ -25,9 +25,7 @@ pub use local::LocalOutput;
 pub use open::{Trials, explain};
 pub use probe::probe;
 
-/// The size of every part of an object but the last. Stores take no smaller ones, and at most 10,000 of them.
-pub const PART_BYTES: u64 = 8 << 20;
-/// The most parts of an object.
+/// The most parts of an object: no store takes more.
 pub const MAX_PARTS: u64 = 10_000;
 
 /// An object that was begun: enough to throw it away.
@@ -66,7 +64,10 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
     /// Begins an object. `path` must be this attempt's alone: two that begin the same one spoil each other.
     async fn begin(&self, path: &str) -> Result<Intent>;
 
-    /// Adds a part, all but the last of one size. Parts may be added in any order and at once.
+    /// The size of every part of an object but the last.
+    fn part_bytes(&self) -> u64;
+
+    /// Adds a part, all but the last of [`Self::part_bytes`]. Parts may be added in any order and at once.
     async fn part(&self, intent: &Intent, index: usize, bytes: Bytes) -> Result<String>;
 
     /// Says that all parts are there. The object outlives the process from here on, unseen.

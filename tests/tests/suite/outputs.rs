@@ -10,7 +10,7 @@ use whimbrel_proto::ErrorCode;
 use whimbrel_stores::job::{
     Commit, Ended, Entry, Journal, Manifest, Proposal, Records, SplitKey, Times, Verdict,
 };
-use whimbrel_stores::output::{DeferredOutput, PART_BYTES, Receipt, explain, probe};
+use whimbrel_stores::output::{DeferredOutput, Receipt, explain, probe};
 use whimbrel_stores::{Environment, Stores};
 use whimbrel_tests::objects::{Azure, LAKE, S3};
 
@@ -20,9 +20,9 @@ fn stores(environment: Vec<(String, String)>) -> Stores {
     Stores::new(environment.into_iter().collect::<Environment>())
 }
 
-/// Two parts, the first as large as stores ask for.
-fn content() -> Result<[Bytes; 2]> {
-    let first = vec![7; usize::try_from(PART_BYTES)?];
+/// Two parts, the first as large as the store asks for.
+fn content(output: &dyn DeferredOutput) -> Result<[Bytes; 2]> {
+    let first = vec![7; usize::try_from(output.part_bytes())?];
     Ok([first.into(), Bytes::from_static(b"the rest")])
 }
 
@@ -35,7 +35,7 @@ async fn attempt(output: &dyn DeferredOutput, name: &str) -> Result<Receipt> {
     let note = serde_json::to_vec(&[&intent])?;
     output.put(&records.intent(name), note.into()).await?;
     let (mut parts, mut bytes) = (Vec::new(), 0);
-    for (index, part) in content()?.into_iter().enumerate() {
+    for (index, part) in content(output)?.into_iter().enumerate() {
         bytes += part.len() as u64;
         parts.push(output.part(&intent, index, part).await?);
     }
@@ -102,7 +102,7 @@ async fn committed(stores: &Stores, output: &dyn DeferredOutput) -> Result<Manif
     let seen = seen(output).await?;
     ensure!(seen.len() == 1 && seen[0] == path, "{seen:?}");
     let whole = output.get(&path).await?.context("not there")?;
-    ensure!(whole == content()?.concat(), "other bytes");
+    ensure!(whole == content(output)?.concat(), "other bytes");
     Ok(*manifest)
 }
 
