@@ -1,12 +1,13 @@
 //! One attempt at one split, from the look into the journal to the entry in it.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::{StreamExt, poll};
 use object_store::Error as StoreError;
 use whimbrel_predict::error::external;
 use whimbrel_predict::exec::job_id;
@@ -209,8 +210,8 @@ impl Attempt {
                 self.pass_on(encoder, objects, progress).await?;
             }
             progress.wrote(begun);
-            // A cancel is seen between two batches, however ready the next one is.
-            tokio::task::yield_now().await;
+            // A cancel is seen after a few batches, however ready the next ones are.
+            tokio::task::consume_budget().await;
         }
         drop(stream);
         let begun = monotonic();
@@ -229,29 +230,41 @@ impl Attempt {
         Ok((counts, output, letters))
     }
 
-    /// The next rows, if they come in time: whatever holds a split up must not hold it for ever.
+    /// The next rows, if they come in time.
     async fn next(
         &self,
         stream: &mut SendableRecordBatchStream,
         progress: &Progress,
     ) -> Result<Option<RecordBatch>> {
         let begun = monotonic();
+        let batch = match poll!(stream.next()) {
+            Poll::Ready(batch) => batch.transpose(),
+            Poll::Pending => self.awaited(stream, progress).await,
+        };
+        progress.waited(begun);
+        batch
+    }
+
+    /// Whatever holds a split up must not hold it for ever.
+    async fn awaited(
+        &self,
+        stream: &mut SendableRecordBatchStream,
+        progress: &Progress,
+    ) -> Result<Option<RecordBatch>> {
         let patience = Duration::from_millis(self.spec.stall_ms);
         let mut before = progress.scored();
-        let batch = loop {
+        loop {
             tokio::select! {
-                batch = stream.next() => break batch.transpose(),
+                batch = stream.next() => return batch.transpose(),
                 () = pause(patience) => {}
             }
             // Where few rows pass a condition, much is scored before one comes.
             let now = progress.scored();
             if now == before {
-                break Err(self.stalled(patience));
+                return Err(self.stalled(patience));
             }
             before = now;
-        };
-        progress.waited(begun);
-        batch
+        }
     }
 
     fn stalled(&self, patience: Duration) -> DataFusionError {

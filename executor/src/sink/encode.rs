@@ -21,6 +21,10 @@ use whimbrel_proto::{Error, ErrorCode};
 const ROW_GROUP_BYTES: usize = 128 << 20;
 /// Stronger ones cost more than the bytes that they save.
 const ZSTD_LEVEL: i32 = 1;
+/// A page ends by its bytes: fewer rows would be compressed apart, which is slower and larger.
+const PAGE_ROWS: usize = usize::MAX;
+/// Rows between two looks at how large a page has grown.
+const PAGE_STEP: usize = 8192;
 
 /// An open file. Where there were no rows, there is no file.
 pub(super) enum Encoder {
@@ -156,6 +160,8 @@ fn properties(
     builder
         .set_compression(compression)
         .set_max_row_group_row_count(Some(rows))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_STEP)
         .set_created_by(concat!("whimbrel ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(marks.collect()))
         .build()
