@@ -1,8 +1,8 @@
 //! A local file, read off the async threads: a range of it as a stream of large pieces, or several at once.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,8 @@ use datafusion::common::runtime::SpawnedTask;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::{Error, Result};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use super::pins::Pin;
 
@@ -63,9 +65,17 @@ pub(super) fn piece_of(file: &File, piece: Range<u64>, pin: &Pin) -> Result<Byte
 fn bytes_of(file: &File, range: Range<u64>) -> Result<Bytes> {
     let length = range.end.saturating_sub(range.start);
     let length = usize::try_from(length).map_err(failed)?;
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, range.start)
-        .map_err(failed)?;
+    // Not `read_exact_at`, which would have the memory zeroed first.
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = range.start + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(failed(io::Error::from(io::ErrorKind::UnexpectedEof))),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    bytes.truncate(length);
     Ok(bytes.into())
 }
 
