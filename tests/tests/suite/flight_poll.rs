@@ -17,16 +17,18 @@ use whimbrel_tests::furnished::open_pool;
 use whimbrel_tests::jobs::say;
 use whimbrel_tests::wait;
 
-/// A millisecond a row: seconds in all, so that there is something to watch.
+/// Half a second of scoring where processors are fast: there is something to watch.
 const ROWS_EACH: usize = 600;
 const ROWS: usize = ROWS_EACH * data::FILES;
+/// Where the moment counts, whatever holds this test up must be short beside the whole.
+const MANY_EACH: usize = 4 * ROWS_EACH;
 const SCAN: &str = "SELECT trip_id, PREDICT('slow', *) AS p FROM watched";
 
-/// A pool of two slots and a table of eight files that takes seconds to score.
-async fn watched_pool() -> Result<(Cluster, Visitor)> {
+/// A pool of two slots and a table of eight files that takes a while to score.
+async fn watched_pool(rows_each: usize) -> Result<(Cluster, Visitor)> {
     let (cluster, _) = open_pool(2, &[]).await?;
     let client = cluster.client().await?;
-    let folder = data::write_files(cluster.folder(), "watched", data::FILES, ROWS_EACH)?;
+    let folder = data::write_files(cluster.folder(), "watched", data::FILES, rows_each)?;
     client.add_table("watched", &folder).await?;
     let visitor = cluster.visitor().await?;
     Ok((cluster, visitor))
@@ -132,7 +134,8 @@ fn ids(batches: &[RecordBatch]) -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_rows_come_before_half_is_scored() -> Result<()> {
-    let (_cluster, visitor) = watched_pool().await?;
+    let rows = MANY_EACH * data::FILES;
+    let (_cluster, visitor) = watched_pool(MANY_EACH).await?;
     let begun = Instant::now();
     let mut polled = Polled::start(&visitor, SCAN).await?;
     let answered = begun.elapsed();
@@ -161,13 +164,13 @@ async fn the_first_rows_come_before_half_is_scored() -> Result<()> {
     }
     let distinct: BTreeSet<i64> = all.iter().copied().collect();
     ensure!(
-        all.len() == ROWS && distinct.len() == ROWS,
+        all.len() == rows && distinct.len() == rows,
         "{} rows, {} of them once",
         all.len(),
         distinct.len()
     );
     say(&format!(
-        "{ROWS} rows: answered after {answered:?}, first rows after {first_rows:?}, whole after {whole:?}, {} polls",
+        "{rows} rows: answered after {answered:?}, first rows after {first_rows:?}, whole after {whole:?}, {} polls",
         polled.polls
     ));
     Ok(())
@@ -176,7 +179,7 @@ async fn the_first_rows_come_before_half_is_scored() -> Result<()> {
 /// A query with a shuffle has nothing to give before its end, and says how far it is all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_with_a_shuffle_is_given_at_its_end() -> Result<()> {
-    let (_cluster, visitor) = watched_pool().await?;
+    let (_cluster, visitor) = watched_pool(ROWS_EACH).await?;
     let sql = "SELECT borough, count(*) AS n, avg(PREDICT('slow', *)) AS p FROM watched GROUP BY borough ORDER BY borough";
     let mut polled = Polled::start(&visitor, sql).await?;
     let mut between = false;
@@ -225,7 +228,7 @@ async fn what_needs_no_executor_is_polled_too() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_of_a_query_comes_by_its_poll() -> Result<()> {
-    let (cluster, visitor) = watched_pool().await?;
+    let (cluster, visitor) = watched_pool(ROWS_EACH).await?;
     let client = cluster.client().await?;
     client.bind_model("fails", "fails_above_two").await?;
     let broken = "SELECT nothing FROM watched";
@@ -265,7 +268,7 @@ async fn the_error_of_a_query_comes_by_its_poll() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_cancelled_while_it_is_polled() -> Result<()> {
-    let (cluster, visitor) = watched_pool().await?;
+    let (cluster, visitor) = watched_pool(ROWS_EACH).await?;
     let mut polled = Polled::start(&visitor, SCAN).await?;
     let info = polled.poll().await?.info.context("the info so far")?;
     ensure!(
