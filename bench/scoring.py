@@ -11,7 +11,7 @@ import outputs
 import pools
 
 PREDICT = "predict"
-SAMPLE_SECONDS = 0.01
+SAMPLE_SECONDS = 0.04
 
 
 @dataclass
