@@ -201,14 +201,17 @@ impl BoundModel {
         })
     }
 
-    fn score_there(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
+    fn score_there(
+        &self,
+        feed: Feed,
+        job_rows: Arc<AtomicU64>,
+    ) -> BoxFuture<'static, Result<ArrayRef, Error>> {
         let (loaded, plan, cutting, queue) = (
             Arc::clone(&self.loaded),
             Arc::clone(&self.plan),
             Arc::clone(&self.cutting),
             self.queue.clone(),
         );
-        let job_rows = self.jobs.counter(&feed.job_id);
         Box::pin(async move {
             queue
                 .run(move |worker| {
@@ -224,10 +227,10 @@ impl BoundModel {
 
 impl Model for BoundModel {
     fn score(&self, feed: Feed) -> BoxFuture<'static, Result<ArrayRef, Error>> {
+        let job_rows = self.jobs.counter(&feed.job_id);
         match self.score_here(&feed) {
-            Ok(None) => self.score_there(feed),
+            Ok(None) => self.score_there(feed, job_rows),
             Ok(Some(scores)) => {
-                let job_rows = self.jobs.counter(&feed.job_id);
                 job_rows.fetch_add(feed.rows as u64, Ordering::Relaxed);
                 Box::pin(ready(Ok(scores)))
             }
