@@ -249,9 +249,14 @@ def test_ctrl_c_ends_the_query_and_not_the_session(cluster: Cluster, pool: whimb
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        pool.sql(query).to_arrow()
-    thread.join()
+    # What was started in the background may have been told to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            pool.sql(query).to_arrow()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     until("the pool has ended it", lambda: states() == {"cancelled"})
     assert pool.sql("SELECT 1 AS a").to_rows() == [{"a": 1}]
