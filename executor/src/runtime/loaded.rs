@@ -54,6 +54,13 @@ enum Engine {
     Ort(Sessions),
 }
 
+/// What our own kernels made of a feed.
+enum Ran<'a> {
+    Scored(Vec<Rows>),
+    /// Nothing: these rows are ONNX Runtime's.
+    Left(&'a Sessions),
+}
+
 /// Where and for whom a model is loaded.
 pub(super) struct Loading<'a> {
     pub(super) library: Option<&'a Path>,
@@ -140,17 +147,10 @@ impl LoadedModel {
             return Ok(plan.nothing());
         }
         let begun = monotonic();
-        let read = match &self.engine {
-            Engine::Native(native, sessions) => {
-                let native = cut.unwrap_or(native);
-                match (native.run(&mut worker.native, plan, feed), sessions) {
-                    (Err(Failure::Rows(_)), Some(sessions)) => sessions.run(worker, plan, feed),
-                    (Err(Failure::Rows(error) | Failure::Else(error)), _) => Err(error),
-                    (Ok(read), _) => Ok(read),
-                }
-            }
-            Engine::Ort(sessions) => sessions.run(worker, plan, feed),
-        }?;
+        let read = match self.natively(&mut worker.native, plan, feed, cut)? {
+            Ran::Scored(read) => read,
+            Ran::Left(sessions) => sessions.run(worker, plan, feed)?,
+        };
         self.answer(plan, feed, &read, begun)
     }
 
@@ -168,14 +168,28 @@ impl LoadedModel {
         feed: &Feed,
         cut: Option<&Native>,
     ) -> Result<Option<ArrayRef>, Error> {
-        let Engine::Native(native, sessions) = &self.engine else {
-            return Ok(None);
-        };
         let begun = monotonic();
-        match cut.unwrap_or(native).run(scratch, plan, feed) {
-            Err(Failure::Rows(_)) if sessions.is_some() => Ok(None),
-            Err(Failure::Rows(error) | Failure::Else(error)) => Err(error),
-            Ok(read) => self.answer(plan, feed, &read, begun).map(Some),
+        match self.natively(scratch, plan, feed, cut)? {
+            Ran::Scored(read) => self.answer(plan, feed, &read, begun).map(Some),
+            Ran::Left(_) => Ok(None),
+        }
+    }
+
+    fn natively(
+        &self,
+        scratch: &mut whimbrel_graph::Scratch,
+        plan: &FeedPlan,
+        feed: &Feed,
+        cut: Option<&Native>,
+    ) -> Result<Ran<'_>, Error> {
+        let (native, sessions) = match &self.engine {
+            Engine::Native(native, sessions) => (cut.unwrap_or(native), sessions),
+            Engine::Ort(sessions) => return Ok(Ran::Left(sessions)),
+        };
+        match (native.run(scratch, plan, feed), sessions) {
+            (Err(Failure::Rows(_)), Some(sessions)) => Ok(Ran::Left(sessions)),
+            (Err(Failure::Rows(error) | Failure::Else(error)), _) => Err(error),
+            (Ok(read), _) => Ok(Ran::Scored(read)),
         }
     }
 
