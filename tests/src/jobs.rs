@@ -60,6 +60,11 @@ pub fn entries(output: &Path, job: &str) -> Result<Vec<Value>> {
     entries.map(read).collect()
 }
 
+fn names(folder: &Path) -> Vec<std::ffi::OsString> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).collect()
+}
+
 /// A job as `job show --json` tells it.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -148,13 +153,13 @@ impl Job {
     /// Waits until the sweep has been: of the records beside the output only what was decided and what came of it stay.
     pub async fn swept(&self, output: &Path) -> Result<()> {
         let records = output.join("_whimbrel").join(&self.id);
-        wait::until("the sweep", || async {
+        let swept = wait::until("the sweep", || async {
             let left = |name: &str| records.join(name).exists();
-            let gone = !left("plan")
-                && !left("splits")
-                && std::fs::read_dir(records.join("journal")).map_or(0, Iterator::count) == 0;
+            let gone =
+                !left("plan") && !left("splits") && names(&records.join("journal")).is_empty();
             (gone && left("manifest.json")).then_some(())
-        })
-        .await
+        });
+        let seen = || [names(&records), names(&records.join("journal"))];
+        swept.await.with_context(|| format!("left: {:?}", seen()))
     }
 }

@@ -79,9 +79,9 @@ impl Jobs {
                 .map(|object| output.io().delete(&object.path, None));
             try_join_all(deletes).await.map_err(told)?;
         }
-        if record.state != State::Succeeded {
-            output.abandon().await?;
-        }
+        output.io().clear(&records.folder()).await.map_err(told)?;
+        // What has succeeded was revealed, and stays.
+        output.abandon().await?;
         Ok(0)
     }
 }

@@ -81,6 +81,10 @@ impl DeferredOutput for Tripwire {
         self.inner.staged(prefix).await
     }
 
+    fn tells_all(&self) -> bool {
+        self.inner.tells_all()
+    }
+
     async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
         between(around(path), self.inner.create(path, bytes)).await
     }
@@ -110,6 +114,10 @@ impl DeferredOutput for Tripwire {
             self.inner.delete(path, etag),
         )
         .await
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        self.inner.clear(prefix).await
     }
 
     async fn abandon(&self) -> Result<()> {

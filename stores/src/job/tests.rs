@@ -106,6 +106,15 @@ impl DeferredOutput for Dying {
     async fn reveal(&self) -> Result<()> {
         self.call(self.inner.reveal()).await
     }
+    fn tells_all(&self) -> bool {
+        self.inner.tells_all()
+    }
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        self.call(self.inner.clear(prefix)).await
+    }
+    async fn abandon(&self) -> Result<()> {
+        self.call(self.inner.abandon()).await
+    }
 }
 
 /// One attempt at a split, as an executor makes it: intent, object, entry.

@@ -168,6 +168,10 @@ impl DeferredOutput for CloudOutput {
             .collect())
     }
 
+    fn tells_all(&self) -> bool {
+        false
+    }
+
     async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
         let options = PutOptions::from(PutMode::Create);
         self.objects
@@ -214,6 +218,19 @@ impl DeferredOutput for CloudOutput {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Everything is where its readers look.
+    async fn reveal(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn clear(&self, _prefix: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn abandon(&self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -10,8 +10,7 @@ use tempfile::TempDir;
 
 use super::fault::{Call, Fault, FaultStore};
 use super::{
-    Claim, CloudOutput, DeferredOutput, Intent, LocalOutput, Patience, Published, Receipt, claim,
-    probe, sweep,
+    Claim, CloudOutput, DeferredOutput, LocalOutput, Patience, Published, Receipt, claim, probe,
 };
 
 /// An output under test, and what must live as long.
@@ -73,7 +72,7 @@ every_home_keeps!(
     publishing_again_does_no_harm,
     what_is_discarded_is_gone,
     a_sound_home_passes_the_probe,
-    a_sweep_takes_what_nobody_keeps,
+    what_nobody_keeps_is_found_and_thrown_away,
     of_racing_claims_one_wins_and_all_know_it,
     small_objects_are_replaced_and_deleted_by_their_tag,
     paths_stay_below_the_output,
@@ -139,15 +138,18 @@ async fn what_is_discarded_is_gone(subject: Subject) {
     assert_eq!(paths(output).await, ["b"]);
 }
 
-async fn a_sweep_takes_what_nobody_keeps(subject: Subject) {
+async fn what_nobody_keeps_is_found_and_thrown_away(subject: Subject) {
     let output = subject.output.as_ref();
     let kept = staged(output, "x/kept", &content(output)).await;
     staged(output, "x/stray", &content(output)).await;
     output.begin("x/empty").await.unwrap();
     staged(output, "y/other", &content(output)).await;
-    let keep: HashSet<Intent> = [kept.intent.clone()].into();
-    assert_eq!(sweep(output, "x", &keep).await.unwrap(), 2);
-    assert_eq!(sweep(output, "x", &keep).await.unwrap(), 0);
+    let mut strays = output.staged("x").await.unwrap();
+    strays.retain(|intent| *intent != kept.intent);
+    assert_eq!(strays.len(), 2);
+    for stray in &strays {
+        output.discard(stray).await.unwrap();
+    }
     let left = output.staged("x").await.unwrap();
     assert_eq!(left, std::slice::from_ref(&kept.intent));
     assert_eq!(output.staged("y").await.unwrap().len(), 1);
@@ -290,6 +292,21 @@ async fn a_hidden_output_appears_as_a_whole() {
     // Whoever comes after the move still finds what was there.
     let published = output.publish(&receipt).await.unwrap();
     assert!(matches!(published, Published::Visible { .. }));
+    // A writer that has stood still since before the move left a record half written, and goes on where it was.
+    let records = target.join("_whimbrel/job-1/journal");
+    std::fs::create_dir_all(&records).unwrap();
+    std::fs::write(records.join(".whimbrel-half-1"), "{").unwrap();
+    output
+        .put("_whimbrel/job-1/manifest.json", "{}".into())
+        .await
+        .unwrap();
+    let elsewhere = folder.path().join(".out.whimbrel-job-1");
+    std::fs::create_dir_all(elsewhere.join("_whimbrel/job-1/journal")).unwrap();
+    output.clear("_whimbrel/job-1").await.unwrap();
+    output.abandon().await.unwrap();
+    assert_eq!(std::fs::read_dir(&records).unwrap().count(), 0);
+    assert!(!elsewhere.exists());
+    assert_eq!(paths(&output).await, ["_whimbrel/job-1/manifest.json", "a"]);
     // Another job's output does not replace it.
     let late = LocalOutput::hidden(target.clone(), "job-2");
     late.put("b", "b".into()).await.unwrap();

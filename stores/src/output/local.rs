@@ -2,20 +2,22 @@
 //! output that shall appear as a whole is written under a hidden name beside it and renamed once, at the end.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{Error, Result};
 
+use super::files::{
+    absent_is_fine, half_written, make_folder, parent, plain, sync_folder, tag, walk, write_whole,
+};
 use super::{DeferredOutput, Intent, Listed, Published, Receipt};
 
 /// Readers skip names that begin with a dot.
 const STAGED: &str = ".whimbrel-staged";
-const HALF_WRITTEN: &str = ".whimbrel-half";
 const REVEALED: &str = ".whimbrel-revealed";
 /// So much reaches the disk while the rest is still being made, and is not waited for at the end.
 const PART_BYTES: u64 = 4 << 20;
@@ -115,14 +117,7 @@ impl Folder {
         bytes: &[u8],
         place: fn(&Path, &Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        let target = self.at(path)?;
-        let folder = parent(&target)?;
-        make_folder(folder)?;
-        let mut half = tempfile_in(folder)?;
-        half.file.write_all(bytes)?;
-        half.file.sync_all()?;
-        place(&half.path, &target)?;
-        sync_folder(folder)
+        write_whole(&self.at(path)?, bytes, place)
     }
 }
 
@@ -312,7 +307,11 @@ impl DeferredOutput for LocalOutput {
             }
             // Everything has its name for good before what it was staged in goes.
             sync_folder(&hidden.folder)?;
-            absent_is_fine(fs::remove_dir_all(hidden.folder.join(STAGED)))?;
+            match fs::remove_dir_all(hidden.folder.join(STAGED)) {
+                // Somebody who does not know that the job is over has begun something meanwhile: the sweep's.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => absent_is_fine(removed)?,
+            }
             let mark = hidden
                 .folder
                 .join(hidden.mark.file_name().unwrap_or_default());
@@ -320,6 +319,17 @@ impl DeferredOutput for LocalOutput {
             sync_folder(&hidden.folder)?;
             fs::rename(&hidden.folder, &folder.output)?;
             sync_folder(parent(&folder.output)?)
+        })
+        .await
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        let own = prefix.to_owned();
+        self.blocking(prefix, move |folder| {
+            for half in half_written(&folder.base().join(plain(&own)?))? {
+                absent_is_fine(fs::remove_file(half))?;
+            }
+            Ok(())
         })
         .await
     }
@@ -332,108 +342,6 @@ impl DeferredOutput for LocalOutput {
         })
         .await
     }
-}
-
-/// A file that is not whole yet, removed unless it has got another name.
-struct Half {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        // After a rename it is not there any more.
-        if let Err(error) = absent_is_fine(fs::remove_file(&self.path)) {
-            tracing::warn!(%error, path = %self.path.display(), "a half-written file stays");
-        }
-    }
-}
-
-fn tempfile_in(folder: &Path) -> io::Result<Half> {
-    let path = folder.join(format!("{HALF_WRITTEN}-{}", crate::chance::name()));
-    let file = File::create_new(&path)?;
-    Ok(Half { file, path })
-}
-
-/// The files below `start` as paths from `root`; hidden ones are left out.
-fn walk(root: &Path, start: &Path, found: &mut Vec<(String, fs::Metadata)>) -> io::Result<()> {
-    let entries = match fs::read_dir(start) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            walk(root, &path, found)?;
-        } else if let Ok(below) = path.strip_prefix(root) {
-            found.push((below.to_string_lossy().into_owned(), entry.metadata()?));
-        }
-    }
-    Ok(())
-}
-
-/// Only plain names lead below the output.
-fn plain(path: &str) -> io::Result<&str> {
-    let fits = Path::new(path)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if fits {
-        return Ok(path);
-    }
-    let text = format!("'{path}' leads out of the output");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-}
-
-fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a folder is needed"))
-}
-
-/// The folder and those above it, each entry synced where it is new.
-fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let above = parent(folder)?;
-    if !above.as_os_str().is_empty() {
-        make_folder(above)?;
-    }
-    match fs::create_dir(folder) {
-        Ok(()) => sync_folder(if above.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            above
-        }),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-/// Another file at the same place has another one.
-fn tag(meta: &fs::Metadata) -> String {
-    format!(
-        "{:x}-{:x}-{:x}-{:x}",
-        meta.ino(),
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.len()
-    )
 }
 
 fn told(path: &str, error: io::Error) -> Error {

@@ -7,11 +7,11 @@ mod cloud;
 mod conformance;
 #[cfg(test)]
 pub(crate) mod fault;
+mod files;
 mod local;
 mod open;
 mod probe;
 
-use std::collections::HashSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -58,7 +58,8 @@ pub enum Published {
     Gone,
 }
 
-/// See the module. Paths are relative to the output and hold no `..`.
+/// See the module. Paths are relative to the output and hold no `..`. No method has a default: whoever wraps an output would pass
+/// on all but that one.
 #[async_trait]
 pub trait DeferredOutput: fmt::Debug + Send + Sync {
     /// Begins an object. `path` must be this attempt's alone: two that begin the same one spoil each other.
@@ -83,9 +84,7 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
     async fn staged(&self, prefix: &str) -> Result<Vec<Intent>>;
 
     /// Whether `staged` tells of everything that was begun, so that nobody needs to write it down.
-    fn tells_all(&self) -> bool {
-        false
-    }
+    fn tells_all(&self) -> bool;
 
     /// Creates a record. [`object_store::Error::AlreadyExists`] or `Precondition` where there is one, or where the store
     /// cannot tell: [`claim`] finds out.
@@ -105,15 +104,15 @@ pub trait DeferredOutput: fmt::Debug + Send + Sync {
     async fn delete(&self, path: &str, etag: Option<&str>) -> Result<()>;
 
     /// Moves the whole output to where its readers look, where it was written elsewhere; again does no harm.
-    async fn reveal(&self) -> Result<()> {
-        Ok(())
-    }
+    async fn reveal(&self) -> Result<()>;
+
+    /// Removes what writers that died or stood still too long have left of small objects below `prefix`; to be done once none can
+    /// be at it any more. A store shows an object whole or not at all.
+    async fn clear(&self, prefix: &str) -> Result<()>;
 
     /// Removes an output that was written elsewhere and will never be revealed, records included; again does no harm, and neither
-    /// does it to one that was revealed.
-    async fn abandon(&self) -> Result<()> {
-        Ok(())
-    }
+    /// does it to one that was revealed: there it takes what a late writer has put elsewhere since.
+    async fn abandon(&self) -> Result<()>;
 }
 
 /// An object of a listing.
@@ -122,20 +121,4 @@ pub struct Listed {
     pub path: String,
     pub bytes: u64,
     pub etag: Option<String>,
-}
-
-/// Throws away what was begun below `prefix`, but for `keep`; how many it were.
-pub async fn sweep(
-    output: &dyn DeferredOutput,
-    prefix: &str,
-    keep: &HashSet<Intent>,
-) -> Result<usize> {
-    let mut swept = 0;
-    for intent in output.staged(prefix).await? {
-        if !keep.contains(&intent) {
-            output.discard(&intent).await?;
-            swept += 1;
-        }
-    }
-    Ok(swept)
 }
