@@ -18,6 +18,7 @@ pub mod lake;
 pub mod objects;
 pub mod places;
 pub mod pool;
+pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod reference;

@@ -2,7 +2,7 @@
 //! pid when the test is over.
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::checkout;
+use crate::port::Port;
 use crate::{http, process, wait};
 
 /// MLflow imports for a quarter of a minute, and longer while a compiler has the cores.
@@ -22,6 +23,7 @@ pub struct Service {
     child: Child,
     log: PathBuf,
     pub port: u16,
+    _claimed: Port,
 }
 
 impl Service {
@@ -42,11 +44,10 @@ impl Service {
         probe: Option<&str>,
         command: impl FnOnce(u16) -> Command,
     ) -> Result<Self> {
-        // Asked for and given back: the servers cannot be handed a listener.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = Port::claim()?;
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).context("create the log")?;
-        let mut command = command(port);
+        let mut command = command(port.number);
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("share the log")?)
@@ -57,7 +58,8 @@ impl Service {
             name: name.to_owned(),
             child,
             log,
-            port,
+            port: port.number,
+            _claimed: port,
         };
         service.serves(probe).await?;
         Ok(service)
