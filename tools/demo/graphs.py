@@ -138,8 +138,8 @@ def fails_above_two() -> ModelProto:
 
 
 def slow(feature_names) -> ModelProto:
-    """About 25 million multiplications a row: work that lasts, for cancelling, killing and draining in the middle of it."""
-    width, turns = 256, 200
+    """About 80 million multiplications a row: work that lasts, for cancelling, killing and draining in the middle of it."""
+    width, turns = 256, 600
     rng = np.random.default_rng(1)
     mixing = np.linalg.qr(rng.normal(size=(width, width)))[0].astype(np.float32)
     body = helper.make_graph(

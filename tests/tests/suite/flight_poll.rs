@@ -18,7 +18,7 @@ use whimbrel_tests::jobs::say;
 use whimbrel_tests::wait;
 
 /// Half a second of scoring where processors are fast: there is something to watch.
-const ROWS_EACH: usize = 600;
+const ROWS_EACH: usize = 300;
 const ROWS: usize = ROWS_EACH * data::FILES;
 /// Where the moment counts, whatever holds this test up must be short beside the whole.
 const MANY_EACH: usize = 4 * ROWS_EACH;
