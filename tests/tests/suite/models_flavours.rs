@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use arrow::util::pretty::pretty_format_batches;
 use whimbrel_tests::objects::{LAKE, S3};
 use whimbrel_tests::pool::Asker;
 use whimbrel_tests::registry::Registry;
@@ -112,10 +113,30 @@ async fn other_outputs_and_refusals(client: &Asker) -> Result<()> {
         unlikely == 0,
         "{unlikely} labels are not the likeliest of three classes"
     );
+    looked_at(client).await?;
     let error = match client.bind("m", &made("lgb_estimator")?).await {
         Ok(_) => bail!("an object of Python is bound"),
         Err(error) => format!("{error:#}"),
     };
     ensure!(error.contains("log its booster"), "{error}");
     Ok(())
+}
+
+/// EXPLAIN and CHECK MODEL know a library's own file as they know a graph.
+async fn looked_at(client: &Asker) -> Result<()> {
+    client.bind("m", &made("lgb_binary/model.lgb")?).await?;
+    let sql = format!("EXPLAIN SELECT PREDICT('m', {GAPPY}) FROM trips");
+    let plan = shown(client, &sql).await?;
+    ensure!(plan.contains("trees=30, nodes=1830"), "{plan}");
+    let report = shown(client, "CHECK MODEL m ON trips").await?;
+    ensure!(
+        report.contains("native") && report.contains("rows/s"),
+        "{report}"
+    );
+    Ok(())
+}
+
+async fn shown(client: &Asker, sql: &str) -> Result<String> {
+    let (_, batches) = client.collect(sql).await?;
+    Ok(pretty_format_batches(&batches)?.to_string())
 }
