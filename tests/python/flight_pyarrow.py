@@ -37,9 +37,11 @@ def statement(sql: str) -> flight.FlightDescriptor:
     return command("CommandStatementQuery", field(1, sql.encode()))
 
 
-def connect(pool: Pool, uri: str | None = None) -> flight.FlightClient:
+def connect(pool: Pool, uri: str | None = None, ahead: bool = True) -> flight.FlightClient:
+    """Without `ahead`, little comes that is not asked for: gRPC's window, which it guesses and widens, may hold whole results."""
     roots = {"tls_root_certs": pool.ca.read_bytes()} if pool.ca else {}
-    return flight.FlightClient(uri or pool.uri, **roots)
+    window = {} if ahead else {"generic_options": [("grpc.http2.bdp_probe", 0)]}
+    return flight.FlightClient(uri or pool.uri, **roots, **window)
 
 
 def options(pool: Pool, seconds: float = 300.0) -> flight.FlightCallOptions:
@@ -240,7 +242,7 @@ def stalled(pool: Pool) -> dict:
     client, held = {}, []
     for endpoint in info.endpoints:
         way = locations(endpoint)[0]
-        client[way] = client.get(way) or connect(pool, way)
+        client[way] = client.get(way) or connect(pool, way, ahead=False)
         reader = client[way].do_get(endpoint.ticket, options(pool))
         reader.read_chunk()
         held.append(reader)
@@ -261,7 +263,7 @@ def dying(pool: Pool) -> dict:
     readers, counts, failed = [], [], {}
     for endpoint in info.endpoints:
         way = locations(endpoint)[0]
-        reader = connect(pool, way).do_get(endpoint.ticket, options(pool))
+        reader = connect(pool, way, ahead=False).do_get(endpoint.ticket, options(pool))
         readers.append((here(way)[1], reader))
         counts.append(reader.read_chunk().data.num_rows)
     print("reading", flush=True)
